@@ -1,0 +1,49 @@
+// Parameter updates of the optimisers.
+#include "table.h"
+
+namespace epsball::EPSBALL_ISA {
+namespace {
+
+EPSBALL_INLINE Vec decayed_gradient(const Update& u, Index i, Index n, Vec p) {
+  Vec g = load(u.gradient + i, n);
+  if (u.l2 != 0.0f) g = mul_add(p, splat<Vec>(u.l2), g);
+  if (u.l1 != 0.0f) g = mul_add(sign(p), splat<Vec>(u.l1), g);
+  return g;
+}
+
+// v <- momentum v + g; p <- p - rate v (Nesterov: p - rate (g + momentum v)).
+void sgd(Stream, const Update& u) {
+  for_lanes(u.count, [&](Index i, Index n) {
+    const Vec p = load(u.parameter + i, n);
+    Vec g = decayed_gradient(u, i, n, p);
+    if (u.momentum != 0.0f) {
+      const Vec v = mul_add(load(u.moment1 + i, n), splat<Vec>(u.momentum), g);
+      store(u.moment1 + i, v, n);
+      g = u.nesterov ? mul_add(v, splat<Vec>(u.momentum), g) : v;
+    }
+    store(u.parameter + i, p - g * u.rate, n);
+  });
+}
+
+// Adam (Kingma and Ba 2015) with bias correction.
+void adam(Stream, const Update& u) {
+  for_lanes(u.count, [&](Index i, Index n) {
+    const Vec p = load(u.parameter + i, n);
+    const Vec g = decayed_gradient(u, i, n, p);
+    Vec m = load(u.moment1 + i, n), v = load(u.moment2 + i, n);
+    m = m * u.beta1 + g * (1.0f - u.beta1);
+    v = v * u.beta2 + g * g * (1.0f - u.beta2);
+    store(u.moment1 + i, m, n);
+    store(u.moment2 + i, v, n);
+    store(u.parameter + i, p - (m / u.correction1 * u.rate) / (sqrt(v / u.correction2) + u.epsilon), n);
+  });
+}
+
+}  // namespace
+
+void add_optim(Kernels& k) {
+  k.sgd = sgd;
+  k.adam = adam;
+}
+
+}  // namespace epsball::EPSBALL_ISA

@@ -1,0 +1,39 @@
+// Projections of one row onto a norm ball around x0 within [lo, hi]; shared by project.cpp, step.cpp and random.cpp.
+#pragma once
+
+#include "formulas.h"
+#include "kernels.h"
+
+namespace epsball::EPSBALL_ISA {
+
+// A float64 norm may be summed in any order and still stays within eps.
+inline double within(float eps) { return static_cast<double>(eps) * (1.0 - 0x1p-36); }
+
+// One row of BallRows.
+struct Row {
+  Index features;
+  float* x;
+  const float* x0;
+  const float* lo;
+  const float* hi;
+};
+
+EPSBALL_INLINE Row row_of(const BallRows& b, Index r) {
+  return {b.features, b.x + r * b.ld, b.x0 + r * b.ld, b.lo + r * b.ld, b.hi + r * b.ld};
+}
+
+void project_row(Norm norm, const Row& row, float eps);
+
+// The smallest non-negative float t with enough(t), which holds from some t up to `top` on: a bisection over the float's
+// bits, so the answer is exact after 31 looks.
+template <class Enough>
+EPSBALL_INLINE float first_float(float top, Enough enough) {
+  std::int32_t below = -1, at = bits_of(top);
+  while (at - below > 1) {
+    const std::int32_t middle = below + (at - below) / 2;
+    (enough(float_of_bits(middle)) ? at : below) = middle;
+  }
+  return float_of_bits(at);
+}
+
+}  // namespace epsball::EPSBALL_ISA

@@ -1,0 +1,196 @@
+// One table's vector: the lane operations of src/formulas.h for kLanes floats, on GCC / Clang vector extensions.
+#pragma once
+
+#include <cstdint>
+
+#include "array.h"
+
+#define EPSBALL_CAT_(a, b) a##b
+#define EPSBALL_CAT(a, b) EPSBALL_CAT_(a, b)
+#define EPSBALL_LANES_scalar 1
+#define EPSBALL_LANES_neon 4
+#define EPSBALL_LANES_avx2 8
+#define EPSBALL_LANES_avx512 16
+#define EPSBALL_LANES EPSBALL_CAT(EPSBALL_LANES_, EPSBALL_ISA)
+
+#if EPSBALL_LANES >= 8
+#include <immintrin.h>
+#elif EPSBALL_LANES == 4
+#include <arm_neon.h>
+#endif
+
+#define EPSBALL_INLINE inline __attribute__((always_inline))
+
+namespace epsball::EPSBALL_ISA {
+
+inline constexpr Index kLanes = EPSBALL_LANES;
+
+#if EPSBALL_LANES == 1
+
+using Vec = float;
+using IVec = std::int32_t;
+using UVec = std::uint32_t;
+using Mask = bool;
+
+EPSBALL_INLINE Vec load(const float* p) { return *p; }
+EPSBALL_INLINE void store(float* p, Vec v) { *p = v; }
+EPSBALL_INLINE Vec load(const float* p, Index) { return *p; }
+EPSBALL_INLINE void store(float* p, Vec v, Index) { *p = v; }
+EPSBALL_INLINE Vec gather(const float* p, Index, Index) { return *p; }
+EPSBALL_INLINE void scatter(float* p, Index, Vec v, Index) { *p = v; }
+EPSBALL_INLINE IVec load(const std::int32_t* p, Index) { return *p; }
+EPSBALL_INLINE void store(std::int32_t* p, IVec v, Index) { *p = v; }
+EPSBALL_INLINE bool any(Mask m) { return m; }
+EPSBALL_INLINE UVec lane_index_u() { return 0u; }
+EPSBALL_INLINE Vec to_unit(UVec u) { return static_cast<float>(u >> 8) * 5.9604645e-8f; }
+EPSBALL_INLINE Vec first_lanes(Vec v, Index) { return v; }
+EPSBALL_INLINE float sum(Vec v) { return v; }
+EPSBALL_INLINE float largest(Vec v) { return v; }
+using DVec = double;
+EPSBALL_INLINE DVec to_double(Vec v) { return v; }
+EPSBALL_INLINE Vec to_single(DVec v) { return static_cast<float>(v); }
+EPSBALL_INLINE double sum(DVec v) { return v; }
+EPSBALL_INLINE DVec select(Mask m, DVec a, DVec b) { return m ? a : b; }
+
+#else
+
+typedef float Vec __attribute__((vector_size(4 * EPSBALL_LANES)));
+typedef std::int32_t IVec __attribute__((vector_size(4 * EPSBALL_LANES)));
+typedef std::uint32_t UVec __attribute__((vector_size(4 * EPSBALL_LANES)));
+typedef std::uint64_t ULongVec __attribute__((vector_size(8 * EPSBALL_LANES)));
+typedef double DVec __attribute__((vector_size(8 * EPSBALL_LANES)));
+typedef float VecU __attribute__((vector_size(4 * EPSBALL_LANES), aligned(4), may_alias));
+typedef std::int32_t IVecU __attribute__((vector_size(4 * EPSBALL_LANES), aligned(4), may_alias));
+using Mask = IVec;  // -1 or 0 in each lane
+
+EPSBALL_INLINE IVec bits_of(Vec x) { return (IVec)x; }
+EPSBALL_INLINE Vec float_of_bits(IVec x) { return (Vec)x; }
+EPSBALL_INLINE Vec to_float(IVec x) { return __builtin_convertvector(x, Vec); }
+EPSBALL_INLINE Vec select(Mask m, Vec a, Vec b) { return m ? a : b; }
+EPSBALL_INLINE IVec select(Mask m, IVec a, IVec b) { return m ? a : b; }
+
+#if EPSBALL_LANES == 16
+EPSBALL_INLINE Vec mul_add(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+EPSBALL_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+EPSBALL_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+EPSBALL_INLINE Vec sqrt(Vec x) { return _mm512_sqrt_ps(x); }
+EPSBALL_INLINE bool any(Mask m) { return _mm512_movepi32_mask((__m512i)m) != 0; }
+#elif EPSBALL_LANES == 8
+EPSBALL_INLINE Vec mul_add(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+EPSBALL_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+EPSBALL_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+EPSBALL_INLINE Vec sqrt(Vec x) { return _mm256_sqrt_ps(x); }
+EPSBALL_INLINE bool any(Mask m) { return _mm256_movemask_ps((__m256)m) != 0; }
+#else
+EPSBALL_INLINE Vec mul_add(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+EPSBALL_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+EPSBALL_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+EPSBALL_INLINE Vec sqrt(Vec x) { return vsqrtq_f32(x); }
+EPSBALL_INLINE bool any(Mask m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
+#endif
+
+EPSBALL_INLINE Vec load(const float* p) { return *(const VecU*)p; }
+EPSBALL_INLINE void store(float* p, Vec v) { *(VecU*)p = v; }
+
+// The first n lanes, zeros beyond; called with n = kLanes in main loops, where it is one plain load.
+#if EPSBALL_LANES == 16
+EPSBALL_INLINE Vec load(const float* p, Index n) {
+  if (n == kLanes) return load(p);
+  return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+EPSBALL_INLINE void store(float* p, Vec v, Index n) {
+  if (n == kLanes) return store(p, v);
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
+}
+#else
+EPSBALL_INLINE Vec load(const float* p, Index n) {
+  if (n == kLanes) return load(p);
+  Vec v = {};
+  for (Index i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+EPSBALL_INLINE void store(float* p, Vec v, Index n) {
+  if (n == kLanes) return store(p, v);
+  for (Index i = 0; i < n; ++i) p[i] = v[i];
+}
+#endif
+EPSBALL_INLINE IVec load(const std::int32_t* p, Index n) {
+  if (n == kLanes) return *(const IVecU*)p;
+  IVec v = {};
+  for (Index i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+EPSBALL_INLINE void store(std::int32_t* p, IVec v, Index n) {
+  if (n == kLanes) {
+    *(IVecU*)p = v;
+    return;
+  }
+  for (Index i = 0; i < n; ++i) p[i] = v[i];
+}
+
+// One element from each of n rows that lie `stride` floats apart.
+EPSBALL_INLINE Vec gather(const float* p, Index stride, Index n) {
+  Vec v = {};
+  for (Index i = 0; i < n; ++i) v[i] = p[i * stride];
+  return v;
+}
+EPSBALL_INLINE void scatter(float* p, Index stride, Vec v, Index n) {
+  for (Index i = 0; i < n; ++i) p[i * stride] = v[i];
+}
+
+EPSBALL_INLINE IVec lane_index_i() {
+  IVec v = {};
+  for (int i = 0; i < kLanes; ++i) v[i] = i;
+  return v;
+}
+EPSBALL_INLINE UVec lane_index_u() { return (UVec)lane_index_i(); }
+
+// v with zeros from lane n on.
+EPSBALL_INLINE Vec first_lanes(Vec v, Index n) {
+  if (n == kLanes) return v;
+  return select(lane_index_i() < (std::int32_t)n, v, Vec{});
+}
+
+// 24 random bits to [0, 1).
+EPSBALL_INLINE Vec to_unit(UVec u) { return to_float((IVec)(u >> 8)) * 5.9604645e-8f; }
+
+EPSBALL_INLINE void mul_hi_lo(UVec a, std::uint32_t b, UVec& hi, UVec& lo) {
+  ULongVec p = __builtin_convertvector(a, ULongVec) * (std::uint64_t)b;
+  hi = __builtin_convertvector(p >> 32, UVec);
+  lo = a * b;
+}
+
+// Reductions in one fixed tree: the upper half is folded on the lower.
+EPSBALL_INLINE float sum(Vec v) {
+  float a[kLanes];
+  store(a, v);
+  for (Index half = kLanes / 2; half > 0; half /= 2)
+    for (Index i = 0; i < half; ++i) a[i] += a[i + half];
+  return a[0];
+}
+EPSBALL_INLINE float largest(Vec v) {
+  float a[kLanes];
+  store(a, v);
+  float m = a[0];
+  for (Index i = 1; i < kLanes; ++i) m = a[i] > m ? a[i] : m;
+  return m;
+}
+EPSBALL_INLINE DVec to_double(Vec v) { return __builtin_convertvector(v, DVec); }
+EPSBALL_INLINE Vec to_single(DVec v) { return __builtin_convertvector(v, Vec); }
+EPSBALL_INLINE double sum(DVec v) {
+  double s = 0;
+  for (Index i = 0; i < kLanes; ++i) s += v[i];
+  return s;
+}
+
+#endif
+
+// Runs f(i, n) over [0, count): the main loop with n = kLanes, then one tail with what is left.
+template <class F>
+EPSBALL_INLINE void for_lanes(Index count, F f) {
+  Index i = 0;
+  for (; i + kLanes <= count; i += kLanes) f(i, kLanes);
+  if (i < count) f(i, count - i);
+}
+
+}  // namespace epsball::EPSBALL_ISA

@@ -1,0 +1,23 @@
+// What each kernel file adds to this instruction set's table.
+#pragma once
+
+#include "formulas.h"
+#include "kernels.h"
+
+namespace epsball::EPSBALL_ISA {
+
+void add_gemm(Kernels&);
+void add_activation(Kernels&);
+void add_loss(Kernels&);
+void add_step(Kernels&);
+void add_project(Kernels&);
+void add_random(Kernels&);
+void add_reduce(Kernels&);
+void add_rows(Kernels&);
+void add_linear_exact(Kernels&);
+void add_optim(Kernels&);
+void add_roofline(Kernels&);
+
+const Kernels& table();
+
+}  // namespace epsball::EPSBALL_ISA

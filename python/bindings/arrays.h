@@ -1,0 +1,185 @@
+// NumPy arrays in and out: every check that needs to look at shapes, dtypes or values, with errors that name the argument.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "executor.h"
+#include "half.h"
+#include "kernels.h"
+
+namespace epsball::bindings {
+
+namespace py = pybind11;
+
+inline std::string shape_text(const py::array& a) {
+  std::string text = "(";
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) text += std::to_string(a.shape(i)) + (i + 1 < a.ndim() ? ", " : "");
+  return text + (a.ndim() == 1 ? ",)" : ")");
+}
+
+inline std::string dtype_text(const py::array& a) { return py::str(py::object(a.dtype())); }
+
+inline DType dtype_of(const py::array& a, const char* name) {
+  const py::dtype dtype = a.dtype();
+  if (dtype.kind() == 'f' && dtype.itemsize() == 4) return DType::float32;
+  if (dtype.kind() == 'f' && dtype.itemsize() == 8) return DType::float64;
+  if (dtype.kind() == 'f' && dtype.itemsize() == 2) return DType::float16;
+  throw py::type_error(std::string(name) + ": wanted float32, float64 or float16, got " + dtype_text(a));
+}
+
+// The caller's rows as the engine sees them. `owner` keeps a contiguous copy alive where one had to be made.
+struct RowsIn {
+  py::array owner;
+  Array view;
+};
+
+inline RowsIn rows_in(const py::array& a, const char* name, Index features) {
+  const DType dtype = dtype_of(a, name);
+  if (a.ndim() < 1) throw py::value_error(std::string(name) + ": wanted a batch of inputs, got a scalar");
+  Index per_row = 1;
+  for (py::ssize_t i = 1; i < a.ndim(); ++i) per_row *= a.shape(i);
+  if (per_row != features)
+    throw py::value_error(std::string(name) + ": wanted (N, ...) with " + std::to_string(features) +
+                          " features per row, got shape " + shape_text(a));
+  RowsIn in{py::array::ensure(a, py::array::c_style), {}};
+  in.view = {const_cast<void*>(in.owner.data()), dtype, a.shape(0), features};
+  return in;
+}
+
+// Calls f(i, value) with every element as a double.
+template <class F>
+void for_values(const Array& a, F f) {
+  const Index count = a.rows * a.features;
+  if (a.dtype == DType::float32)
+    for (Index i = 0; i < count; ++i) f(i, static_cast<double>(static_cast<const float*>(a.data)[i]));
+  if (a.dtype == DType::float64)
+    for (Index i = 0; i < count; ++i) f(i, static_cast<const double*>(a.data)[i]);
+  if (a.dtype == DType::float16)
+    for (Index i = 0; i < count; ++i)
+      f(i, static_cast<double>(generic::half_to_float(static_cast<const std::uint16_t*>(a.data)[i])));
+}
+
+inline void check_finite(const Array& a, const char* name) {
+  bool finite = true;
+  const double most = std::numeric_limits<float>::max();
+  for_values(a, [&](Index, double v) { finite &= v >= -most && v <= most; });
+  if (finite) return;
+  Index at = -1;
+  double value = 0;
+  for_values(a, [&](Index i, double v) {
+    if (at < 0 && !(v >= -most && v <= most)) at = i, value = v;
+  });
+  throw py::value_error(std::string(name) + ": wanted finite float32 values, got " + std::to_string(value) + " in row " +
+                        std::to_string(at / a.features));
+}
+
+// Labels (N,) of any integer dtype, or probabilities / targets (N, K) of a floating one.
+struct LabelsIn {
+  std::vector<std::int32_t> labels;
+  py::array_t<float, py::array::c_style | py::array::forcecast> targets;
+  bool soft = false;
+
+  const std::int32_t* hard_data() const { return soft ? nullptr : labels.data(); }
+  const float* soft_data() const { return soft ? targets.data() : nullptr; }
+};
+
+inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name, Index rows, Index classes) {
+  const char kind = y.dtype().kind();
+  if (kind != 'i' && kind != 'u' && kind != 'b')
+    throw py::type_error(std::string(name) + ": wanted integer class indices, got " + dtype_text(y));
+  if (y.ndim() != 1 || y.shape(0) != rows)
+    throw py::value_error(std::string(name) + ": wanted " + std::to_string(rows) + " labels, shape (" +
+                          std::to_string(rows) + ",), got shape " + shape_text(y));
+  const auto values = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>::ensure(y);
+  const Index limit = classes == 1 ? 2 : classes;  // a logistic model's labels are 0 and 1
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(rows));
+  for (Index i = 0; i < rows; ++i) {
+    const std::int64_t v = values.data()[i];
+    if (v < 0 || v >= limit)
+      throw py::value_error(std::string(name) + ": wanted class indices from 0 to " + std::to_string(limit - 1) +
+                            ", got " + std::to_string(v) + " in row " + std::to_string(i));
+    labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(v);
+  }
+  return labels;
+}
+
+inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index rows, Index classes, Loss loss) {
+  LabelsIn in;
+  if (y.dtype().kind() != 'f') {
+    in.labels = labels_in(y, name, rows, classes);
+    return in;
+  }
+  if (loss == Loss::margin)
+    throw py::type_error(std::string(name) + ": the margin loss takes class indices, got " + dtype_text(y));
+  if (y.ndim() != 2 || y.shape(0) != rows || y.shape(1) != classes)
+    throw py::value_error(std::string(name) + ": wanted class indices of shape (" + std::to_string(rows) +
+                          ",) or one value per class of shape (" + std::to_string(rows) + ", " +
+                          std::to_string(classes) + "), got shape " + shape_text(y));
+  in.soft = true;
+  in.targets = y;
+  const Array view{const_cast<float*>(in.targets.data()), DType::float32, rows, classes};
+  check_finite(view, name);
+  if (loss == Loss::cross_entropy)
+    for_values(view, [&](Index i, double v) {
+      if (v < 0.0 || v > 1.0)
+        throw py::value_error(std::string(name) + ": wanted probabilities in [0, 1], got " + std::to_string(v) +
+                              " in row " + std::to_string(i / classes));
+    });
+  return in;
+}
+
+// A number or one per row.
+inline std::vector<double> per_row(const py::object& value, const char* name, Index rows) {
+  std::vector<double> values;
+  if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value)) {
+    values.assign(static_cast<std::size_t>(rows), value.cast<double>());
+  } else {
+    const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(value);
+    if (!a) {
+      PyErr_Clear();
+      throw py::type_error(std::string(name) + ": wanted a number or one per row, got " +
+                           std::string(py::str(py::type::of(value))));
+    }
+    if (a.ndim() == 0)
+      values.assign(static_cast<std::size_t>(rows), *a.data());
+    else if (a.ndim() == 1 && a.shape(0) == rows)
+      values.assign(a.data(), a.data() + rows);
+    else
+      throw py::value_error(std::string(name) + ": wanted a number or shape (" + std::to_string(rows) +
+                            ",), got shape " + shape_text(a));
+  }
+  for (const double v : values)
+    if (!(v >= 0.0) || v > std::numeric_limits<float>::max())
+      throw py::value_error(std::string(name) + ": wanted finite numbers >= 0, got " + std::to_string(v));
+  return values;
+}
+
+// Runs `call` without the GIL; Ctrl-C stops it within a fraction of a second.
+template <class F>
+auto without_gil(F call) {
+  Interruption interruption([] {
+    const py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  });
+  try {
+    const py::gil_scoped_release release;
+    return call(interruption);
+  } catch (const Interrupted&) {
+    throw py::error_already_set();
+  }
+}
+
+template <class T>
+py::array_t<T> new_array(std::vector<py::ssize_t> shape) {
+  return py::array_t<T>(std::move(shape));
+}
+
+}  // namespace epsball::bindings

@@ -1,0 +1,174 @@
+// Models: construction from layer descriptions, parameters, and the plain calls.
+#include "arrays.h"
+#include "bind.h"
+#include "calls.h"
+#include "layers/activation.h"
+#include "layers/dropout.h"
+#include "layers/flatten.h"
+#include "layers/linear.h"
+#include "model.h"
+#include "names.h"
+#include "training/trainer.h"
+#include "use.h"
+
+namespace epsball::bindings {
+namespace {
+
+// ("linear", in, out, bias) | ("dropout", features, p) | ("flatten", features) | (activation, features, parameter)
+std::unique_ptr<Layer> layer_of(const py::tuple& d) {
+  const auto kind = d[0].cast<std::string>();
+  const auto in = d[1].cast<Index>();
+  if (kind == "linear") return std::make_unique<Linear>(in, d[2].cast<Index>(), d[3].cast<bool>());
+  if (kind == "dropout") return std::make_unique<Dropout>(in, d[2].cast<float>());
+  if (kind == "flatten") return std::make_unique<Flatten>(in);
+  const ActivationSpec spec{by_name(kActivations, "layers", kind), d[2].cast<float>()};
+  return std::make_unique<ActivationLayer>(in, spec);
+}
+
+std::unique_ptr<Model> model_of(const std::vector<py::tuple>& descriptions) {
+  Layers layers;
+  for (const py::tuple& d : descriptions) layers.push_back(layer_of(d));
+  return std::make_unique<Model>(std::move(layers));
+}
+
+// "2.weight": the layer's place in the list, then the parameter's name, as torch names an nn.Sequential's.
+std::vector<std::pair<std::string, Parameter*>> named_parameters(Model& model) {
+  std::vector<std::pair<std::string, Parameter*>> found;
+  for (std::size_t i = 0; i < model.layers().size(); ++i)
+    for (Parameter& p : model.layers()[i]->parameters) found.emplace_back(std::to_string(i) + "." + p.name, &p);
+  return found;
+}
+
+py::array_t<float> copy_of(const std::vector<Index>& shape, const std::vector<float>& values) {
+  py::array_t<float> a(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  std::copy(values.begin(), values.end(), a.mutable_data());
+  return a;
+}
+
+py::dict parameters(Model& model) {
+  py::dict d;
+  for (const auto& [name, p] : named_parameters(model)) d[py::str(name)] = copy_of(p->shape, p->value);
+  return d;
+}
+
+// All or nothing: every array is checked before the first is copied.
+void load_parameters(Model& model, const py::dict& values) {
+  const Use use(model);
+  const auto named = named_parameters(model);
+  std::vector<py::array_t<float, py::array::c_style | py::array::forcecast>> arrays;
+  for (const auto& [name, p] : named) {
+    if (!values.contains(name)) throw py::value_error("parameters: '" + name + "' is missing");
+    const py::array given = py::array::ensure(values[py::str(name)]);
+    if (!given || given.dtype().kind() != 'f')
+      throw py::type_error("parameters: '" + name + "' is not a floating-point array");
+    const auto shape = std::vector<Index>(given.shape(), given.shape() + given.ndim());
+    if (shape != p->shape)
+      throw py::value_error("parameters: '" + name + "' wants shape " + shape_text(copy_of(p->shape, p->value)) +
+                            ", got " + shape_text(given));
+    arrays.emplace_back(given);
+    const auto count = static_cast<Index>(p->value.size());
+    check_finite({arrays.back().mutable_data(), DType::float32, 1, count}, ("parameters['" + name + "']").c_str());
+  }
+  if (values.size() != named.size())
+    for (const auto& item : values) {
+      const auto name = item.first.cast<std::string>();
+      bool known = false;
+      for (const auto& n : named) known |= n.first == name;
+      if (!known) throw py::value_error("parameters: the model has no '" + name + "'");
+    }
+  for (std::size_t i = 0; i < named.size(); ++i)
+    std::copy_n(arrays[i].data(), named[i].second->value.size(), named[i].second->value.begin());
+  model.changed();
+}
+
+// ---- calls ----
+
+py::array_t<float> logits(Model& model, const py::array& x) {
+  const Use use(model);
+  const RowsIn in = rows_in(x, "x", model.features());
+  check_finite(in.view, "x");
+  auto z = new_array<float>({in.view.rows, model.classes()});
+  float* out = z.mutable_data();
+  without_gil([&](Interruption& i) { call_logits({*use.plan, model.arenas(), i}, in.view, out, nullptr); });
+  return z;
+}
+
+py::array_t<std::int64_t> predict(Model& model, const py::array& x) {
+  const Use use(model);
+  const RowsIn in = rows_in(x, "x", model.features());
+  check_finite(in.view, "x");
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(in.view.rows));
+  without_gil([&](Interruption& i) { call_logits({*use.plan, model.arenas(), i}, in.view, nullptr, labels.data()); });
+  auto y = new_array<std::int64_t>({in.view.rows});
+  std::copy(labels.begin(), labels.end(), y.mutable_data());
+  return y;
+}
+
+// (loss (N,), gradient (N, features) or None)
+py::tuple loss_and_gradient(Model& model, const py::array& x, const py::array& y, const std::string& loss_name,
+                            bool gradient) {
+  const Use use(model);
+  const RowsIn in = rows_in(x, "x", model.features());
+  check_finite(in.view, "x");
+  const Loss loss = loss_of(loss_name);
+  const LabelsIn labels = labels_or_targets_in(y, "y", in.view.rows, model.classes(), loss);
+  auto values = new_array<float>({in.view.rows});
+  py::object dx = py::none();
+  float *out = values.mutable_data(), *out_gradient = nullptr;
+  if (gradient) {
+    auto g = new_array<float>({in.view.rows, model.features()});
+    out_gradient = g.mutable_data();
+    dx = g;
+  }
+  const Labels wanted{loss, labels.hard_data(), labels.soft_data()};
+  without_gil([&](Interruption& i) { call_loss({*use.plan, model.arenas(), i}, in.view, wanted, out, out_gradient); });
+  return py::make_tuple(values, dx);
+}
+
+py::array_t<float> jacobian(Model& model, const py::array& x) {
+  const Use use(model);
+  const RowsIn in = rows_in(x, "x", model.features());
+  check_finite(in.view, "x");
+  auto j = new_array<float>({in.view.rows, model.classes(), model.features()});
+  float* out = j.mutable_data();
+  without_gil([&](Interruption& i) { call_jacobian({*use.plan, model.arenas(), i}, in.view, out); });
+  return j;
+}
+
+py::dict parameter_gradients(Model& model, const py::array& x, const py::array& y, const std::string& loss_name) {
+  const Use use(model);
+  const RowsIn in = rows_in(x, "x", model.features());
+  check_finite(in.view, "x");
+  if (in.view.rows == 0) throw py::value_error("x: wanted at least one row to average over, got none");
+  MethodSettings method;
+  method.loss = loss_of(loss_name);
+  const LabelsIn labels = labels_or_targets_in(y, "y", in.view.rows, model.classes(), method.loss);
+  Trainer trainer(model, {}, method);
+  const TrainingData data{in.view, labels.hard_data(), labels.soft_data()};
+  const auto& gradients = without_gil([&](Interruption& i) -> const auto& { return trainer.gradients(data, i); });
+  py::dict d;
+  const auto named = named_parameters(model);
+  for (std::size_t i = 0; i < named.size(); ++i)
+    d[py::str(named[i].first)] = copy_of(named[i].second->shape, gradients[i]);
+  return d;
+}
+
+}  // namespace
+
+void bind_model(py::module_& m) {
+  py::class_<Model>(m, "Model", "A model's layers, parameters and plans.")
+      .def(py::init(&model_of), py::arg("layers"))
+      .def_property_readonly("features", &Model::features)
+      .def_property_readonly("classes", &Model::classes)
+      .def("parameters", &parameters, "Copies of all parameters by name, in layer order.")
+      .def("load_parameters", &load_parameters, py::arg("values"), "Copies all parameters in; all or nothing.")
+      .def("logits", &logits, py::arg("x"), "Logits (N, K).")
+      .def("predict", &predict, py::arg("x"), "Predicted classes (N,).")
+      .def("loss_and_gradient", &loss_and_gradient, py::arg("x"), py::arg("y"), py::arg("loss"), py::arg("gradient"),
+           "Per-row losses (N,) and, if wanted, their input gradients (N, features).")
+      .def("jacobian", &jacobian, py::arg("x"), "Derivatives of the logits, (N, K, features).")
+      .def("parameter_gradients", &parameter_gradients, py::arg("x"), py::arg("y"), py::arg("loss"),
+           "Gradients of the mean loss by parameter name.");
+}
+
+}  // namespace epsball::bindings

@@ -1,0 +1,121 @@
+// Building blocks on the caller's own float32 arrays, in place: one fused attack step, and projections.
+#include "arrays.h"
+#include "bind.h"
+#include "dispatch.h"
+#include "names.h"
+#include "rounding.h"
+#include "slabs.h"
+
+namespace epsball::bindings {
+namespace {
+
+// The caller's memory itself, never a copy.
+float* in_place(const py::array& a, const char* name, const py::array& like, bool written) {
+  if (dtype_of(a, name) != DType::float32)
+    throw py::type_error(std::string(name) + ": wanted float32 (the operation works in place), got " + dtype_text(a));
+  if (!(a.flags() & py::array::c_style))
+    throw py::value_error(std::string(name) + ": wanted a C-contiguous array (the operation works in place)");
+  if (written && !a.writeable()) throw py::value_error(std::string(name) + ": the array is read-only");
+  if (a.ndim() != like.ndim() || !std::equal(a.shape(), a.shape() + a.ndim(), like.shape()))
+    throw py::value_error(std::string(name) + ": wanted shape " + shape_text(like) + ", got " + shape_text(a));
+  return static_cast<float*>(const_cast<void*>(a.data()));
+}
+
+struct Shape {
+  Index rows, features;
+  explicit Shape(const py::array& a) {
+    if (a.ndim() < 1) throw py::value_error("x_adv: wanted a batch of rows, got a scalar");
+    rows = a.shape(0);
+    features = 1;
+    for (py::ssize_t i = 1; i < a.ndim(); ++i) features *= a.shape(i);
+  }
+};
+
+std::vector<float> radii(const py::object& value, const char* name, Index rows) {
+  std::vector<float> floats;
+  for (const double v : per_row(value, name, rows)) floats.push_back(float_below(v));
+  return floats;
+}
+
+// lo, hi: None or float64 arrays of one input, made by the Python side.
+std::vector<float> side(const py::object& values, Index features, bool upper) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<float> floats(static_cast<std::size_t>(features), upper ? kInfinity : -kInfinity);
+  if (values.is_none()) return floats;
+  const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(values);
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    const double v = a.data()[a.size() == 1 ? 0 : i];
+    floats[i] = upper ? float_below(v) : float_above(v);
+  }
+  return floats;
+}
+
+// Runs f(first, rows, lo, hi) on row ranges; lo and hi are the box (and for L-infinity the ball) of those rows.
+template <class F>
+void for_boxes(Norm norm, Shape shape, const float* x0, const std::vector<float>& eps, const std::vector<float>& box_lo,
+               const std::vector<float>& box_hi, F f) {
+  static ArenaPool arenas;  // of the building blocks; models have their own
+  without_gil([&](Interruption& interruption) {
+    const Kernels& k = chosen_table();
+    const double work = 8.0 * static_cast<double>(shape.rows * shape.features);
+    for_slabs({k, arenas, interruption, shape.rows, 4 * shape.features, work, 0}, [&](Worker& w) {
+      auto* lo = w.arena.take<float>(w.slab_rows * shape.features);
+      auto* hi = w.arena.take<float>(w.slab_rows * shape.features);
+      for (Index first, rows; w.next(first, rows);) {
+        k.limits(nullptr, {rows, shape.features, x0 + first * shape.features, shape.features,
+                           norm == Norm::linf ? eps.data() + first : nullptr, box_lo.data(), box_hi.data(), nullptr, 0,
+                           lo, hi});
+        f(k, first, rows, lo, hi);
+      }
+    });
+  });
+}
+
+void sign_step(const py::array& x_adv, const py::array& gradient, const py::array& x, const py::object& step_size,
+               const py::object& eps, const py::object& lo, const py::object& hi) {
+  const Shape shape(x_adv);
+  float* to = in_place(x_adv, "x_adv", x_adv, true);
+  const float *g = in_place(gradient, "grad", x_adv, false), *from = in_place(x, "x", x_adv, false);
+  const auto radius = radii(eps, "eps", shape.rows), size = radii(step_size, "step_size", shape.rows);
+  for_boxes(Norm::linf, shape, from, radius, side(lo, shape.features, false), side(hi, shape.features, true),
+            [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
+              const Index at = first * shape.features;
+              const BallRows ball{Norm::linf, rows,   shape.features, to + at, from + at,
+                                  box_lo,     box_hi, shape.features, radius.data() + first};
+              k.step(nullptr, {ball, g + at, shape.features, size.data() + first, nullptr});
+            });
+}
+
+void project(const py::array& x_adv, const py::array& x, const py::object& eps, const std::string& norm,
+             const py::object& lo, const py::object& hi) {
+  const Shape shape(x_adv);
+  float* to = in_place(x_adv, "x_adv", x_adv, true);
+  const float* from = in_place(x, "x", x_adv, false);
+  const auto radius = radii(eps, "eps", shape.rows);
+  const Norm which = norm_of(norm);
+  for_boxes(which, shape, from, radius, side(lo, shape.features, false), side(hi, shape.features, true),
+            [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
+              const Index at = first * shape.features;
+              k.project(nullptr, {which, rows, shape.features, to + at, from + at, box_lo, box_hi, shape.features,
+                                  radius.data() + first});
+            });
+}
+
+py::array_t<float> uniform(Index count, double lo, double hi, std::uint64_t seed, Index id) {
+  auto a = new_array<float>({count});
+  chosen_table().uniform(nullptr, count, static_cast<float>(lo), static_cast<float>(hi), seed, id, a.mutable_data());
+  return a;
+}
+
+}  // namespace
+
+void bind_ops(py::module_& m) {
+  m.def("sign_step", &sign_step, py::arg("x_adv"), py::arg("grad"), py::arg("x"), py::arg("step_size"), py::arg("eps"),
+        py::arg("lo"), py::arg("hi"), "x_adv <- x_adv + step_size * sign(grad), into ball and box; in place.");
+  m.def("project", &project, py::arg("x_adv"), py::arg("x"), py::arg("eps"), py::arg("norm"), py::arg("lo"),
+        py::arg("hi"), "Projects x_adv onto the ball around x within the box; in place.");
+  m.def("uniform", &uniform, py::arg("count"), py::arg("lo"), py::arg("hi"), py::arg("seed"), py::arg("id"),
+        "Philox uniforms in [lo, hi), float32; the same on every table up to the last rounding.");
+}
+
+}  // namespace epsball::bindings

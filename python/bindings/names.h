@@ -1,0 +1,40 @@
+// The words of the Python API for the engine's enumerations.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "kernels.h"
+
+namespace epsball::bindings {
+
+template <class E>
+struct Named {
+  const char* name;
+  E value;
+};
+
+inline constexpr Named<Norm> kNorms[] = {
+    {"linf", Norm::linf}, {"l2", Norm::l2}, {"l1", Norm::l1}, {"l0", Norm::l0}};
+inline constexpr Named<Loss> kLosses[] = {
+    {"cross_entropy", Loss::cross_entropy}, {"margin", Loss::margin}, {"squared_error", Loss::squared_error}};
+inline constexpr Named<Activation> kActivations[] = {
+    {"relu", Activation::relu},       {"leaky_relu", Activation::leaky_relu}, {"elu", Activation::elu},
+    {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh},             {"softplus", Activation::softplus},
+    {"gelu", Activation::gelu},       {"quadratic", Activation::quadratic}};
+
+template <class E, std::size_t N>
+E by_name(const Named<E> (&names)[N], const char* argument, const std::string& name) {
+  std::string all;
+  for (const auto& n : names) {
+    if (name == n.name) return n.value;
+    all += (all.empty() ? "'" : ", '") + std::string(n.name) + "'";
+  }
+  throw pybind11::value_error(std::string(argument) + ": wanted one of " + all + ", got '" + name + "'");
+}
+
+inline Norm norm_of(const std::string& name) { return by_name(kNorms, "norm", name); }
+inline Loss loss_of(const std::string& name) { return by_name(kLosses, "loss", name); }
+
+}  // namespace epsball::bindings

@@ -1,0 +1,65 @@
+"""epsball: a native engine for adversarial examples on small models."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives; modules are imported when a name is first used, so that importing epsball stays cheap.
+_HOMES = {
+    "epsball.layers": (
+        "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sigmoid", "Softplus", "Tanh",
+    ),
+    "epsball.model": ("Sequential", "load"),
+    "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
+    "epsball.evaluation.evaluate": ("evaluate",),
+    "epsball.interop.torch": ("from_torch",),
+    "epsball.machine": ("backends", "info"),
+    "epsball.training.fit": ("fit",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("attacks", "datasets", "demo", "evaluation", "interop", "models", "ops", "training")
+
+__all__ = [
+    "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sequential", "Sigmoid",
+    "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm",
+    "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "training",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from epsball import attacks, datasets, demo, evaluation, interop, models, ops, training
+    from epsball.attacks import exact_robust_accuracy, fgsm, linear_exact, pgd
+    from epsball.evaluation.evaluate import evaluate
+    from epsball.interop.torch import from_torch
+    from epsball.layers import (
+        ELU,
+        GELU,
+        Dropout,
+        Flatten,
+        LeakyReLU,
+        Linear,
+        Quadratic,
+        ReLU,
+        Sigmoid,
+        Softplus,
+        Tanh,
+    )
+    from epsball.machine import backends, info
+    from epsball.model import Sequential, load
+    from epsball.training.fit import fit
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_native" or name in _MODULES:
+        return import_module(f"epsball.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'epsball' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

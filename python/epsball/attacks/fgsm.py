@@ -1,0 +1,61 @@
+"""The fast gradient (sign) method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from epsball.arrays import Array
+from epsball.attacks.base import Attack, AttackResult, Bounds, Loop, check_eps, run_loop
+from epsball.model import Sequential
+
+
+@dataclass(frozen=True, eq=False)
+class FGSM(Attack):
+    """One step of size eps in the direction that raises the loss most (Goodfellow et al. 2015, arXiv 1412.6572).
+
+    "linf": eps · sign(g); "l2": eps · g / ‖g‖₂; "l1": eps spent on the largest |g| first, filling each feature's room
+    in the box. The step is returned as it is, also where x itself was misclassified already or had the higher loss.
+
+    Parameters
+    ----------
+    eps
+        Size of the step: a number or one per row.
+    norm
+        "linf", "l2" or "l1".
+    targeted
+        Step down the loss of y instead of up.
+    loss, bounds, mask
+        As in `PGD`.
+    """
+
+    eps: Any
+    norm: str = "linf"
+    targeted: bool = False
+    loss: str = "cross_entropy"
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+
+    def __post_init__(self) -> None:
+        check_eps(self.eps)
+
+    def _attack(
+        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
+    ) -> AttackResult:
+        loop = Loop(steps=1, step_size=self.eps, keep_best=False)
+        return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
+
+
+def fgsm(
+    model: Sequential,
+    x: Any,
+    y: Any = None,
+    eps: Any = 0.3,
+    norm: str = "linf",
+    targeted: bool = False,
+    loss: str = "cross_entropy",
+    bounds: Bounds = (0.0, 1.0),
+    mask: Any = None,
+) -> Any:
+    """Return the points that `FGSM` with these options finds; see there."""
+    return FGSM(eps, norm, targeted, loss, bounds, mask)(model, x, y)

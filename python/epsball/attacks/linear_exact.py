@@ -1,0 +1,92 @@
+"""The exact worst case of linear models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball import _native
+from epsball.arrays import Array, as_numpy
+from epsball.attacks.base import Attack, AttackResult, Bounds, check_eps, check_model, normal_bounds
+from epsball.model import Sequential
+
+
+@dataclass(frozen=True, eq=False)
+class LinearExact(Attack):
+    """The worst point of a linear model within ball and box, in closed form and float64.
+
+    For every rival class, the margin (w_j − w_y)ᵀx is maximised over the ball and the box: coordinate-wise for L∞, by
+    filling the largest coefficients first for L1, and by its one multiplier for L2. No attack does better.
+
+    Parameters
+    ----------
+    eps
+        Radius: a number or one per row.
+    norm
+        "linf", "l2" or "l1".
+    bounds
+        As in `PGD`.
+    """
+
+    eps: Any
+    norm: str = "linf"
+    bounds: Bounds = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_eps(self.eps)
+
+    def _attack(
+        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
+    ) -> AttackResult:
+        if trace:
+            raise ValueError("trace: the closed form has no iterates")
+        x_adv, distance, _, labels = _worst(model, x, y, self.eps, self.norm, self.bounds)
+        n = len(x)
+        success = np.asarray(model.predict(x_adv)) != labels
+        loss = np.asarray(model.loss(x_adv, labels, loss="margin"))
+        return AttackResult(x_adv, success, distance, np.ones(n, np.int64), loss, np.zeros(n, np.bool_))
+
+
+def linear_exact(
+    model: Sequential, x: Any, y: Any = None, eps: Any = 0.3, norm: str = "linf", bounds: Bounds = (0.0, 1.0)
+) -> Any:
+    """Return the points that `LinearExact` with these options finds; see there."""
+    return LinearExact(eps, norm, bounds)(model, x, y)
+
+
+def exact_robust_accuracy(
+    model: Sequential, x: Any, y: Any, eps: Any = 0.3, norm: str = "linf", bounds: Bounds = (0.0, 1.0)
+) -> float:
+    """Return the share of rows that no point of ball and box turns: a certificate, not an upper bound.
+
+    Parameters
+    ----------
+    model
+        A linear model (Flatten and one Linear layer).
+    x, y
+        (N, ...) inputs and their class indices (N,).
+    eps, norm, bounds
+        As in `LinearExact`.
+    """
+    a = as_numpy("x", x)
+    _, _, margin, _ = _worst(model, a, y, eps, norm, bounds)
+    if len(a) == 0:
+        raise ValueError("x: wanted at least one row, got none")
+    # A margin of exactly 0 is a tie, which a predictor may break either way.
+    return float((margin < 0).mean())
+
+
+def _worst(
+    model: Sequential, x: Array, y: Any, eps: Any, norm: str, bounds: Bounds
+) -> tuple[Array, npt.NDArray[np.float64], npt.NDArray[np.float64], Array]:
+    check_model(model)
+    check_eps(eps)
+    if not isinstance(norm, str):
+        raise TypeError(f"norm: wanted a name, got {norm!r}")
+    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y)
+    box = None if bounds is None else normal_bounds(bounds, x.shape[1:])
+    x_adv, distance, margin = _native.linear_exact(model._native, x, labels, eps, norm, box)
+    return x_adv, distance, margin, labels

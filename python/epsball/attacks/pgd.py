@@ -1,0 +1,122 @@
+"""Projected gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from epsball.arrays import Array
+from epsball.attacks.base import (
+    Attack,
+    AttackResult,
+    Bounds,
+    Loop,
+    check_count,
+    check_eps,
+    check_step_size,
+    default_step_size,
+    run_loop,
+)
+from epsball.model import Sequential
+
+
+@dataclass(frozen=True, eq=False)
+class PGD(Attack):
+    """Projected gradient descent with restarts (Madry et al. 2018, arXiv 1706.06083).
+
+    Each step maximises gᵀd over ‖d‖ ≤ step_size in the attack's norm, then projects onto the ball and clips to the
+    box. Every row keeps its best point over all iterates and restarts: misclassified first, then the highest loss.
+
+    Parameters
+    ----------
+    eps
+        Radius of the ball: a number or one per row.
+    norm
+        "linf", "l2" or "l1".
+    steps
+        Gradient steps per restart.
+    step_size
+        A number or one per row; None: 2.5 · eps / steps.
+    restarts
+        Runs per row; the row's best point over all of them is returned.
+    random_start
+        Start uniformly in the ball (clipped to the box), not at x.
+    targeted
+        Minimise the loss towards y instead of maximising it.
+    loss
+        "cross_entropy", "margin" or "squared_error".
+    bounds
+        (lower, upper): numbers or arrays that broadcast to one input; None: no box.
+    mask
+        1 where the attacker may change a feature; broadcasts to x.
+    early_stop
+        Rows leave once they are solved; what they return is misclassified, not the highest loss.
+    seed
+        Of the random starts; a row's draw depends on it, on the row's index and on the restart only.
+    """
+
+    eps: Any
+    norm: str = "linf"
+    steps: int = 40
+    step_size: Any = None
+    restarts: int = 1
+    random_start: bool = True
+    targeted: bool = False
+    loss: str = "cross_entropy"
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+    early_stop: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_eps(self.eps)
+        check_count("steps", self.steps, 0)
+        check_count("restarts", self.restarts, 1)
+        check_count("seed", self.seed, -(2**63))
+        check_step_size(self.step_size)
+
+    def _attack(
+        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
+    ) -> AttackResult:
+        loop = Loop(
+            steps=self.steps,
+            step_size=default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size,
+            restarts=self.restarts,
+            random_start="ball" if self.random_start else "none",
+            early_stop=self.early_stop,
+            seed=self.seed,
+        )
+        return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
+
+
+def pgd(
+    model: Sequential,
+    x: Any,
+    y: Any = None,
+    eps: Any = 0.3,
+    norm: str = "linf",
+    steps: int = 40,
+    step_size: Any = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    targeted: bool = False,
+    loss: str = "cross_entropy",
+    bounds: Bounds = (0.0, 1.0),
+    mask: Any = None,
+    early_stop: bool = False,
+    seed: int = 0,
+    index: Any = None,
+) -> Any:
+    """Return the points that `PGD` with these options finds; see there.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> x, y = eb.datasets.load("mnist-subset", split="test")
+    >>> model = eb.models.mlp([784, 256, 256, 10])
+    >>> x_adv = eb.pgd(model, x, y, eps=0.3, steps=40)
+    """
+    attack = PGD(
+        eps, norm, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed
+    )  # fmt: skip
+    return attack(model, x, y, index)

@@ -1,0 +1,70 @@
+"""FGSM after a random step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from epsball.arrays import Array
+from epsball.attacks.base import (
+    Attack,
+    AttackResult,
+    Bounds,
+    Loop,
+    check_count,
+    check_eps,
+    check_step_size,
+    run_loop,
+)
+from epsball.model import Sequential
+
+
+@dataclass(frozen=True, eq=False)
+class RFGSM(Attack):
+    """R+FGSM: a random step of size alpha, then FGSM with what is left (Tramèr et al. 2018, arXiv 1705.07204).
+
+    x' = x + alpha · sign(N(0, I)), then x' + (eps − alpha) · sign(g(x')).
+
+    Parameters
+    ----------
+    eps
+        Radius of the L∞ ball: a number or one per row.
+    alpha
+        Size of the random step, at most eps; None: eps / 2.
+    norm
+        "linf".
+    targeted, loss, bounds, mask, seed
+        As in `PGD`.
+    """
+
+    eps: Any
+    alpha: Any = None
+    norm: str = "linf"
+    targeted: bool = False
+    loss: str = "cross_entropy"
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_eps(self.eps)
+        check_step_size(self.alpha, "alpha")
+        check_count("seed", self.seed, -(2**63))
+        if self.norm != "linf":
+            raise ValueError(f"norm: R+FGSM is defined for 'linf', got {self.norm!r}")
+
+    def _attack(
+        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
+    ) -> AttackResult:
+        eps = np.asarray(self.eps, dtype=np.float64)
+        alpha = eps / 2 if self.alpha is None else np.asarray(self.alpha, dtype=np.float64)
+        if alpha.ndim and eps.ndim and alpha.shape != eps.shape:
+            raise ValueError(f"alpha: wanted a number or one per row, got shape {alpha.shape}")
+        if not (alpha <= eps).all():
+            raise ValueError(f"alpha: wanted at most eps = {self.eps}, got {self.alpha}")
+        loop = Loop(
+            steps=1, step_size=eps - alpha, random_start="signs", start=alpha, keep_best=False, seed=self.seed
+        )  # fmt: skip
+        return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

@@ -1,0 +1,1 @@
+"""Microbenchmarks: attack throughput beside the machine's limits and beside installed peers."""

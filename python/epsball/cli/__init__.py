@@ -1,0 +1,38 @@
+"""The command line: `epsball demo | train | attack | evaluate | bench | info`, one file per command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+#: In the order of the help page. Each is the function of its name in the module of its name; those modules
+#: import NumPy and the engine only when the command runs, so that the help is quick.
+COMMANDS = ("demo", "train", "attack", "evaluate", "bench", "info")
+
+app = typer.Typer(
+    help="Adversarial examples on small models: attack them, train them, measure what is left.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _command in COMMANDS:
+    app.command()(getattr(import_module(f"epsball.cli.{_command}"), _command))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0 for success, 1 for a failure at run time, 2 for a usage error.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; None takes those of the process.
+    """
+    try:
+        app(args=arguments, prog_name="epsball")
+    except (ValueError, TypeError, OSError, ImportError) as error:  # what the library documents; others are bugs
+        print(f"epsball: error: {error}", file=sys.stderr)
+        sys.exit(1)

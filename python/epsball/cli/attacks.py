@@ -1,0 +1,50 @@
+"""Attacks from names and options; an option that an attack does not take is a usage error, not ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from epsball.attacks.base import Attack
+
+CLASSES = {"fgsm": "FGSM", "rfgsm": "RFGSM", "bim": "BIM", "ilcm": "ILCM", "pgd": "PGD"}
+
+
+def build(names: Sequence[str], *, no_clip: bool = False, **options: Any) -> list[Attack]:
+    """Build attacks; each takes those of the options that it knows.
+
+    Parameters
+    ----------
+    names
+        Keys of `CLASSES`.
+    no_clip
+        Leave the box [0, 1].
+    **options
+        Fields of the attacks; None means the attack's default.
+
+    Raises
+    ------
+    typer.BadParameter
+        A name is unknown, or an option was given that none of the attacks takes.
+    """
+    from epsball import attacks
+
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if no_clip:
+        given["bounds"] = None
+    built, used = [], set()
+    for name in names:
+        if name not in CLASSES:
+            raise typer.BadParameter(f"no attack {name!r}, expected one of {', '.join(CLASSES)}")
+        cls = getattr(attacks, CLASSES[name])
+        taken = {field.name for field in fields(cls)} & given.keys()
+        built.append(cls(**{option: given[option] for option in taken}))
+        used |= taken
+    if unused := given.keys() - used - {"seed"}:  # a seed is always welcome: not every attack draws
+        option = "--" + sorted(unused)[0].replace("_", "-")
+        raise typer.BadParameter(f"{option} means nothing to {', '.join(names)}")
+    return built

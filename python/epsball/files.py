@@ -1,0 +1,64 @@
+"""Tensors in safetensors files with a format name and version; written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball.reports.files import replacing
+
+
+def save_tensors(
+    path: str | PathLike[str],
+    tensors: Mapping[str, npt.NDArray[Any]],
+    kind: str,
+    version: int,
+    header: Mapping[str, Any],
+) -> None:
+    """Write tensors and a JSON header under a temporary name, then rename."""
+    from safetensors.numpy import save
+
+    metadata = {"format": kind, "version": str(version), "header": json.dumps(header, allow_nan=False)}
+    content = save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_tensors(
+    path: str | PathLike[str], kind: str, version: int
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file is no intact safetensors file, or not of this kind and version; the message names the file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    path.stat()  # a missing file is an OSError that names it
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not an intact safetensors file: {error}") from error
+    if metadata.get("format") != kind:
+        raise ValueError(f"{path}: wanted a file of kind {kind!r}, got {metadata.get('format')!r}")
+    found = metadata.get("version", "")
+    if not found.isdecimal() or not 1 <= int(found) <= version:
+        raise ValueError(f"{path}: format version {found!r}; this epsball reads versions 1 to {version}")
+    try:
+        header = json.loads(metadata["header"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: its header is damaged: {error!r}") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: its header is damaged: wanted an object, got {type(header).__name__}")
+    return tensors, header

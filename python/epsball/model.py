@@ -1,0 +1,216 @@
+"""Models: a list of layers with float32 parameters in the engine, their calls and their files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball import _native
+from epsball.arrays import as_numpy, like
+from epsball.layers import LAYERS, Flatten, Layer, Linear
+
+FORMAT = "epsball-model"
+FORMAT_VERSION = 1
+
+
+class Sequential:
+    """Layers one after another.
+
+    Parameters
+    ----------
+    layers
+        `Linear`, `Flatten`, `Dropout` and activations, from the input to the logits.
+    input_shape
+        Shape of one input, channels first for images: (1, 28, 28) or (784,).
+    seed
+        Of the initial weights, uniform in ±1/√in as torch draws them (the numbers differ).
+
+    Raises
+    ------
+    ValueError
+        The layers do not fit each other or `input_shape`.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_shape: Sequence[int], seed: int = 0) -> None:
+        self.layers = tuple(layers)
+        self.input_shape = _shape(input_shape)
+        self._native = _native.Model(_descriptions(self.layers, math.prod(self.input_shape)))
+        self.classes: int = self._native.classes
+        self._initialise(seed)
+
+    def _initialise(self, seed: int) -> None:
+        values: dict[str, npt.NDArray[np.float32]] = {}
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, Linear):
+                continue
+            bound = 1 / math.sqrt(layer.in_features)
+            shape = (layer.out_features, layer.in_features)
+            weight = _native.uniform(math.prod(shape), -bound, bound, seed, 2 * i)
+            values[f"{i}.weight"] = weight.reshape(shape)
+            if layer.bias:
+                values[f"{i}.bias"] = _native.uniform(layer.out_features, -bound, bound, seed, 2 * i + 1)
+        self._native.load_parameters(values)
+
+    def __repr__(self) -> str:
+        return f"Sequential({list(self.layers)}, input_shape={self.input_shape})"
+
+    # ---- calls
+
+    def __call__(self, x: Any) -> Any:
+        """Return the logits (N, K) of x (N, ...), float32 and of x's kind."""
+        return like(self._native.logits(as_numpy("x", x)), x)
+
+    def predict(self, x: Any) -> Any:
+        """Return the predicted classes (N,), int64: the largest logit, or 1 where a single logit is positive."""
+        return like(self._native.predict(as_numpy("x", x)), x)
+
+    def probabilities(self, x: Any) -> Any:
+        """Return the softmax (N, K) of the logits; with one logit its sigmoid (N, 1), the probability of label 1."""
+        z = self._native.logits(as_numpy("x", x)).astype(np.float64)
+        if self.classes == 1:
+            p = 0.5 * (1 + np.tanh(0.5 * z))
+        else:
+            e = np.exp(z - z.max(axis=1, keepdims=True))
+            p = e / e.sum(axis=1, keepdims=True)
+        return like(p.astype(np.float32), x)
+
+    def loss(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
+        """Return the loss of each row (N,).
+
+        Parameters
+        ----------
+        x
+            (N, ...) with the model's number of features per row.
+        y
+            Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
+        loss
+            "cross_entropy", "margin" (best other logit minus the label's) or "squared_error".
+        """
+        a = as_numpy("x", x)
+        return like(self._native.loss_and_gradient(a, self._labels(a, y), _word("loss", loss), False)[0], x)
+
+    def input_gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
+        """Return the gradient of each row's own loss with respect to the row, of x's shape, kind and dtype."""
+        a = as_numpy("x", x)
+        _, gradient = self._native.loss_and_gradient(a, self._labels(a, y), _word("loss", loss), True)
+        return like(gradient.reshape(a.shape).astype(a.dtype, copy=False), x)
+
+    def jacobian(self, x: Any) -> Any:
+        """Return the derivatives of the logits, (N, K, ...) with the shape of one input last."""
+        a = as_numpy("x", x)
+        j = self._native.jacobian(a)
+        return like(j.reshape(len(a), self.classes, *a.shape[1:]).astype(a.dtype, copy=False), x)
+
+    def parameter_gradients(self, x: Any, y: Any, loss: str = "cross_entropy") -> dict[str, npt.NDArray[np.float32]]:
+        """Return the gradient of the mean loss over the rows for every parameter, by name; dropout is off."""
+        a = as_numpy("x", x)
+        return dict(self._native.parameter_gradients(a, self._labels(a, y), _word("loss", loss)))
+
+    def _labels(self, x: npt.NDArray[Any], y: Any) -> npt.NDArray[Any]:
+        """Return y as an array; None stands for the model's own predictions."""
+        return self._native.predict(x) if y is None else as_numpy("y", y)
+
+    # ---- parameters and files
+
+    def parameters(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return copies of all parameters by name, in layer order, weight before bias, in torch's layouts."""
+        return dict(self._native.parameters())
+
+    def load_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Copy all parameters in, under the names of `parameters`; on an error nothing changes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter is missing, unknown, of the wrong shape or not finite; its name is in the message.
+        """
+        self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
+
+    def to(self, device: str) -> Sequential:
+        """Return the model on `device`; this version knows "cpu"."""
+        if device != "cpu":
+            raise ValueError(f"device: this version of epsball knows 'cpu', got {device!r}")
+        return self
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model as safetensors with its layers in the metadata; an existing file is replaced whole."""
+        from epsball.files import save_tensors
+
+        layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in self.layers]
+        save_tensors(path, self.parameters(), FORMAT, FORMAT_VERSION,
+                     {"layers": layers, "input_shape": list(self.input_shape)})  # fmt: skip
+
+
+def load(path: str | PathLike[str]) -> Sequential:
+    """Read a model written by `Sequential.save`.
+
+    Raises
+    ------
+    ValueError
+        The file is truncated, not safetensors, not an epsball model or of a later format version.
+    OSError
+        It cannot be read.
+    """
+    from epsball.files import load_tensors
+
+    tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
+    try:
+        layers = [_layer(dict(description)) for description in header["layers"]]
+        model = Sequential(layers, header["input_shape"])
+        model.load_parameters(tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{Path(path)}: not a usable epsball model: {error}") from error
+    return model
+
+
+def _layer(description: dict[str, Any]) -> Layer:
+    kind = description.pop("kind")
+    if kind not in LAYERS:
+        raise ValueError(f"unknown layer {kind!r}")
+    layer: Layer = LAYERS[kind](**description)
+    return layer
+
+
+def _shape(input_shape: Any) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(n) for n in input_shape)
+    except (TypeError, ValueError):
+        shape = ()
+    if not shape or any(n < 1 for n in shape):
+        raise ValueError(f"input_shape: wanted a tuple of positive integers, got {input_shape!r}")
+    return shape
+
+
+def _descriptions(layers: Sequence[Layer], features: int) -> list[tuple[Any, ...]]:
+    """Return the engine's view of the layers, each fitted to the one below."""
+    if not layers:
+        raise ValueError("layers: wanted at least one layer, got none")
+    if all(isinstance(layer, Flatten) for layer in layers):
+        raise ValueError("layers: none of them computes anything")
+    descriptions = []
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers: layer {i} is no epsball layer but {type(layer).__name__}: {layer!r}")
+        try:
+            descriptions.append(layer.native(features))
+        except ValueError as error:
+            below = "input_shape" if not any(isinstance(seen, Linear) for seen in layers[:i]) else "the layer below"
+            raise ValueError(f"layers: layer {i} ({layer}) does not fit {below}: it {error}") from None
+        features = descriptions[-1][2] if isinstance(layer, Linear) else features
+    return descriptions
+
+
+def _word(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: wanted a name, got {value!r}")
+    return value
+
+
+__all__ = ["Sequential", "load"]

@@ -1,0 +1,84 @@
+"""Building blocks for other people's attack loops: float32 NumPy arrays or torch CPU tensors, in place, zero copy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball import _native
+from epsball.arrays import Array, as_numpy, is_tensor
+from epsball.attacks.base import Bounds, normal_bounds
+
+__all__ = ["project_", "sign_step_"]
+
+
+def sign_step_(
+    x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: Bounds = (0.0, 1.0)
+) -> Any:
+    """x_adv ← x_adv + step_size · sign(grad), clipped to the L∞ ball around x and to the box, in one fused pass.
+
+    Parameters
+    ----------
+    x_adv, grad, x
+        float32 and C-contiguous, of one shape (N, ...); `x_adv` is written.
+    step_size, eps
+        Numbers or one per row; |x_adv − x| ≤ eps holds exactly, measured in float64.
+    bounds
+        (lower, upper) as numbers or arrays of one input's shape, or None.
+
+    Returns
+    -------
+    The same `x_adv`.
+    """
+    lo, hi = _box(bounds, x_adv)
+    _native.sign_step(_memory("x_adv", x_adv), _memory("grad", grad), _memory("x", x), step_size, eps, lo, hi)
+    return x_adv
+
+
+def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = (0.0, 1.0)) -> Any:
+    """Project x_adv onto the ball of radius eps around x, and into the box.
+
+    Exact Euclidean projections for "linf", "l1" and "l0" with or without the box (Duchi et al. 2008; Croce and Hein
+    2021); "l2" scales onto the ball and then clips, which is feasible but not the nearest point of the intersection.
+
+    Parameters
+    ----------
+    x_adv, x
+        float32 and C-contiguous, of one shape (N, ...); `x_adv` is written.
+    eps
+        A number or one per row; for "l0" the number of features that may differ.
+    norm
+        "linf", "l2", "l1" or "l0".
+    bounds
+        (lower, upper) as numbers or arrays of one input's shape, or None.
+
+    Returns
+    -------
+    The same `x_adv`.
+    """
+    if not isinstance(norm, str):
+        raise TypeError(f"norm: wanted a name, got {norm!r}")
+    lo, hi = _box(bounds, x_adv)
+    _native.project(_memory("x_adv", x_adv), _memory("x", x), eps, norm, lo, hi)
+    return x_adv
+
+
+def _memory(name: str, value: Any) -> Array:
+    """Return the array itself: a copy would swallow what is written."""
+    if not isinstance(value, np.ndarray) and not is_tensor(value):
+        raise TypeError(f"{name}: wanted a NumPy array or a torch CPU tensor, got {type(value).__name__}")
+    return as_numpy(name, value)
+
+
+def _box(bounds: Bounds, x_adv: Any) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    shape = tuple(getattr(x_adv, "shape", ()))[1:]
+    if bounds is None:
+        return None, None
+    lo, hi = normal_bounds(bounds, shape)
+    sides = (np.full(1, lo) if isinstance(lo, float) else lo, np.full(1, hi) if isinstance(hi, float) else hi)
+    if not (sides[0] <= sides[1]).all() or math.isnan(float(sides[0].sum() + sides[1].sum())):
+        raise ValueError(f"bounds: wanted lower <= upper, got {bounds!r}")
+    return sides

@@ -1,0 +1,104 @@
+"""Figures as text to put into a page: tiny PNGs of digits, and curves as SVG that takes the page's colours."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.ticker import MaxNLocator
+
+Floats = npt.NDArray[np.floating]
+
+# Drawn in this colour, shown in the text's: the page may be light or dark.
+_INK = "#010203"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve: errors per epoch (fractions), CSS colour and line style."""
+
+    label: str
+    errors: Sequence[float]
+    colour: str
+    dashed: bool
+
+
+def image(pixels: Floats) -> str:
+    """Return an image as a PNG data URI.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (1, H, W) or (3, H, W)
+        Values in [0, 1].
+    """
+    rgb = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
+    return _png(np.clip(rgb, 0, 1))
+
+
+def perturbation(difference: Floats, limit: float) -> str:
+    """Return a perturbation as a PNG data URI: blue for −`limit`, white for 0, red for +`limit`.
+
+    Parameters
+    ----------
+    difference : ndarray, shape (C, H, W)
+        Averaged over the channels.
+    limit
+        Positive; what is beyond takes the end's colour.
+    """
+    scaled = 0.5 + 0.5 * difference.mean(axis=0) / limit
+    return _png(mpl.colormaps["RdBu_r"](np.clip(scaled, 0, 1)))
+
+
+def _png(pixels: Floats) -> str:
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def error_curves(curves: Sequence[Curve], floor: float) -> str:
+    """Return curves over epochs on a logarithmic scale, as an SVG element.
+
+    Parameters
+    ----------
+    curves
+        Errors from epoch 1 on, as fractions.
+    floor
+        Errors below it (none found) are drawn at it.
+    """
+    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    for curve in curves:
+        epochs = range(1, len(curve.errors) + 1)
+        style = "--" if curve.dashed else "-"
+        axes.semilogy(epochs, np.maximum(curve.errors, floor), style, color=curve.colour, label=curve.label, lw=2)
+    lowest = min(min(curve.errors) for curve in curves)
+    axes.set_ylim(max(floor, 0.5 * lowest), 1.15)
+    axes.set_xlabel("epoch", color=_INK)
+    axes.set_ylabel("error on test digits", color=_INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(lambda value, _position: f"{100 * value:g} %")
+    axes.tick_params(which="both", colors=_INK)
+    axes.grid(which="major", color=_INK, alpha=0.15)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2, frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    """Return a figure as an SVG element without the XML preamble, its ink replaced by the page's text colour."""
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(_INK, "currentColor")

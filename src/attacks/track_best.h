@@ -1,0 +1,54 @@
+// Keeps each row's best point: misclassified first, then the highest loss; iterate 0 counts.
+#pragma once
+
+#include "array.h"
+#include "lane.h"
+
+namespace epsball {
+
+// `row` counts the rows still in the slab, `slot` where they stood when it was loaded.
+struct TrackBest {
+  const float* loss = nullptr;              // (rows) at the current iterate
+  const std::int32_t* predicted = nullptr;  // (rows)
+  const std::int32_t* labels = nullptr;     // (rows) that decide success
+  const std::int32_t* slot = nullptr;       // (rows)
+  const std::uint8_t* moving = nullptr;     // (rows) had a gradient that is not zero
+  bool descend = false;                     // the attack lowers the loss
+  bool targeted = false;                    // success means predicted as the label
+  bool fresh = false;                       // take this iterate, whatever came before
+  bool stepped = false;                     // a gradient has been taken
+  std::int64_t evaluations = 1;             // what this iterate cost in forward passes
+
+  float* best_loss = nullptr;          // (slots)
+  std::uint8_t* success = nullptr;     // (slots)
+  std::int64_t* queries = nullptr;     // (slots)
+  std::uint8_t* still = nullptr;       // (slots) every gradient so far was zero; may be null
+  std::uint8_t* broken = nullptr;      // (slots) a loss was not finite
+  std::uint8_t* improved = nullptr;    // (rows) this iterate is the best so far
+  std::uint8_t* done = nullptr;        // (rows) solved
+  float* trace = nullptr;              // (slots) with stride trace_ld, or null
+  Index trace_ld = 0;
+};
+
+namespace EPSBALL_ISA {
+
+EPSBALL_HD void track_best_row(const TrackBest& t, Index row) {
+  const std::int32_t slot = t.slot[row];
+  const float loss = t.loss[row], best = t.best_loss[slot];
+  const std::uint8_t success = (t.predicted[row] == t.labels[row]) == t.targeted;
+  const bool higher = t.descend ? loss < best : loss > best;
+  const bool better = t.fresh || (success != t.success[slot] ? success > t.success[slot] : higher);
+  if (better) {
+    t.best_loss[slot] = loss;
+    t.success[slot] = success;
+  }
+  t.improved[row] = better;
+  t.done[row] = t.success[slot];
+  if (t.still) t.still[slot] = t.stepped && !t.moving[row];
+  t.broken[slot] |= !(loss - loss == 0.0f);
+  t.queries[slot] += t.evaluations;
+  if (t.trace) t.trace[slot * t.trace_ld] = loss;
+}
+
+}  // namespace EPSBALL_ISA
+}  // namespace epsball

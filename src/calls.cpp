@@ -1,0 +1,98 @@
+// Forward and backward passes over all rows of the caller, slab by slab.
+#include "calls.h"
+
+namespace epsball {
+namespace {
+
+Job job_of(const Caller& c, const Array& x, double passes) {
+  const Index floats = 2 * padded(c.plan.features()) + c.plan.floats_per_row();
+  return {c.plan.kernels(),
+          c.arenas,
+          c.interruption,
+          x.rows,
+          floats,
+          passes * static_cast<double>(x.rows) * static_cast<double>(c.plan.multiply_adds()),
+          c.plan.largest_product()};
+}
+
+}  // namespace
+
+void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* predicted) {
+  const Kernels& k = c.plan.kernels();
+  const Index classes = c.plan.classes();
+  for_slabs(job_of(c, x, 1), [&](Worker& w) {
+    const Rows in = w.arena.take_rows(w.slab_rows, c.plan.features());
+    auto* label = w.arena.take<std::int32_t>(w.slab_rows);
+    auto* ignored = w.arena.take<float>(w.slab_rows);
+    PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
+    for (Index first, rows; w.next(first, rows);) {
+      k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
+      const Rows z = pass.forward(rows, in);
+      if (logits) k.copy_rows(nullptr, rows, classes, z.data, z.ld, logits + first * classes, classes, nullptr, nullptr);
+      if (!predicted) continue;
+      k.fill(nullptr, label, 0, rows * static_cast<Index>(sizeof(*label)));
+      LossRows loss;
+      loss.kind = Loss::margin;
+      loss.rows = rows;
+      loss.classes = classes;
+      loss.logits = z.data;
+      loss.ld = z.ld;
+      loss.labels = label;
+      loss.loss = ignored;
+      loss.predicted = predicted + first;
+      k.loss(nullptr, loss);
+    }
+  });
+}
+
+void call_loss(const Caller& c, const Array& x, const Labels& y, float* loss, float* gradient) {
+  const Kernels& k = c.plan.kernels();
+  const Index features = c.plan.features(), classes = c.plan.classes();
+  for_slabs(job_of(c, x, gradient ? 2 : 1), [&](Worker& w) {
+    const Rows in = w.arena.take_rows(w.slab_rows, features);
+    auto* predicted = w.arena.take<std::int32_t>(w.slab_rows);
+    PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
+    for (Index first, rows; w.next(first, rows);) {
+      k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
+      const Rows z = pass.forward(rows, in), dz = pass.dlogits();
+      LossRows l;
+      l.kind = y.loss;
+      l.rows = rows;
+      l.classes = classes;
+      l.logits = z.data;
+      l.ld = z.ld;
+      l.labels = y.labels ? y.labels + first : nullptr;
+      l.targets = y.targets ? y.targets + first * classes : nullptr;
+      l.targets_ld = classes;
+      l.loss = loss + first;
+      l.predicted = predicted;
+      l.dlogits = gradient ? dz.data : nullptr;
+      l.dlogits_ld = dz.ld;
+      k.loss(nullptr, l);
+      if (gradient) pass.backward(rows, in, {gradient + first * features, features}, nullptr);
+    }
+  });
+}
+
+void call_jacobian(const Caller& c, const Array& x, float* jacobian) {
+  const Kernels& k = c.plan.kernels();
+  const Index features = c.plan.features(), classes = c.plan.classes();
+  std::vector<float> identity(static_cast<std::size_t>(classes * classes));
+  for (Index i = 0; i < classes; ++i) identity[static_cast<std::size_t>(i * classes + i)] = 1.0f;
+  for_slabs(job_of(c, x, static_cast<double>(1 + classes)), [&](Worker& w) {
+    const Rows in = w.arena.take_rows(w.slab_rows, features);
+    PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
+    for (Index first, rows; w.next(first, rows);) {
+      k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
+      pass.forward(rows, in);
+      for (Index j = 0; j < classes; ++j) {
+        const Rows dz = pass.dlogits();  // every row's is the unit vector j
+        k.copy_rows(nullptr, rows, classes, identity.data() + j * classes, 0, dz.data, dz.ld, nullptr, nullptr);
+        float* dx = jacobian + (first * classes + j) * features;
+        pass.backward(rows, in, {dx, classes * features}, nullptr);
+      }
+    }
+  });
+}
+
+}  // namespace epsball

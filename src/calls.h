@@ -1,0 +1,29 @@
+// The plain calls on a model: logits, predictions, losses, input gradients, Jacobians.
+#pragma once
+
+#include "plan.h"
+#include "slabs.h"
+
+namespace epsball {
+
+// Labels (rows), or soft targets (rows, classes) where labels is null.
+struct Labels {
+  Loss loss = Loss::cross_entropy;
+  const std::int32_t* labels = nullptr;
+  const float* targets = nullptr;
+};
+
+struct Caller {
+  const Plan& plan;
+  ArenaPool& arenas;
+  Interruption& interruption;
+};
+
+// logits is (rows, classes); either output may be null.
+void call_logits(const Caller&, const Array& x, float* logits, std::int32_t* predicted);
+// loss is (rows); gradient, if not null, (rows, features): of each row's own loss.
+void call_loss(const Caller&, const Array& x, const Labels&, float* loss, float* gradient);
+// jacobian is (rows, classes, features).
+void call_jacobian(const Caller&, const Array& x, float* jacobian);
+
+}  // namespace epsball

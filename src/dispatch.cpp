@@ -1,0 +1,75 @@
+// Chooses a table at run time from what was built, what the CPU has and what EPSBALL_ISA asks for.
+#include "dispatch.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace epsball {
+
+namespace scalar {
+const Kernels& table();
+}
+namespace avx2 {
+const Kernels& table();
+}
+namespace avx512 {
+const Kernels& table();
+}
+namespace neon {
+const Kernels& table();
+}
+
+std::vector<const Kernels*> tables() {
+  std::vector<const Kernels*> found = {&scalar::table()};
+#ifdef EPSBALL_HAVE_AVX2
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::table());
+#endif
+#ifdef EPSBALL_HAVE_AVX512
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
+    found.push_back(&avx512::table());
+#endif
+#ifdef EPSBALL_HAVE_NEON
+  found.push_back(&neon::table());
+#endif
+  return found;
+}
+
+namespace {
+
+const Kernels* find(const std::string& name) {
+  std::string names;
+  for (const Kernels* k : tables()) {
+    if (name == k->name) return k;
+    names += std::string(names.empty() ? "" : ", ") + k->name;
+  }
+  throw std::invalid_argument("EPSBALL_ISA names the table '" + name + "'; this machine can run: " + names);
+}
+
+const Kernels* initial() {
+  const char* wanted = std::getenv("EPSBALL_ISA");
+  return wanted && *wanted ? find(wanted) : tables().back();
+}
+
+std::atomic<const Kernels*>& in_force() {
+  static std::atomic<const Kernels*> table = initial();
+  return table;
+}
+
+std::atomic<int> threads_setting{0}, slab_rows_setting{0};
+std::atomic<bool> guards_setting{false};
+
+}  // namespace
+
+const Kernels& chosen_table() { return *in_force(); }
+void choose_table(const std::string& name) { in_force() = find(name); }
+
+int set_threads(int threads) { return threads_setting.exchange(threads); }
+int set_slab_rows(int rows) { return slab_rows_setting.exchange(rows); }
+bool set_guards(bool on) { return guards_setting.exchange(on); }
+int requested_threads() { return threads_setting; }
+int requested_slab_rows() { return slab_rows_setting; }
+bool guards() { return guards_setting; }
+
+}  // namespace epsball

@@ -1,0 +1,27 @@
+// Which tables can run here, which one is in force, and the few settings that tests and users may change.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace epsball {
+
+// Tables this build holds and this CPU can run, slowest first.
+std::vector<const Kernels*> tables();
+
+// The table in force: the fastest, or the one EPSBALL_ISA names. Throws std::invalid_argument on an unknown name.
+const Kernels& chosen_table();
+void choose_table(const std::string& name);
+
+// Knobs of the executor; each setter returns the value before.
+int set_threads(int threads);      // 0: as OpenMP says
+int set_slab_rows(int rows);       // 0: from the size of the L2 cache
+bool set_guards(bool on);          // guard bytes and poison around every workspace buffer
+
+int requested_threads();
+int requested_slab_rows();
+bool guards();
+
+}  // namespace epsball

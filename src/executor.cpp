@@ -1,0 +1,165 @@
+// Threads, interruption and teams.
+#include "executor.h"
+
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <vector>
+
+#if defined(EPSBALL_EXECUTOR_OPENMP)
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+#include "dispatch.h"
+
+namespace epsball {
+namespace {
+
+std::int64_t now_ms() {
+  using std::chrono::duration_cast, std::chrono::milliseconds, std::chrono::steady_clock;
+  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+constexpr std::int64_t kPollEveryMs = 50;
+
+// libgomp's threads do not exist in a forked child, and starting it there can hang: a child runs serially.
+std::atomic<bool> forked{false};
+
+bool watch_forks() {
+#if defined(__unix__) || defined(__APPLE__)
+  pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
+  return true;
+}
+
+const bool watching_forks = watch_forks();
+
+}  // namespace
+
+// ---- interruption ----
+
+Interruption::Interruption(std::function<bool()> poll)
+    : poll_(std::move(poll)), caller_(std::this_thread::get_id()), next_poll_(now_ms() + kPollEveryMs) {}
+
+bool Interruption::poll() {
+  if (now_ms() >= next_poll_) {
+    if (poll_ && poll_()) stopped_ = true;
+    next_poll_ = now_ms() + kPollEveryMs;
+  }
+  return stopped_;
+}
+
+void Interruption::check() {
+  if (std::this_thread::get_id() == caller_ ? poll() : stopped_.load(std::memory_order_relaxed)) throw Interrupted();
+}
+
+// ---- team ----
+
+void Team::pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A part is taken only while its turn lasts, so call_ and argument_ stand still until it is done.
+bool Team::take_part() {
+  std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  while (ticket % kTurn < static_cast<std::uint64_t>(size_)) {
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      continue;
+    call_(argument_, static_cast<int>(ticket % kTurn));
+    left_.fetch_sub(1, std::memory_order_release);
+    return true;
+  }
+  return false;
+}
+
+void Team::serve() {
+  for (int idle = 0; !dismissed_.load(std::memory_order_acquire);) {
+    if (take_part())
+      idle = 0;
+    else
+      ++idle < 20000 ? pause() : std::this_thread::yield();
+  }
+}
+
+// ---- workers ----
+
+int available_threads() {
+  if (forked) return 1;
+  const int wanted = requested_threads();
+  if (wanted > 0) return wanted;
+#if defined(EPSBALL_EXECUTOR_OPENMP)
+  return omp_get_max_threads();
+#elif defined(EPSBALL_EXECUTOR_THREADS)
+  const unsigned cores = std::thread::hardware_concurrency();
+  return cores ? static_cast<int>(cores) : 1;
+#else
+  return 1;
+#endif
+}
+
+const char* executor_name() {
+#if defined(EPSBALL_EXECUTOR_OPENMP)
+  return "openmp";
+#elif defined(EPSBALL_EXECUTOR_THREADS)
+  return "threads";
+#else
+  return "serial";
+#endif
+}
+
+void run_workers(int workers, Interruption& interruption, const std::function<void(int)>& work) {
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto guarded = [&](int worker) {
+    try {
+      work(worker);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      interruption.stop();
+    }
+  };
+#if defined(EPSBALL_EXECUTOR_SERIAL)
+  workers = 1;
+#endif
+  if (workers == 1) {
+    guarded(0);
+  } else {
+    std::atomic<int> busy{workers - 1};
+    const auto member = [&](int worker) {
+      guarded(worker);
+      if (worker != 0) {
+        --busy;
+        return;
+      }
+      // The others may work for minutes yet: go on listening for Ctrl-C.
+      while (busy != 0) {
+        interruption.poll();
+        std::this_thread::yield();
+      }
+    };
+#if defined(EPSBALL_EXECUTOR_OPENMP)
+#pragma omp parallel num_threads(workers)
+    {
+#pragma omp single
+      busy = omp_get_num_threads() - 1;
+      member(omp_get_thread_num());
+    }
+#else
+    std::vector<std::thread> threads;
+    for (int worker = 1; worker < workers; ++worker) threads.emplace_back(member, worker);
+    member(0);
+    for (std::thread& thread : threads) thread.join();
+#endif
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace epsball

@@ -1,0 +1,92 @@
+// Who runs the slabs: OpenMP threads, std::threads (ThreadSanitizer builds) or the caller alone.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <stdexcept>
+#include <thread>
+#include <type_traits>
+
+#include "array.h"
+
+namespace epsball {
+
+// Thrown on every worker once the caller's poll asked to stop.
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+// Lets a long call be stopped: workers look at a flag, the calling thread also polls (Ctrl-C) a few times a second.
+class Interruption {
+ public:
+  explicit Interruption(std::function<bool()> poll);
+  void check();        // throws Interrupted
+  bool poll();         // calling thread only; true once the call should stop
+  void stop() { stopped_ = true; }
+
+ private:
+  std::function<bool()> poll_;
+  std::thread::id caller_;
+  std::int64_t next_poll_;
+  std::atomic<bool> stopped_{false};
+};
+
+// The threads that share the products of one slab, when there are fewer slabs than threads. The leader runs the attack
+// and calls split; the others wait in serve and take what parts they can get, the leader does the rest.
+class Team {
+ public:
+  explicit Team(int size) : size_(size), ticket_(static_cast<std::uint64_t>(size)) {}
+  int size() const { return size_; }
+
+  // Runs part(0) ... part(size - 1), each on one of the members.
+  template <class F>
+  void split(F&& part) {
+    call_ = [](void* f, int i) { (*static_cast<std::remove_reference_t<F>*>(f))(i); };
+    argument_ = &part;
+    left_.store(size_, std::memory_order_relaxed);
+    ticket_.store((ticket_.load(std::memory_order_relaxed) / kTurn + 1) * kTurn, std::memory_order_release);
+    while (take_part()) {
+    }
+    while (left_.load(std::memory_order_acquire) != 0) pause();
+  }
+  void serve();
+  void dismiss() { dismissed_.store(true, std::memory_order_release); }
+
+ private:
+  static constexpr std::uint64_t kTurn = 1 << 16;  // ticket_ = turn * kTurn + the next part to take
+
+  bool take_part();
+  static void pause();
+
+  int size_;
+  void (*call_)(void*, int) = nullptr;
+  void* argument_ = nullptr;
+  std::atomic<int> left_{0};
+  std::atomic<std::uint64_t> ticket_;
+  std::atomic<bool> dismissed_{false};
+};
+
+// How many threads a call may use now: OMP_NUM_THREADS, threadpoolctl, set_threads; 1 in a forked child.
+int available_threads();
+const char* executor_name();
+
+// Runs work(worker) on `workers` threads, the calling thread being worker 0, which goes on polling until all are done.
+// The first exception of any worker is rethrown after all have stopped.
+void run_workers(int workers, Interruption& interruption, const std::function<void(int worker)>& work);
+
+// Hands out 0 ... count - 1 in order.
+class Tasks {
+ public:
+  explicit Tasks(Index count) : count_(count) {}
+  // The next task, or -1.
+  Index next() {
+    const Index task = next_.fetch_add(1, std::memory_order_relaxed);
+    return task < count_ ? task : -1;
+  }
+
+ private:
+  Index count_;
+  std::atomic<Index> next_{0};
+};
+
+}  // namespace epsball

@@ -1,0 +1,231 @@
+// The contract: a CPU instruction set and a GPU are the same thing, a filled table of these functions.
+//
+// All matrices are row-major float32 with a row stride `ld`.
+// No function allocates, locks or throws. A row's result depends on that row alone, never on how many come with it.
+#pragma once
+
+#include "array.h"
+
+namespace epsball {
+
+// ---- element-wise activations ----
+
+enum class Activation : int { identity, relu, leaky_relu, elu, sigmoid, tanh, softplus, gelu, quadratic };
+
+struct ActivationSpec {
+  Activation kind = Activation::identity;
+  float parameter = 0.0f;  // slope of leaky_relu, alpha of elu
+};
+
+// Most derivatives follow from the output; these two need the input, so the plan keeps it.
+inline constexpr bool derivative_needs_input(Activation a) {
+  return a == Activation::gelu || a == Activation::quadratic;
+}
+
+// ---- matrix product ----
+
+// x <- clip(x + size * sign(gradient), lo, hi): the L-infinity attack step as the end of a product, so that the gradient
+// is never stored. lo and hi hold ball, box and mask at once (see Kernels::limits).
+struct SignStep {
+  float* x = nullptr;
+  const float* lo = nullptr;
+  const float* hi = nullptr;
+  Index ld = 0;
+  const float* size = nullptr;      // (rows)
+  std::uint8_t* moving = nullptr;   // (rows), set to 1 where any gradient element is not 0
+};
+
+// What happens to an output tile before it is stored, in this order; null means left out.
+struct Epilogue {
+  const float* bias = nullptr;  // (n)
+  ActivationSpec activation;
+  float* pre_activation = nullptr;  // (m, n) with c's stride: kept where the derivative needs the input
+  ActivationSpec derivative;        // multiply by f'(saved): the activation below, when a gradient flows down
+  const float* saved = nullptr;
+  Index saved_ld = 0;
+  const SignStep* step = nullptr;  // replaces the store
+};
+
+// C (m, n) = A (m, k) B (k, n). Every output is the same chain of fused multiply-adds over blocks of kBlockK, whatever m.
+struct Gemm {
+  Index m = 0, n = 0, k = 0;
+  const float* a = nullptr;  // A(i, p) = a[i * a_row + p * a_k]
+  Index a_row = 0, a_k = 1;
+  const float* b = nullptr;  // packed by Kernels::pack
+  Index first = 0, last = 0;  // columns to compute; first is a multiple of Kernels::panel
+  float* c = nullptr;
+  Index ldc = 0;
+  Epilogue epilogue;
+};
+
+inline constexpr Index kBlockK = 256;
+
+// ---- losses ----
+
+enum class Loss : int { cross_entropy, margin, squared_error };
+
+struct LossRows {
+  Loss kind = Loss::cross_entropy;
+  Index rows = 0, classes = 0;  // one class: a logistic model, logit > 0 means label 1
+  const float* logits = nullptr;
+  Index ld = 0;
+  const std::int32_t* labels = nullptr;  // (rows), or null and then
+  const float* targets = nullptr;        // (rows, classes) with stride targets_ld
+  Index targets_ld = 0;
+  float scale = 1.0f;  // multiplies dlogits; -1 descends towards a target
+  bool unit = false;   // rescale each row of dlogits to a largest magnitude of 1: attacks only need its direction, and
+                       // so it cannot underflow however confident the model is
+  float* loss = nullptr;              // (rows)
+  std::int32_t* predicted = nullptr;  // (rows)
+  float* dlogits = nullptr;           // (rows, classes) with stride dlogits_ld, or null
+  Index dlogits_ld = 0;
+};
+
+// ---- attack steps, projections, random starts ----
+
+// Box of the attack per row and feature: box, mask and, for L-infinity, the ball.
+struct Limits {
+  Index rows = 0, features = 0;
+  const float* x0 = nullptr;
+  Index ld = 0;
+  const float* eps = nullptr;           // (rows); null: box and mask only
+  const float* box_lo = nullptr;        // (features)
+  const float* box_hi = nullptr;        // (features)
+  const std::uint8_t* mask = nullptr;   // 1 where the attacker may change a feature; null: everywhere
+  Index mask_ld = 0;                    // 0: one mask for all rows
+  float* lo = nullptr;                  // (rows, features) with stride ld
+  float* hi = nullptr;
+};
+
+// Rows of an attack: x starts or moves within norm ball around x0 and [lo, hi].
+struct BallRows {
+  Norm norm = Norm::linf;
+  Index rows = 0, features = 0;
+  float* x = nullptr;
+  const float* x0 = nullptr;
+  const float* lo = nullptr;
+  const float* hi = nullptr;
+  Index ld = 0;
+  const float* eps = nullptr;  // (rows)
+};
+
+struct StepRows {
+  BallRows ball;
+  const float* gradient = nullptr;
+  Index gradient_ld = 0;
+  const float* size = nullptr;     // (rows): x moves by the d that maximises gradient . d over ||d|| <= size
+  std::uint8_t* moving = nullptr;  // (rows), set to 1 where any gradient element is not 0; may be null
+};
+
+enum class Start : int { ball, signs };  // uniform in the ball; eps times random signs (R+FGSM)
+
+struct StartRows {
+  BallRows ball;
+  Start kind = Start::ball;
+  const Index* ids = nullptr;  // (rows): the row's own number keys its random stream
+  std::uint64_t seed = 0;
+  std::uint32_t restart = 0;
+};
+
+// ---- rows in and out of a slab ----
+
+struct StoreRows {
+  Norm norm = Norm::linf;
+  Index rows = 0, features = 0;
+  const float* y = nullptr;  // (rows, features) adversarial points in the slab
+  Index ld = 0;
+  Array x;                       // the caller's inputs
+  Array out;                     // the caller's result, same dtype
+  Index first = 0;               // row of x and out that slab row 0 is
+  const double* eps = nullptr;   // (x.rows): the bound that must hold exactly in the caller's dtype
+  const double* box_lo = nullptr;  // (features), null: no box
+  const double* box_hi = nullptr;
+  double* distance = nullptr;    // (x.rows), may be null
+};
+
+// One array of a slab that shrinks when rows leave.
+struct RowBuffer {
+  void* data = nullptr;
+  Index bytes = 0;  // of one row
+};
+
+struct TrackBest;    // src/attacks/track_best.h
+struct LinearCase;   // src/attacks/linear_exact.h
+
+// ---- optimisers ----
+
+struct Update {
+  Index count = 0;
+  float* parameter = nullptr;
+  const float* gradient = nullptr;
+  float* moment1 = nullptr;  // velocity of SGD
+  float* moment2 = nullptr;  // Adam only
+  float rate = 0.0f, momentum = 0.0f;
+  bool nesterov = false;
+  float beta1 = 0.0f, beta2 = 0.0f, epsilon = 0.0f;
+  float correction1 = 1.0f, correction2 = 1.0f;  // 1 - beta^t
+  float l2 = 0.0f, l1 = 0.0f;                    // decay added to the gradient: l2 * p + l1 * sign(p)
+};
+
+struct Kernels {
+  const char* name = nullptr;
+  Index lanes = 0;  // floats per vector
+  Index panel = 0;  // columns of a packed panel
+  Index tile_rows = 0;  // rows of a full tile of gemm: slabs are multiples of it where they can be
+
+  // gemm.cpp. B(p, j) = b[p * k_stride + j * n_stride], packed in k * padded(n) floats; columns [first, last) only.
+  void (*pack)(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stride, Index first, Index last,
+               float* packed) = nullptr;
+  void (*gemm)(Stream, const Gemm&) = nullptr;
+
+  // activation.cpp
+  void (*activation_forward)(Stream, ActivationSpec, Index rows, Index n, const float* x, Index ldx, float* y,
+                             Index ldy) = nullptr;
+  // dy *= f'(saved), saved being the output, or the input where derivative_needs_input
+  void (*activation_backward)(Stream, ActivationSpec, Index rows, Index n, const float* saved, Index lds, float* dy,
+                              Index ldy) = nullptr;
+  // y = keep ? x / (1 - p) : 0 by Philox; the same call on a gradient is the backward pass
+  void (*dropout)(Stream, float p, Index rows, Index n, float* x, Index ldx, const Index* ids, std::uint64_t seed,
+                  std::uint32_t salt) = nullptr;
+
+  // loss.cpp
+  void (*loss)(Stream, const LossRows&) = nullptr;
+
+  // step.cpp
+  void (*limits)(Stream, const Limits&) = nullptr;
+  void (*step)(Stream, const StepRows&) = nullptr;
+
+  // project.cpp
+  void (*project)(Stream, const BallRows&) = nullptr;
+
+  // random.cpp
+  void (*start)(Stream, const StartRows&) = nullptr;
+  void (*uniform)(Stream, Index count, float lo, float hi, std::uint64_t seed, Index id, float* out) = nullptr;
+
+  // reduce.cpp
+  void (*column_sums)(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) = nullptr;
+
+  // rows.cpp. Row i of the slab is row ids[i] of the source, or first + i where ids is null.
+  void (*load_rows)(Stream, const Array& source, const Index* ids, Index first, Index rows, float* x, Index ld) = nullptr;
+  void (*store_rows)(Stream, const StoreRows&) = nullptr;
+  void (*copy)(Stream, void* to, const void* from, Index bytes) = nullptr;
+  void (*fill)(Stream, void* to, int byte, Index bytes) = nullptr;
+  // to[slot[i]] = from[i] where keep[i]; null slot: i; null keep: every row
+  void (*copy_rows)(Stream, Index rows, Index n, const float* from, Index ld_from, float* to, Index ld_to,
+                    const std::int32_t* slot, const std::uint8_t* keep) = nullptr;
+  // moves the rows with leave[i] == 0 to the front, in order; returns how many stay
+  Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
+  void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
+
+  // linear_exact.cpp
+  void (*linear_exact)(Stream, const LinearCase&) = nullptr;
+
+  // optim.cpp
+  void (*sgd)(Stream, const Update&) = nullptr;
+  void (*adam)(Stream, const Update&) = nullptr;
+
+  // roofline.cpp: `rounds` passes of independent fused multiply-adds; returns FLOPs done
+  double (*fma_loop)(Index rounds) = nullptr;
+};
+
+}  // namespace epsball

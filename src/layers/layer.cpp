@@ -1,0 +1,40 @@
+// Passes shared by all layers.
+#include "layers/layer.h"
+
+#include <algorithm>
+
+namespace epsball {
+
+void Context::gemm(const Gemm& g) const {
+  constexpr Index kWorthwhile = 16384;  // multiply-adds: some 2 microseconds, several times what waking a thread costs
+  const Index panels = (g.last - g.first + kernels.panel - 1) / kernels.panel;
+  if (!team || team->size() == 1 || panels < 2 || g.m * g.k * (g.last - g.first) < kWorthwhile) {
+    kernels.gemm(stream, g);
+    return;
+  }
+  const Index share = (panels + team->size() - 1) / team->size() * kernels.panel;
+  team->split([&](int part) {
+    Gemm mine = g;
+    mine.first = g.first + part * share;
+    mine.last = std::min(g.last, mine.first + share);
+    if (mine.first < mine.last) kernels.gemm(stream, mine);
+  });
+}
+
+void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows dx, const Epilogue& end) {
+  const Kernels& k = context.kernels;
+  if (dx.data != dy.data) k.copy_rows(context.stream, rows, n, dy.data, dy.ld, dx.data, dx.ld, nullptr, nullptr);
+  if (end.saved)
+    k.activation_backward(context.stream, end.derivative, rows, n, end.saved, end.saved_ld, dx.data, dx.ld);
+  if (end.step) {
+    StepRows step;
+    step.ball = {Norm::linf, rows, n, end.step->x, end.step->x, end.step->lo, end.step->hi, end.step->ld, nullptr};
+    step.gradient = dx.data;
+    step.gradient_ld = dx.ld;
+    step.size = end.step->size;
+    step.moving = end.step->moving;
+    k.step(context.stream, step);
+  }
+}
+
+}  // namespace epsball

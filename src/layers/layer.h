@@ -1,0 +1,69 @@
+// What a layer is to the engine: parameters, and its forward and backward passes in terms of the table's kernels.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "executor.h"
+#include "kernels.h"
+
+namespace epsball {
+
+struct Parameter {
+  std::string name;  // "weight", "bias"
+  std::vector<Index> shape;
+  std::vector<float> value;
+};
+
+// What every pass through a layer is given: the table, the stream and the threads that share a product.
+struct Context {
+  const Kernels& kernels;
+  Stream stream = nullptr;
+  Team* team = nullptr;
+
+  // Spreads the columns of one product over the team, if it is large enough to be worth waking it.
+  void gemm(const Gemm& g) const;
+};
+
+class Layer {
+ public:
+  Layer(Index in, Index out) : in(in), out(out) {}
+  virtual ~Layer() = default;
+  Layer(const Layer&) = delete;
+  Layer& operator=(const Layer&) = delete;
+
+  const Index in, out;  // features of one row
+  std::vector<Parameter> parameters;
+
+  // An element-wise activation is carried by the layer below where that one can (takes_epilogue).
+  virtual ActivationSpec activation() const { return {}; }
+  virtual bool takes_epilogue() const { return false; }
+  // The share of inputs a training pass drops; such a layer is left out of inference.
+  virtual float dropout() const { return 0.0f; }
+  // Nothing to compute (Flatten).
+  virtual bool is_identity() const { return false; }
+
+  // Weights as the table's products want them: `packed_floats` floats, written in `pack_parts` independent parts.
+  virtual Index packed_floats() const { return 0; }
+  virtual Index pack_parts(const Kernels&) const { return 0; }
+  virtual void pack(const Kernels&, float* /*packed*/, Index /*part*/) const {}
+
+  // y = epilogue(f(x)).
+  virtual void forward(const Context&, const float* packed, Index rows, Rows x, Rows y, const Epilogue& end) const = 0;
+  // dx = epilogue(df^T dy).
+  virtual void backward(const Context&, const float* packed, Index rows, Rows dy, Rows dx,
+                        const Epilogue& end) const = 0;
+
+  // Gradient of the parameters from a whole batch, in `gradient_parts` independent parts; gradient[i] belongs to
+  // parameters[i]. `scratch` holds gradient_scratch floats.
+  virtual Index gradient_parts(const Kernels&) const { return 0; }
+  virtual Index gradient_scratch(const Kernels&, Index /*rows*/) const { return 0; }
+  virtual void gradient(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* const* /*gradient*/,
+                        Index /*part*/, float* /*scratch*/) const {}
+};
+
+// Does with kernels what a product would have done in its epilogue on the way back: dx = dy, times a derivative, into x.
+void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows dx, const Epilogue& end);
+
+}  // namespace epsball

@@ -1,0 +1,63 @@
+// Linear layers as products with packed weights: W^T for the forward pass, W for the backward pass.
+#include "layers/linear.h"
+
+#include <algorithm>
+
+namespace epsball {
+namespace {
+
+Index panels(const Kernels& k, Index columns) { return (columns + k.panel - 1) / k.panel; }
+
+}  // namespace
+
+Linear::Linear(Index in, Index out, bool bias) : Layer(in, out) {
+  parameters.push_back({"weight", {out, in}, std::vector<float>(static_cast<std::size_t>(in * out))});
+  if (bias) parameters.push_back({"bias", {out}, std::vector<float>(static_cast<std::size_t>(out))});
+}
+
+// The forward packing (in, out), then the backward packing (out, in).
+Index Linear::packed_floats() const { return in * padded(out) + out * padded(in); }
+
+Index Linear::pack_parts(const Kernels& k) const { return panels(k, out) + panels(k, in); }
+
+void Linear::pack(const Kernels& k, float* packed, Index part) const {
+  const float* weight = parameters[0].value.data();
+  const Index forward_panels = panels(k, out);
+  if (part < forward_panels) {
+    const Index first = part * k.panel;
+    k.pack(nullptr, in, out, weight, 1, in, first, std::min(out, first + k.panel), packed);
+  } else {
+    const Index first = (part - forward_panels) * k.panel;
+    k.pack(nullptr, out, in, weight, in, 1, first, std::min(in, first + k.panel), packed + in * padded(out));
+  }
+}
+
+void Linear::forward(const Context& context, const float* packed, Index rows, Rows x, Rows y,
+                     const Epilogue& end) const {
+  Gemm g{rows, out, in, x.data, x.ld, 1, packed, 0, out, y.data, y.ld, end};
+  if (parameters.size() > 1) g.epilogue.bias = parameters[1].value.data();
+  context.gemm(g);
+}
+
+void Linear::backward(const Context& context, const float* packed, Index rows, Rows dy, Rows dx,
+                      const Epilogue& end) const {
+  context.gemm({rows, in, out, dy.data, dy.ld, 1, packed + in * padded(out), 0, in, dx.data, dx.ld, end});
+}
+
+// dW = dy^T x, a panel of input columns at a time: one chain over the batch per weight, whatever the thread count.
+Index Linear::gradient_parts(const Kernels& k) const { return panels(k, in) + 1; }
+
+Index Linear::gradient_scratch(const Kernels& k, Index rows) const { return rows * k.panel; }
+
+void Linear::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
+                      float* scratch) const {
+  if (part == panels(k, in)) {
+    if (parameters.size() > 1) k.column_sums(nullptr, rows, out, dy.data, dy.ld, gradient[1]);
+    return;
+  }
+  const Index first = part * k.panel, columns = std::min(k.panel, in - first);
+  k.pack(nullptr, rows, columns, x.data + first, x.ld, 1, 0, columns, scratch);
+  k.gemm(nullptr, {out, columns, rows, dy.data, 1, dy.ld, scratch, 0, columns, gradient[0] + first, in, {}});
+}
+
+}  // namespace epsball

@@ -1,0 +1,26 @@
+// y = x W^T + b.
+#pragma once
+
+#include "layers/layer.h"
+
+namespace epsball {
+
+class Linear : public Layer {
+ public:
+  // parameters: weight (out, in) and, if `bias`, bias (out); torch's layout.
+  Linear(Index in, Index out, bool bias);
+
+  bool takes_epilogue() const override { return true; }
+  Index packed_floats() const override;
+  Index pack_parts(const Kernels&) const override;
+  void pack(const Kernels&, float* packed, Index part) const override;
+  void forward(const Context&, const float* packed, Index rows, Rows x, Rows y, const Epilogue& end) const override;
+  void backward(const Context&, const float* packed, Index rows, Rows dy, Rows dx,
+                const Epilogue& end) const override;
+  Index gradient_parts(const Kernels&) const override;
+  Index gradient_scratch(const Kernels&, Index rows) const override;
+  void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
+                float* scratch) const override;
+};
+
+}  // namespace epsball

@@ -1,0 +1,97 @@
+// Cross-entropy of a softmax (one class: of a sigmoid) with its logit gradient, for hard and soft labels.
+//
+// A `Row` is one row of logits, or one row per lane: z(j), hard(), is_label(j), target(j), dz(j, v) and get_dz(j).
+#pragma once
+
+#include "array.h"
+#include "formulas.h"
+
+namespace epsball::EPSBALL_ISA {
+
+// One logit z, target t: t softplus(-z) + (1 - t) softplus(z).
+template <class V, class Row>
+EPSBALL_HD V logistic(const Row& row, bool gradient, bool unit, float scale) {
+  const V one = splat<V>(1.0f);
+  V z = row.z(0), t = row.target(0);
+  if (gradient) {
+    V d = (one - t) * sigmoid(z) - t * sigmoid(-z);
+    // A label of exactly 0 or 1 has a direction even where the sigmoid underflows.
+    if (unit) d = select(t == 0.0f, one, select(t == 1.0f, -one, sign(d)));
+    row.dz(0, d * scale);
+  }
+  return t * softplus(-z) + (one - t) * softplus(z);
+}
+
+// Hard label y. With a = logsumexp over j != y minus z_y: loss = softplus(a), p_j = q_j sigmoid(a) where q is the softmax
+// over the other classes, and the true-class derivative is -sigmoid(a) = -sum of the others, never p_y - 1.
+template <class V, class Row>
+EPSBALL_HD V cross_entropy_hard(const Row& row, Index classes, bool gradient, bool unit, float scale) {
+  V other = splat<V>(-__builtin_inff()), zy = V{};
+  for (Index j = 0; j < classes; ++j) {
+    V z = row.z(j);
+    auto y = row.is_label(j);
+    zy = select(y, z, zy);
+    other = select(y, other, max(other, z));
+  }
+  V total = V{};
+  for (Index j = 0; j < classes; ++j) {
+    V e = select(row.is_label(j), V{}, exp(row.z(j) - other));
+    total = total + e;
+    if (gradient) row.dz(j, e);
+  }
+  V a = other + log(total) - zy;
+  if (gradient) {
+    V away = unit ? splat<V>(scale) : sigmoid(a) * scale;
+    V each = away / total;
+    for (Index j = 0; j < classes; ++j) row.dz(j, select(row.is_label(j), -away, row.get_dz(j) * each));
+  }
+  return softplus(a);
+}
+
+// Divides a row's dz by its largest magnitude, if that is not 0, and multiplies by `scale`.
+template <class V, class Row>
+EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale) {
+  V top = V{};
+  for (Index j = 0; j < classes; ++j) top = max(top, abs(row.get_dz(j)));
+  V factor = splat<V>(scale) / select(top > 0.0f, top, splat<V>(1.0f));
+  for (Index j = 0; j < classes; ++j) row.dz(j, row.get_dz(j) * factor);
+}
+
+// Soft targets t with sum T: T logsumexp(z) - sum t_j z_j; dz_j = p_j (T - t_j) - t_j (1 - p_j), which has no cancellation
+// where t is one-hot.
+template <class V, class Row>
+EPSBALL_HD V cross_entropy_soft(const Row& row, Index classes, bool gradient, bool unit, float scale) {
+  V top = splat<V>(-__builtin_inff()), at = V{}, weight = V{};
+  for (Index j = 0; j < classes; ++j) {
+    V z = row.z(j);
+    at = select(z > top, splat<V>(static_cast<float>(j)), at);
+    top = max(top, z);
+    weight = weight + row.target(j);
+  }
+  V others = V{}, loss = V{};  // others: the sum of exponentials without the top class
+  for (Index j = 0; j < classes; ++j) {
+    V z = row.z(j), e = exp(z - top);
+    others = others + select(at == static_cast<float>(j), V{}, e);
+    loss = loss + row.target(j) * (top - z);
+    if (gradient) row.dz(j, e);
+  }
+  V total = others + 1.0f;
+  if (gradient) {
+    for (Index j = 0; j < classes; ++j) {
+      V t = row.target(j), e = row.get_dz(j);
+      V rest = select(at == static_cast<float>(j), others, total - e);
+      row.dz(j, (e * (weight - t) - t * rest) / total * (unit ? 1.0f : scale));
+    }
+    if (unit) scale_to_unit<V>(row, classes, scale);
+  }
+  return loss + weight * log(total);
+}
+
+template <class V, class Row>
+EPSBALL_HD V cross_entropy(const Row& row, Index classes, bool gradient, bool unit, float scale) {
+  if (classes == 1) return logistic<V>(row, gradient, unit, scale);
+  if (row.hard()) return cross_entropy_hard<V>(row, classes, gradient, unit, scale);
+  return cross_entropy_soft<V>(row, classes, gradient, unit, scale);
+}
+
+}  // namespace epsball::EPSBALL_ISA

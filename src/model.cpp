@@ -1,0 +1,31 @@
+// Plans on demand.
+#include "model.h"
+
+#include <stdexcept>
+
+#include "dispatch.h"
+
+namespace epsball {
+
+Model::Model(Layers layers) : layers_(std::move(layers)) {
+  if (layers_.empty()) throw std::invalid_argument("layers: a model needs at least one layer");
+  for (std::size_t i = 1; i < layers_.size(); ++i)
+    if (layers_[i]->in != layers_[i - 1]->out)
+      throw std::invalid_argument("layers: layer " + std::to_string(i) + " takes " + std::to_string(layers_[i]->in) +
+                                  " features, the layer below gives " + std::to_string(layers_[i - 1]->out));
+}
+
+std::shared_ptr<Plan> Model::plan() {
+  const Kernels& table = chosen_table();
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Plan>& plan = plans_[&table];
+  if (!plan) plan = std::make_shared<Plan>(layers_, table);
+  return plan;
+}
+
+void Model::changed() {
+  const std::lock_guard lock(mutex_);
+  plans_.clear();
+}
+
+}  // namespace epsball

@@ -1,0 +1,19 @@
+// A model opened for one slab: all that attacks and trainers need of it. Plans implement it; so can foreign models.
+#pragma once
+
+#include "kernels.h"
+
+namespace epsball {
+
+class Pass {
+ public:
+  virtual ~Pass() = default;
+  // The logits (rows, classes) of x; what backward needs stays inside.
+  virtual Rows forward(Index rows, Rows x) = 0;
+  // Where the caller writes the logits' gradient before backward.
+  virtual Rows dlogits() = 0;
+  // The gradient with respect to x of the last forward, into dx; or, if `step` is given, straight into step->x.
+  virtual void backward(Index rows, Rows x, Rows dx, const SignStep* step) = 0;
+};
+
+}  // namespace epsball

@@ -1,0 +1,159 @@
+// Lowering, packing and the passes.
+#include "plan.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace epsball {
+namespace {
+
+std::vector<Lowered> lower(const Layers& layers, bool training) {
+  std::vector<Lowered> plan;
+  for (const auto& layer : layers) {
+    if (layer->is_identity() || (layer->dropout() > 0.0f && !training)) continue;
+    const ActivationSpec activation = layer->activation();
+    const bool carried = !plan.empty() && plan.back().layer->takes_epilogue() &&
+                         plan.back().activation.kind == Activation::identity;
+    if (activation.kind != Activation::identity && carried)
+      plan.back().activation = activation;
+    else
+      plan.push_back({layer.get(), activation, 0});
+  }
+  return plan;
+}
+
+}  // namespace
+
+Tape Tape::from(Index first) const {
+  Tape tape = *this;
+  for (auto* list : {&tape.out, &tape.pre, &tape.gradient})
+    for (Rows& rows : *list)
+      if (rows.data) rows.data += first * rows.ld;
+  return tape;
+}
+
+Plan::Plan(const Layers& layers, const Kernels& kernels)
+    : kernels_(kernels),
+      features_(layers.front()->in),
+      classes_(layers.back()->out),
+      inference_(lower(layers, false)),
+      training_(lower(layers, true)) {
+  if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
+  Index total = 0;
+  for (Lowered& l : training_) {
+    l.packed = total;
+    total += padded(l.layer->packed_floats());
+    for (Lowered& same : inference_)
+      if (same.layer == l.layer) same.packed = l.packed;
+  }
+  const auto bytes = static_cast<std::size_t>(std::max<Index>(total, 1)) * sizeof(float);
+  packed_.reset(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
+  for (Index part = 0; part < pack_parts(); ++part) pack_part(part);
+}
+
+Index Plan::multiply_adds() const {
+  Index total = 0;
+  for (const Lowered& l : inference_) total += l.layer->packed_floats() ? l.layer->in * l.layer->out : l.layer->in;
+  return total;
+}
+
+Index Plan::largest_product() const {
+  Index largest = 0;
+  for (const Lowered& l : inference_)
+    if (l.layer->packed_floats()) largest = std::max(largest, l.layer->in * l.layer->out);
+  return largest;
+}
+
+Index Plan::floats_per_row() const {
+  Index total = 0, widest = 0;
+  for (const Lowered& l : inference_) {
+    total += padded(l.layer->out) * (derivative_needs_input(l.activation.kind) ? 2 : 1);
+    widest = std::max(widest, padded(l.layer->out));
+  }
+  return total + 2 * widest;
+}
+
+Index Plan::pack_parts() const {
+  Index parts = 0;
+  for (const Lowered& l : training_) parts += l.layer->pack_parts(kernels_);
+  return parts;
+}
+
+void Plan::pack_part(Index part) {
+  for (const Lowered& l : training_) {
+    const Index parts = l.layer->pack_parts(kernels_);
+    if (part < parts) return l.layer->pack(kernels_, packed_.get() + l.packed, part);
+    part -= parts;
+  }
+}
+
+Tape Plan::attack_tape(Arena& arena, Index rows) const { return tape(inference_, arena, rows, false); }
+Tape Plan::training_tape(Arena& arena, Index rows) const { return tape(training_, arena, rows, true); }
+
+Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bool keep_gradients) const {
+  Tape tape;
+  Index widest = 0;
+  for (const Lowered& l : layers) widest = std::max(widest, l.layer->out);
+  Rows shared[2];
+  if (!keep_gradients)
+    for (Rows& buffer : shared) buffer = arena.take_rows(rows, widest);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Index out = layers[i].layer->out;
+    tape.out.push_back(arena.take_rows(rows, out));
+    const bool keep_input = derivative_needs_input(layers[i].activation.kind);
+    tape.pre.push_back(keep_input ? arena.take_rows(rows, out) : Rows{});
+    tape.gradient.push_back(keep_gradients ? arena.take_rows(rows, out) : shared[i % 2]);
+  }
+  return tape;
+}
+
+// ---- passes ----
+
+void PlanPass::drop(std::size_t i, Index rows, Rows values) const {
+  const float p = layers_[i].layer->dropout();
+  if (p == 0.0f) return;
+  // Layers of one step draw from streams of their own.
+  const auto salt = static_cast<std::uint32_t>((3u << 24) + static_cast<std::uint32_t>(i));
+  plan_.kernels().dropout(context_.stream, p, rows, layers_[i].layer->out, values.data, values.ld, draw_->ids,
+                          draw_->seed + (static_cast<std::uint64_t>(draw_->step) << 32), salt);
+}
+
+Rows PlanPass::forward(Index rows, Rows x) {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Lowered& l = layers_[i];
+    Epilogue end;
+    end.activation = l.activation;
+    end.pre_activation = tape_.pre[i].data;
+    l.layer->forward(context_, plan_.packed(l), rows, i == 0 ? x : tape_.out[i - 1], tape_.out[i], end);
+    drop(i, rows, tape_.out[i]);
+  }
+  return tape_.out.back();
+}
+
+void PlanPass::backward(Index rows, Rows, Rows dx, const SignStep* step) {
+  const Kernels& k = plan_.kernels();
+  const auto saved = [&](std::size_t i) { return tape_.pre[i].data ? tape_.pre[i] : tape_.out[i]; };
+  const std::size_t last = layers_.size() - 1;
+  if (layers_[last].activation.kind != Activation::identity) {
+    const Rows dy = tape_.gradient[last];
+    k.activation_backward(context_.stream, layers_[last].activation, rows, layers_[last].layer->out, saved(last).data,
+                          saved(last).ld, dy.data, dy.ld);
+  }
+  for (std::size_t i = last + 1; i-- > 0;) {
+    const bool first = i == 0;
+    if (first && !dx.data && !step) return;
+    drop(i, rows, tape_.gradient[i]);
+    Epilogue end;
+    if (first) {
+      end.step = step;
+    } else if (layers_[i - 1].activation.kind != Activation::identity) {
+      end.derivative = layers_[i - 1].activation;
+      end.saved = saved(i - 1).data;
+      end.saved_ld = saved(i - 1).ld;
+    }
+    layers_[i].layer->backward(context_, plan_.packed(layers_[i]), rows, tape_.gradient[i],
+                               first ? dx : tape_.gradient[i - 1], end);
+  }
+}
+
+}  // namespace epsball

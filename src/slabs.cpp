@@ -1,0 +1,67 @@
+// Slab sizes and the workers' loop.
+#include "slabs.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "dispatch.h"
+
+namespace epsball {
+namespace {
+
+Index l2_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const long size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (size > 0) return size;
+#endif
+  return 1 << 20;
+}
+
+// Half of L2 holds the slab, the other half the weights on their way through; a whole number of slabs per thread.
+Index rows_per_slab(const Job& job, int threads) {
+  if (const int forced = requested_slab_rows()) return forced;
+  const Index tile = job.kernels.tile_rows;
+  const Index fitting = l2_bytes() / 2 / (std::max<Index>(job.floats_per_row, 1) * 4);
+  const Index most = std::clamp<Index>(fitting / tile * tile, tile, 16 * tile);
+  const Index rounds = (job.rows + most * threads - 1) / (most * threads);
+  return (job.rows + rounds * threads - 1) / (rounds * threads);
+}
+
+}  // namespace
+
+bool Worker::next(Index& first, Index& rows) {
+  interruption.check();
+  const Index task = tasks_.next();
+  if (task < 0) return false;
+  first = task * slab_rows;
+  rows = std::min(slab_rows, rows_ - first);
+  return true;
+}
+
+void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
+  if (job.rows == 0) return;
+  constexpr double kWorthThreads = 1e6;
+  constexpr Index kWorthTeam = 65536;
+  int threads = job.multiply_adds < kWorthThreads ? 1 : available_threads();
+  const bool share = job.rows < threads && job.largest_product >= kWorthTeam;
+  if (!share) threads = static_cast<int>(std::min<Index>(threads, job.rows));
+  const Index slab_rows = rows_per_slab(job, share ? 1 : threads);
+  const Index slabs = (job.rows + slab_rows - 1) / slab_rows;
+  if (!share) threads = static_cast<int>(std::min<Index>(threads, slabs));
+  Tasks tasks(slabs);
+  Team team(share ? threads : 1);
+  run_workers(threads, job.interruption, [&](int worker) {
+    if (share && worker > 0) return team.serve();
+    struct Dismiss {
+      Team& team;
+      ~Dismiss() { team.dismiss(); }
+    } dismiss{team};
+    Borrowed arena(job.arenas);
+    Worker self(job, *arena, share ? &team : nullptr, tasks, slab_rows);
+    work(self);
+    (*arena).check();
+  });
+}
+
+}  // namespace epsball

@@ -1,0 +1,49 @@
+// Cuts a call's rows into slabs and runs them on the threads there are.
+#pragma once
+
+#include <functional>
+
+#include "layers/layer.h"
+#include "slab.h"
+
+namespace epsball {
+
+// What one call asks of the executor.
+struct Job {
+  const Kernels& kernels;
+  ArenaPool& arenas;
+  Interruption& interruption;
+  Index rows = 0;
+  Index floats_per_row = 0;   // working set of one row in a slab
+  double multiply_adds = 0;   // of the whole call: below some 10^6 threads cost more than they bring
+  Index largest_product = 0;  // multiply-adds of the largest layer: decides whether threads share a single row
+};
+
+// One worker's view: its slabs, one after another.
+class Worker {
+ public:
+  Worker(const Job& job, Arena& arena, Team* team, Tasks& tasks, Index slab_rows)
+      : context{job.kernels, nullptr, team},
+        arena(arena),
+        interruption(job.interruption),
+        slab_rows(slab_rows),
+        tasks_(tasks),
+        rows_(job.rows) {}
+
+  const Context context;
+  Arena& arena;
+  Interruption& interruption;
+  const Index slab_rows;  // the most rows a slab of this call has
+
+  // The next slab as rows [first, first + rows); false when none is left.
+  bool next(Index& first, Index& rows);
+
+ private:
+  Tasks& tasks_;
+  Index rows_;
+};
+
+// Calls work once per worker; it takes its buffers from the arena, then loops over next().
+void for_slabs(const Job& job, const std::function<void(Worker&)>& work);
+
+}  // namespace epsball

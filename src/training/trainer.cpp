@@ -1,0 +1,269 @@
+// A training step in four phases, each spread over the threads with a result that does not depend on their number:
+// passes per slab of rows, parameter gradients per panel of weights, updates per stretch of weights, packing per panel.
+#include "training/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "rounding.h"
+
+namespace epsball {
+namespace {
+
+constexpr Index kUpdateStretch = 16384;  // floats of one update task
+
+// Runs task(0) ... task(count - 1) on the threads there are.
+void for_tasks(Index count, Interruption& interruption, const std::function<void(Index)>& task) {
+  Tasks tasks(count);
+  const Index threads = std::clamp<Index>(count, 1, available_threads());
+  run_workers(static_cast<int>(threads), interruption, [&](int) {
+    for (Index i; (i = tasks.next()) >= 0;) task(i);
+  });
+}
+
+}  // namespace
+
+// The memory of one batch: the rows trained on stand in one matrix, clean ones first, adversarial ones behind them.
+struct Trainer::Batch {
+  Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
+  void begin(const TrainingData& data, const Index* ids, Index rows);
+
+  const MethodSettings& method;
+  const bool clean, adversarial;
+  const Index capacity, features, classes;
+  float* inputs;  // rows are not padded: the attack reads and writes them as a caller's array
+  std::int32_t *labels, *predicted;
+  float *targets, *loss;
+  Tape tape;
+  std::vector<double> eps;
+  std::vector<float> radius, start_radius, step_size, box_lo, box_hi;
+  PgdInputs attack_in;
+  PgdOutputs attack_out;
+
+  // The batch at hand.
+  Index rows = 0;
+  const Index* ids = nullptr;
+
+  Index parts() const { return (clean ? 1 : 0) + (adversarial ? 1 : 0); }
+  // Where clean rows are gathered: they take part in training, or lie behind what does.
+  float* gathered() const { return inputs + (clean ? 0 : capacity * features); }
+  float* attacked() const { return inputs + (clean ? rows * features : 0); }
+};
+
+Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
+    : method(method),
+      clean(method.clean_weight > 0.0f),
+      adversarial(method.clean_weight < 1.0f),
+      capacity(capacity),
+      features(plan.features()),
+      classes(plan.classes()) {
+  const auto n = static_cast<std::size_t>(capacity), d = static_cast<std::size_t>(features);
+  inputs = arena.take<float>(2 * capacity * features);
+  labels = arena.take<std::int32_t>(capacity);
+  predicted = arena.take<std::int32_t>(2 * capacity);
+  targets = arena.take<float>(capacity * classes);
+  loss = arena.take<float>(2 * capacity);
+  tape = plan.training_tape(arena, parts() * capacity);
+  eps.assign(n, method.eps);
+  radius.assign(n, float_below(method.eps));
+  start_radius.assign(n, method.start_radius);
+  step_size.assign(n, method.step_size);
+  box_lo.assign(d, float_above(method.lo));
+  box_hi.assign(d, float_below(method.hi));
+  attack_in.judge = labels;
+  attack_in.eps = eps.data();
+  attack_in.radius = radius.data();
+  attack_in.start_radius = start_radius.data();
+  attack_in.step_size = step_size.data();
+  attack_in.box_lo = box_lo.data();
+  attack_in.box_hi = box_hi.data();
+  attack_out.success = arena.take<std::uint8_t>(capacity);
+  attack_out.queries = arena.take<std::int64_t>(capacity);
+  attack_out.loss = arena.take<float>(capacity);
+  attack_out.zero_gradient = arena.take<std::uint8_t>(capacity);
+  attack_out.broken = arena.take<std::uint8_t>(capacity);
+}
+
+void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Index batch_rows) {
+  ids = batch_ids;
+  rows = batch_rows;
+  for (Index i = 0; i < rows; ++i) {
+    labels[i] = data.labels ? data.labels[ids[i]] : 0;
+    attack_out.queries[i] = 0;
+    if (data.targets) std::copy_n(data.targets + ids[i] * classes, classes, targets + i * classes);
+  }
+  attack_in.x = {gathered(), DType::float32, rows, features};
+  attack_in.labels = data.labels ? labels : nullptr;
+  attack_in.targets = targets;
+  attack_in.ids = ids;
+  attack_out.x_adv = {attacked(), DType::float32, rows, features};
+}
+
+Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method)
+    : model_(model), plan_(model.plan()), k_(plan_->kernels()), optimizer_(optimizer), method_(method) {
+  for (const auto& layer : model.layers())
+    for (Parameter& parameter : layer->parameters) {
+      parameters_.push_back(&parameter);
+      for (auto* list : {&gradient_, &moment1_, &moment2_}) list->emplace_back(parameter.value.size(), 0.0f);
+    }
+}
+
+// ---- phases ----
+
+// A slab of the batch: gather, attack, forward, loss and backward; every layer's gradient stays on the batch's tape.
+void Trainer::pass_slab(Worker& worker, PgdSlab* attack, const TrainingData& data, Batch& batch, DropoutDraw draw,
+                        Index first, Index rows) {
+  float* gathered = batch.gathered() + first * batch.features;
+  k_.load_rows(nullptr, data.x, batch.ids + first, 0, rows, gathered, batch.features);
+  if (attack) attack->run(batch.attack_in, batch.attack_out, first, rows);
+  draw.ids = batch.ids + first;
+  for (Index part = 0; part < batch.parts(); ++part) {
+    const Index at = part * batch.rows + first;
+    const Rows x{batch.inputs + at * batch.features, batch.features};
+    PlanPass pass(*plan_, worker.context, batch.tape.from(at), &draw);
+    const Rows logits = pass.forward(rows, x), dlogits = pass.dlogits();
+    const bool clean = batch.clean && part == 0;
+    LossRows loss;
+    loss.kind = method_.loss;
+    loss.rows = rows;
+    loss.classes = batch.classes;
+    loss.logits = logits.data;
+    loss.ld = logits.ld;
+    loss.labels = data.labels ? batch.labels + first : nullptr;
+    loss.targets = batch.targets + first * batch.classes;
+    loss.targets_ld = batch.classes;
+    loss.scale = (clean ? method_.clean_weight : 1.0f - method_.clean_weight) / static_cast<float>(batch.rows);
+    loss.loss = batch.loss + at;
+    loss.predicted = batch.predicted + at;
+    loss.dlogits = dlogits.data;
+    loss.dlogits_ld = dlogits.ld;
+    k_.loss(nullptr, loss);
+    pass.backward_to_first(rows, x);
+  }
+}
+
+double Trainer::passes(const TrainingData& data, Batch& batch, std::uint64_t seed, Interruption& interruption) {
+  PgdSettings attack = method_.attack;
+  attack.seed = seed;
+  const double work = 2.0 * static_cast<double>(batch.parts() + (batch.adversarial ? attack.steps + 1 : 0));
+  const Job job{k_,
+                model_.arenas(),
+                interruption,
+                batch.rows,
+                PgdSlab::floats_per_row(*plan_),
+                work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
+                0};
+  const DropoutDraw draw{nullptr, seed, static_cast<std::uint32_t>(updates_)};
+  for_slabs(job, [&](Worker& worker) {
+    std::unique_ptr<PgdSlab> slab;
+    if (batch.adversarial) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
+    for (Index first, rows; worker.next(first, rows);) pass_slab(worker, slab.get(), data, batch, draw, first, rows);
+  });
+  double total = 0.0;
+  for (Index i = 0; i < batch.rows * batch.parts(); ++i) {
+    const bool clean = batch.clean && i < batch.rows;
+    total += (clean ? method_.clean_weight : 1.0f - method_.clean_weight) * static_cast<double>(batch.loss[i]);
+  }
+  return total;
+}
+
+void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption) {
+  const std::vector<Lowered>& layers = plan_->training();
+  const Index rows = batch.rows * batch.parts();
+  struct Part {
+    std::size_t layer;
+    Index part;
+    std::size_t first_parameter;
+  };
+  std::vector<Part> parts;
+  Index scratch = 0;
+  std::size_t parameter = 0;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    for (Index p = 0; p < layers[l].layer->gradient_parts(k_); ++p) parts.push_back({l, p, parameter});
+    scratch = std::max(scratch, layers[l].layer->gradient_scratch(k_, rows));
+    parameter += layers[l].layer->parameters.size();
+  }
+  std::vector<float*> gradients;
+  for (auto& g : gradient_) gradients.push_back(g.data());
+  Tasks tasks(static_cast<Index>(parts.size()));
+  run_workers(available_threads(), interruption, [&](int) {
+    Borrowed arena(model_.arenas());
+    float* room = (*arena).take<float>(scratch);
+    for (Index i; (i = tasks.next()) >= 0;) {
+      const auto [l, part, first] = parts[static_cast<std::size_t>(i)];
+      const Rows x = l == 0 ? Rows{batch.inputs, batch.features} : batch.tape.out[l - 1];
+      layers[l].layer->gradient(k_, rows, x, batch.tape.gradient[l], gradients.data() + first, part, room);
+    }
+    (*arena).check();
+  });
+}
+
+void Trainer::update(float rate, Interruption& interruption) {
+  ++updates_;
+  const OptimizerSettings& o = optimizer_;
+  const auto t = static_cast<double>(updates_);
+  Update common;
+  common.rate = rate;
+  common.momentum = o.momentum;
+  common.nesterov = o.nesterov;
+  common.beta1 = o.beta1;
+  common.beta2 = o.beta2;
+  common.epsilon = o.epsilon;
+  common.correction1 = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta1), t));
+  common.correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta2), t));
+  common.l2 = o.l2;
+  common.l1 = o.l1;
+  std::vector<Update> stretches;
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    const auto size = static_cast<Index>(parameters_[p]->value.size());
+    for (Index at = 0; at < size; at += kUpdateStretch) {
+      Update u = common;
+      u.count = std::min(kUpdateStretch, size - at);
+      u.parameter = parameters_[p]->value.data() + at;
+      u.gradient = gradient_[p].data() + at;
+      u.moment1 = moment1_[p].data() + at;
+      u.moment2 = moment2_[p].data() + at;
+      stretches.push_back(u);
+    }
+  }
+  const auto rule = o.rule == Rule::sgd ? k_.sgd : k_.adam;
+  for_tasks(static_cast<Index>(stretches.size()), interruption,
+            [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
+  for_tasks(plan_->pack_parts(), interruption, [&](Index part) { plan_->pack_part(part); });
+}
+
+// ---- entries ----
+
+double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
+  Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
+  struct Reset {
+    Arena& arena;
+    ~Reset() { arena.reset(); }
+  } reset{arena_};
+  double total = 0.0;
+  for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
+    batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
+    const double loss = passes(data, batch, epoch.seed, interruption);
+    if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
+    total += loss;
+    parameter_gradients(batch, interruption);
+    update(epoch.rates[number], interruption);
+  }
+  arena_.check();
+  return total / static_cast<double>(epoch.count);
+}
+
+const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& data, Interruption& interruption) {
+  std::vector<Index> ids(static_cast<std::size_t>(data.x.rows));
+  std::iota(ids.begin(), ids.end(), Index{0});
+  Batch batch(*plan_, method_, arena_, data.x.rows);
+  batch.begin(data, ids.data(), data.x.rows);
+  passes(data, batch, 0, interruption);
+  parameter_gradients(batch, interruption);
+  arena_.check();
+  arena_.reset();
+  return gradient_;
+}
+
+}  // namespace epsball

@@ -1,0 +1,86 @@
+// Training steps: attack, passes and parameter gradients of a batch, then the optimiser's update.
+#pragma once
+
+#include "attacks/pgd.h"
+#include "model.h"
+
+namespace epsball {
+
+enum class Rule : int { sgd, adam };
+
+struct OptimizerSettings {
+  Rule rule = Rule::adam;
+  float momentum = 0.0f;
+  bool nesterov = false;
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+  float l2 = 0.0f, l1 = 0.0f;
+};
+
+// What a method trains on: clean_weight * loss(x) + (1 - clean_weight) * loss(x_adv), averaged over the batch.
+struct MethodSettings {
+  Loss loss = Loss::cross_entropy;
+  float clean_weight = 1.0f;
+  PgdSettings attack;  // used where clean_weight < 1
+  double eps = 0.0;
+  float step_size = 0.0f, start_radius = 0.0f;
+  bool boxed = false;
+  double lo = 0.0, hi = 0.0;
+};
+
+struct TrainingData {
+  Array x;
+  const std::int32_t* labels = nullptr;
+  const float* targets = nullptr;  // (rows, classes) where labels is null
+};
+
+// One pass over `count` rows in the given order.
+struct Epoch {
+  const Index* order = nullptr;
+  Index count = 0, batch_size = 0;
+  const float* rates = nullptr;   // learning rate of each batch
+  std::uint64_t seed = 0;         // of dropout and random starts
+};
+
+// A loss that is not finite; the message names the batch.
+struct Diverged : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class Trainer {
+ public:
+  Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method);
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  // Trains through one epoch; returns its mean training loss. Throws Diverged.
+  double run(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
+
+  // The mean gradient over all rows, per parameter in layer order; nothing is updated.
+  const std::vector<std::vector<float>>& gradients(const TrainingData& data, Interruption& interruption);
+
+  // What a checkpoint holds beside the parameters: the moments, per parameter, and the number of updates made.
+  std::vector<std::vector<float>>& first_moments() { return moment1_; }
+  std::vector<std::vector<float>>& second_moments() { return moment2_; }
+  Index updates() const { return updates_; }
+  void set_updates(Index updates) { updates_ = updates; }
+
+ private:
+  struct Batch;
+  double passes(const TrainingData& data, Batch& batch, std::uint64_t seed, Interruption& interruption);
+  void pass_slab(Worker& worker, PgdSlab* attack, const TrainingData& data, Batch& batch, DropoutDraw draw,
+                 Index first, Index rows);
+  void parameter_gradients(const Batch& batch, Interruption& interruption);
+  void update(float rate, Interruption& interruption);
+
+  Model& model_;
+  std::shared_ptr<Plan> plan_;
+  const Kernels& k_;
+  const OptimizerSettings optimizer_;
+  const MethodSettings method_;
+  std::vector<Parameter*> parameters_;
+  std::vector<std::vector<float>> gradient_, moment1_, moment2_;
+  Index updates_ = 0;
+  Arena arena_;
+};
+
+}  // namespace epsball

@@ -1,0 +1,82 @@
+"""Fixtures shared by the suite: the table under test, threads and slabs, digits, a clean process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # oracle.py and cases.py, whatever the import mode
+
+try:
+    import epsball as eb
+
+    TABLES = list(eb.backends())
+except ImportError:  # the oracle's own tests run without the engine; every other file fails to import
+    TABLES = []
+
+MNIST_FILES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full_mnist: needs the full MNIST in EPSBALL_DATA, else skipped")
+
+
+def has_full_mnist() -> bool:
+    """Whether EPSBALL_DATA holds the MNIST images, gzipped or not."""
+    root = os.environ.get("EPSBALL_DATA")
+    if not root:
+        return False
+    folder = Path(root) / "mnist"
+    return all((folder / n).exists() or (folder / f"{n}.gz").exists() for n in MNIST_FILES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if has_full_mnist():
+        return
+    skip = pytest.mark.skip(reason="EPSBALL_DATA does not hold the full MNIST")
+    for item in items:
+        if "full_mnist" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(params=TABLES)
+def table(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once on every kernel table of this machine; models are to be made inside it."""
+    previous = eb._native.use_table(request.param)
+    yield request.param
+    eb._native.use_table(previous)
+
+
+@pytest.fixture(autouse=True)
+def same_process_state() -> Iterator[None]:
+    """Threads, slab size and guards are put back after every test."""
+    if not TABLES:
+        yield
+        return
+    threads = eb._native.set_threads(1)
+    eb._native.set_threads(threads)
+    yield
+    eb._native.set_threads(threads)
+    eb._native.set_slab_rows(0)
+    eb._native.check_guards(False)
+
+
+@pytest.fixture(scope="session")
+def digits() -> dict[str, np.ndarray]:
+    """The packaged MNIST subset: x, y (train) and xt, yt (test)."""
+    x, y = eb.datasets.load("mnist-subset", split="train")
+    xt, yt = eb.datasets.load("mnist-subset", split="test")
+    return {"x": x, "y": y, "xt": xt, "yt": yt}
+
+
+@pytest.fixture(scope="session")
+def full_digits() -> dict[str, np.ndarray]:
+    """The full MNIST from EPSBALL_DATA, for tests marked `full_mnist`."""
+    x, y = eb.datasets.load("mnist", split="train")
+    xt, yt = eb.datasets.load("mnist", split="test")
+    return {"x": x, "y": y, "xt": xt, "yt": yt}

@@ -1,0 +1,135 @@
+"""The benchmark runs, its JSON has the promised fields, and absent peers are named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from epsball.bench import overhead, peers, run, scaling, timing
+from epsball.reports import files
+
+SAMPLE = {"median", "low", "high"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """One tiny run, through JSON and back."""
+    found = run.run([("softmax", 1), ("mlp", 3)], [], seconds=0.01, repeats=2, threads=1)
+    return json.loads(files.to_json(found.to_dict()))
+
+
+def test_json_has_the_promised_fields(document: dict[str, Any]) -> None:
+    assert document["schema"] == run.SCHEMA
+    assert {"cpu", "threads", "table", "fma_gflops", "copy_gbs"} <= set(document["machine"])
+    assert document["machine"]["fma_gflops"]["1"]["median"] > 0
+    assert document["machine"]["copy_gbs"]["1"]["median"] > 0
+    assert [(line["model"], line["batch"]) for line in document["attack"]] == [("softmax", 1), ("mlp", 3)]
+    for line in document["attack"]:
+        assert set(line["rate"]) == SAMPLE
+        assert line["rate"]["low"] <= line["rate"]["median"] <= line["rate"]["high"]
+        assert 0 < line["peak_fraction"] < 1.5
+        assert line["best_peer_ratio"] is None
+        assert line["outside"] == 0
+
+
+def test_a_stored_run_prints_like_a_fresh_one(document: dict[str, Any]) -> None:
+    titles = [title for title, _, _ in run.tables(document)]
+    assert titles == ["This machine", "Attack throughput"]
+
+
+def test_absent_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(task: peers.Task) -> peers.Attack:
+        raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
+
+    def broken(task: peers.Task) -> peers.Attack:
+        raise AttributeError("module has no attribute 'x'\nmore")
+
+    monkeypatch.setitem(peers.PEERS, "a", peers.Peer("a", "nowhere", missing))
+    monkeypatch.setitem(peers.PEERS, "b", peers.Peer("b", "numpy", broken))
+    found = run.run([("softmax", 1)], ["a", "b"], seconds=0.01, repeats=1, threads=1)
+    reasons = {peer.name: peer.reason for peer in found.absent}
+    assert reasons == {
+        "a": "not installed (no module nowhere)",
+        "b": "AttributeError: module has no attribute 'x'",
+    }
+    caption = {title: caption for title, _, caption in found.tables()}["Attack throughput"]
+    assert "absent: a: not installed" in caption
+
+
+def test_a_present_peer_stands_beside_epsball(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = peers.Peer("still", "numpy", lambda task: lambda: task.x.copy())
+    monkeypatch.setitem(peers.PEERS, "still", still)
+    found = run.run([("softmax", 2)], ["still"], seconds=0.01, repeats=1, threads=1)
+    ratio = {line.contender: line.best_peer_ratio for line in found.attack}
+    assert ratio["still"] == 1
+    assert ratio["epsball"] is not None
+
+
+@pytest.mark.parametrize("name", peers.DEFAULT)
+def test_an_installed_peer_runs_the_same_attack(name: str) -> None:
+    if name == "torch-compile":
+        pytest.skip("compiles for half a minute")
+    present, absent = peers.find([name])
+    if absent:
+        pytest.skip(absent[0].reason)
+    generator = np.random.default_rng(0)
+    layers = tuple(
+        (generator.normal(size=(o, i)).astype(np.float32), generator.normal(size=o).astype(np.float32))
+        for i, o in ((20, 16), (16, 5))
+    )
+    x = generator.random((30, 20), dtype=np.float32)
+    task = peers.Task(layers, x, generator.integers(0, 5, 30), threads=1)
+    moved = peers.to_numpy(present[0].prepare(task)())
+    assert np.abs(moved - x).max() <= task.eps + 1e-6
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    assert task.error(moved) > task.error(x)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="peers: no peer 'nobody'"):
+        peers.find(["nobody"])
+    with pytest.raises(ValueError, match="cells: vgg:1"):
+        run.run([("vgg", 1)], [])
+
+
+def test_scaling_sweeps_every_knob() -> None:
+    sweeps = scaling.measure(threads=1, seconds=0.01, repeats=1, largest=32)
+    assert [s.name for s in sweeps] == ["rows", "steps", "width", "depth", "slab", "threads"]
+    for sweep in sweeps:
+        assert all(point.seconds > 0 and point.gflops > 0 for point in sweep.points)
+        assert scaling.bars(sweep).count("\n") == len(sweep.points) - 1
+
+
+def test_the_knee_is_the_first_point_after_a_fall() -> None:
+    points = [scaling.Point(n, 1.0, gflops) for n, gflops in ((7, 50), (14, 90), (28, 100), (56, 94), (112, 60))]
+    assert scaling._knee(points) == 56
+    assert scaling._knee(points[:3]) is None
+
+
+def test_linear_cost_has_exponent_one() -> None:
+    points = [scaling.Point(n, 0.001 * n, 1.0) for n in (1, 10, 50, 100)]
+    exponent = scaling._exponent([p.value for p in points], points)
+    assert exponent == pytest.approx(1)
+
+
+def test_interleave_takes_turns_and_quotes_medians() -> None:
+    order: list[str] = []
+
+    def probe(name: str, values: list[float]) -> timing.Probe:
+        left = iter(values)
+        return lambda: (order.append(name), next(left))[1]
+
+    found = timing.interleave({"a": probe("a", [1, 9, 2]), "b": probe("b", [5, 5, 5])}, 3)
+    assert "".join(order) == "abbaab"
+    assert found["a"] == timing.Sample(median=2, low=1, high=9)
+
+
+def test_memory_is_measured_in_a_process_of_its_own() -> None:
+    found = overhead.memory(rows=2000, threads=1)
+    assert found.inputs == 2000 * (784 * 4 + 8)
+    assert found.peak >= found.inputs  # the high-water mark saw at least what was put there
+    assert found.peak <= found.promised

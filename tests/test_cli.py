@@ -1,0 +1,233 @@
+"""The command line: help, JSON on stdout alone, exit codes, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import get_args
+
+import numpy as np
+import pytest
+
+import epsball as eb
+from epsball import cli, datasets, demo, reports
+from epsball.cli import options
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; return (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "model.safetensors"
+    eb.models.mlp([784, 16, 10], seed=3).save(path)
+    return path
+
+
+# ---- manners ----
+
+
+def test_help_lists_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(command in out for command in ("demo", "train", "attack", "evaluate", "bench", "info"))
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help_and_json(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "--json" in out
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported():
+    check = (
+        "import sys, epsball.cli; print([m for m in ('numpy', 'matplotlib', 'epsball._native') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_data_option_knows_the_data_sets():
+    assert set(get_args(get_args(options.Data)[0])) == set(datasets.NAMES)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("train",),  # no --out
+        ("train", "--out", "x.safetensors", "--method", "standard", "--eps", "0.1"),
+        ("train", "--out", "x.safetensors", "--method", "fgsm", "--steps", "3"),
+        ("train", "--out", "x.safetensors", "--model", "softmax", "--hidden", "32"),
+        ("train", "--out", "x.safetensors", "--hidden", "32,no"),
+        ("train", "--out", "x.safetensors", "--data", "cifar"),
+        ("attack", "no-such-file.safetensors"),
+        ("attack", "MODEL", "--attack", "fgsm", "--restarts", "3"),
+        ("attack", "MODEL", "--eps", "nan"),
+        ("attack", "MODEL", "--eps", "1/0"),
+        ("attack", "MODEL", "--out", "examples.txt"),
+        ("evaluate", "MODEL", "--attacks", "fgsm,nonsense"),
+        ("evaluate", "MODEL", "--rows", "0"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_prints_nothing_on_stdout(run, model_file, arguments):
+    code, out, err = run(*(model_file if argument == "MODEL" else argument for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err
+
+
+def test_a_failure_at_run_time_exits_with_1_and_one_line(run, tmp_path):
+    (tmp_path / "broken.safetensors").write_bytes(b"no model")
+    code, out, err = run("attack", tmp_path / "broken.safetensors", "--rows", 5, "--json")
+    assert (code, out) == (1, "")
+    assert err.startswith("epsball: error: ")
+    assert "broken.safetensors" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["demo", "evaluate"])
+def test_a_report_without_its_extra_fails_before_the_work(run, command, model_file, monkeypatch, tmp_path):
+    def missing() -> None:
+        raise ImportError('pip install "epsball[report]"')
+
+    monkeypatch.setattr(reports, "require", missing)
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("the work started"))
+    code, _, err = run(command, *([model_file] if command == "evaluate" else []), "--report", tmp_path / "page")
+    assert code == 1
+    assert "epsball[report]" in err
+    assert not (tmp_path / "page").exists()
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.3", 0.3), ("8/255", 8 / 255), ("1e-6", 1e-6), ("0", 0.0)])
+def test_budgets_may_be_written_as_fractions(text, value):
+    assert options.number(text) == value
+
+
+# ---- commands ----
+
+
+def test_info_is_what_the_library_says(run):
+    code, out, _ = run("info", "--json")
+    assert (code, json.loads(out)) == (0, eb.info())
+    assert eb.info()["version"] in run("info")[1]
+
+
+@pytest.mark.parametrize("method", [("standard",), ("fgsm", "--eps", "8/255"), ("pgd", "--eps", "0.1", "--steps", "2")])
+@pytest.mark.parametrize("model", ["softmax", "mlp"])
+def test_train_writes_a_model_that_loads(run, tmp_path, method, model):
+    out = tmp_path / "model.safetensors"
+    hidden = ["--hidden", "8,8"] if model == "mlp" else []
+    shared = ["--rows", 50, "--epochs", 2, "--batch-size", 10, "--out", out]
+    code, text, _ = run("train", "--model", model, *hidden, "--method", *method, *shared, "--json")
+    assert code == 0
+    assert [epoch["epoch"] for epoch in json.loads(text)["history"]["epochs"]] == [1, 2]
+    x, _ = datasets.load("mnist-subset", "test")
+    assert eb.load(out)(x[:3]).shape == (3, 10)
+
+
+def test_train_takes_an_optimizer_a_rate_a_seed_and_a_checkpoint(run, tmp_path):
+    def train(name: str, *more: object) -> dict[str, np.ndarray]:
+        out = tmp_path / name
+        code, *_ = run("train", "--model", "softmax", "--rows", 50, "--epochs", 2, "--out", out, *more)
+        assert code == 0
+        return eb.load(out).parameters()
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    first = train(
+        "a.safetensors",
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "0.1",
+        "--seed",
+        5,
+        "--checkpoint",
+        checkpoint,
+    )
+    again = train("b.safetensors", "--optimizer", "sgd", "--lr", "0.1", "--seed", 5)
+    other = train("c.safetensors", "--optimizer", "adam", "--seed", 5)
+    assert checkpoint.exists()
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "rfgsm", "bim", "ilcm", "pgd"])
+def test_attack_keeps_examples_inside_the_ball_and_says_how_they_were_made(run, model_file, tmp_path, attack):
+    out = tmp_path / "examples.npz"
+    arguments = ("--attack", attack, "--eps", "0.1", "--rows", 20, "--split", "train")
+    code, text, _ = run("attack", model_file, *arguments, "--out", out, "--json")
+    assert code == 0
+    x, y = (array[:20] for array in datasets.load("mnist-subset", "train"))
+    with np.load(out) as saved:
+        assert np.array_equal(saved["y"], y)
+        assert np.abs(saved["x_adv"].astype(np.float64) - x).max() <= 0.1
+        error = float((eb.load(model_file).predict(saved["x_adv"]) != y).mean())
+        assert json.loads(str(saved["attack"])) == json.loads(text)["attack"]
+    assert json.loads(text)["adversarial_error"] == error
+
+
+def test_attack_passes_its_options_on(run, model_file):
+    given = (
+        "--norm",
+        "l2",
+        "--eps",
+        "1.5",
+        "--steps",
+        3,
+        "--step-size",
+        "0.5",
+        "--restarts",
+        2,
+        "--seed",
+        4,
+        "--no-clip",
+    )
+    code, text, _ = run("attack", model_file, "--rows", 5, *given, "--json")
+    assert code == 0
+    made = eb.attacks.PGD(norm="l2", eps=1.5, steps=3, step_size=0.5, restarts=2, seed=4, bounds=None)
+    assert eb.attacks.from_dict(json.loads(text)["attack"]) == made
+
+
+def test_evaluate_reports_each_attack_and_the_worst_case(run, model_file, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    shared = (model_file, "--rows", 30, "--attacks", "fgsm,pgd", "--steps", 2)
+    code, text, _ = run("evaluate", *shared, "--report", tmp_path / "page", "--json")
+    assert code == 0
+    document = json.loads(text)
+    assert len(document["rows"]) == 2
+    assert document["row_count"] == 30
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
+        "evaluation.json",
+        "index.html",
+    ]
+    assert "at most" in run("evaluate", *shared)[1]
+
+
+def test_demo_prints_one_table_and_writes_one_page(run, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    monkeypatch.setattr(demo, "EPOCHS", 1)
+    code, text, err = run("demo", "--rows", 50, "--json", "--report", tmp_path / "page")
+    assert code == 0
+    assert len(json.loads(text)["lines"]) == 4
+    assert "train softmax regression" in err
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == [
+        "demo.json",
+        "index.html",
+    ]
+    code, text, _ = run("demo", "--rows", 50)
+    assert code == 0
+    assert "PGD-trained" in text

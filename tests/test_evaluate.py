@@ -1,0 +1,190 @@
+"""Evaluation: worst case per row, honest words, files written whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import epsball as eb
+from epsball.attacks.base import Attack, AttackResult
+from epsball.reports import files
+
+# One feature x in [0, 1]; the model says 1 where x > 0.5. Rows 0-2 are right, row 3 is wrong.
+X = np.array([[0.1], [0.4], [0.9], [0.8]], np.float32)
+Y = np.array([0, 0, 1, 0])
+
+
+@pytest.fixture
+def model():
+    threshold = eb.models.linear(1, 2)
+    weight, bias = threshold.parameters()
+    threshold.load_parameters(
+        {weight: np.array([[-10.0], [10.0]], np.float32), bias: np.array([5.0, -5.0], np.float32)}
+    )
+    return threshold
+
+
+@dataclass(frozen=True)
+class Answer(Attack):
+    """An attack that returns what it was told."""
+
+    x_adv: Any = None
+
+    def run(self, model, x, y=None, index=None, trace=False):
+        x_adv = np.array(self.x_adv, np.float32)[:, None]
+        rows = len(x)
+        return AttackResult(
+            x_adv=x_adv,
+            success=model.predict(x_adv) != y,
+            distance=np.abs(x_adv - x).max(axis=1).astype(np.float64),
+            queries=np.ones(rows, np.int64),
+            loss=np.zeros(rows, np.float32),
+            zero_gradient=np.zeros(rows, bool),
+            trace=None,
+        )
+
+    def to_dict(self):
+        return {"x_adv": self.x_adv}
+
+
+def test_a_row_is_robust_only_if_right_under_every_attack(model):
+    turns_first, turns_third = Answer([0.6, 0.4, 0.9, 0.8]), Answer([0.1, 0.4, 0.2, 0.8])
+    report = eb.evaluate(model, X, Y, attacks=[turns_first, turns_third])
+    assert report.clean_accuracy == 0.75
+    assert [row["accuracy"] for row in report.rows.values()] == [0.5, 0.5]
+    assert np.array_equal(report.robust, [False, True, False, False])
+    assert report.robust_accuracy == 0.25
+
+
+def test_a_row_that_is_wrong_clean_is_not_robust_even_if_the_attack_repairs_it(model):
+    report = eb.evaluate(model, X, Y, attacks=[Answer([0.1, 0.4, 0.9, 0.2])])
+    assert next(iter(report.rows.values()))["accuracy"] == 1.0
+    assert not report.robust[3]
+    assert report.robust_accuracy == 0.75
+
+
+def test_distance_is_the_median_over_turned_rows_and_confidence_over_all_mistakes(model):
+    report = eb.evaluate(model, X, Y, attacks=[Answer([0.6, 0.6, 0.9, 0.8])])
+    row = next(iter(report.rows.values()))
+    assert row["median_distance"] == pytest.approx((0.5 + 0.2) / 2)
+    wrong = model.probabilities(np.array([[0.6], [0.6], [0.8]], np.float32)).max(axis=1)
+    assert row["confidence_on_mistakes"] == pytest.approx(wrong.mean())
+
+
+def test_an_attack_without_mistakes_has_no_confidence_and_no_distance(model):
+    report = eb.evaluate(model, X[:3], Y[:3], attacks=[Answer([0.1, 0.4, 0.9])])
+    row = next(iter(report.rows.values()))
+    assert row["confidence_on_mistakes"] is None
+    assert row["median_distance"] is None
+    assert "–" in str(report)
+
+
+def test_logistic_models_are_as_sure_of_class_0_as_of_class_1():
+    logistic = eb.models.linear(1, 1)
+    weight, bias = logistic.parameters()
+    logistic.load_parameters({weight: np.array([[20.0]], np.float32), bias: np.array([-10.0], np.float32)})
+    report = eb.evaluate(logistic, X[:3], Y[:3], attacks=[Answer([0.9, 0.4, 0.1])])
+    row = next(iter(report.rows.values()))
+    assert row["confidence_on_mistakes"] == pytest.approx(1 / (1 + np.exp(-8)), abs=1e-5)
+
+
+def test_the_table_says_at_most_for_every_accuracy_under_attack(model):
+    lines = str(
+        eb.evaluate(model, X, Y, attacks=[eb.attacks.FGSM(eps=0.2), eb.attacks.PGD(eps=0.2, steps=3)])
+    ).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["none", "FGSM", "PGD-3", "worst"]
+    assert ["at most" in line for line in lines[2:]] == [False, True, True, True]
+
+
+def test_attacks_that_look_alike_get_names_of_their_own(model):
+    attacks = [eb.attacks.PGD(eps=0.2, steps=3, seed=seed) for seed in (0, 1)]
+    assert list(eb.evaluate(model, X, Y, attacks=attacks).rows) == [
+        "PGD-3 linf eps=0.2",
+        "PGD-3 linf eps=0.2 (2)",
+    ]
+
+
+def test_progress_is_told_of_every_attack(model):
+    told = []
+    eb.evaluate(model, X, Y, attacks=[eb.attacks.FGSM(eps=0.2)], progress=lambda *stage: told.append(stage))
+    assert told == [("FGSM linf eps=0.2", 0, 1), ("FGSM linf eps=0.2", 1, 1)]
+
+
+def test_nothing_is_printed_unless_asked(model, capsys):
+    eb.evaluate(model, X, Y, attacks=[eb.attacks.FGSM(eps=0.2)])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_inputs_are_not_modified(model):
+    x, y = X.copy(), Y.copy()
+    eb.evaluate(model, x, y, attacks=[eb.attacks.PGD(eps=0.2, steps=3)])
+    assert np.array_equal(x, X)
+    assert np.array_equal(y, Y)
+
+
+def test_examples_are_the_first_image_of_each_class_under_the_strongest_attack():
+    model = eb.models.linear(784, 10, seed=1)
+    x, y = eb.datasets.load("mnist-subset", "test")
+    examples = eb.evaluate(model, x[:60], y[:60], attacks=[eb.attacks.FGSM(eps=0.0), eb.attacks.FGSM(eps=0.3)]).examples
+    assert examples.attack == "FGSM linf eps=0.3"
+    first = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
+    assert np.array_equal(examples.labels, np.arange(10))
+    assert np.array_equal(examples.clean, x[first])
+    assert np.array_equal(examples.predictions, model.predict(examples.adversarial))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"attacks": []}, ValueError, "attacks: is empty"),
+        ({"attacks": ["fgsm"]}, TypeError, "attacks: holds 'fgsm'"),
+        (
+            {"attacks": [eb.attacks.FGSM(eps=0.1, targeted=True)]},
+            ValueError,
+            "attacks: .* is targeted",
+        ),
+        ({"y": Y[:3]}, ValueError, r"y: has shape \(3,\).*\(4,\)"),
+        ({"y": np.ones((4, 2))}, ValueError, r"y: has shape \(4, 2\)"),
+        ({"x": X[:0], "y": Y[:0]}, ValueError, "x: has no rows"),
+    ],
+)
+def test_bad_arguments_are_named(model, change, error, match):
+    arguments = {"x": X, "y": Y, "attacks": [eb.attacks.FGSM(eps=0.1)], **change}
+    with pytest.raises(error, match=match):
+        eb.evaluate(model, **arguments)
+
+
+def test_json_holds_the_results_and_how_they_were_made(model, tmp_path):
+    report = eb.evaluate(model, X[:3], Y[:3], attacks=[Answer([0.1, 0.4, 0.9]), eb.attacks.FGSM(eps=0.3)])
+    report.to_json(tmp_path / "report.json")
+    read = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert read["robust_accuracy_at_most"] == report.robust_accuracy
+    assert read["robust"] == report.robust.tolist()
+    assert read["attacks"]["FGSM linf eps=0.3"] == json.loads(files.to_json(eb.attacks.FGSM(eps=0.3).to_dict()))
+    assert read["environment"]["version"] == eb.info()["version"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "kept.txt"
+    files.write_text(path, "old")
+
+    def fail_half_way() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert path.read_text() == "old"
+    files.write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_json_refuses_nan():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.to_json({"loss": float("nan")})

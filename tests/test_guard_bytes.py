@@ -1,0 +1,94 @@
+"""No kernel writes outside its buffers, or reads what nobody wrote.
+
+`_native.check_guards(True)` puts guard bytes around every workspace of the engine and fills it with
+NaN poison; an overrun raises when the workspace is given back, and a read of poison shows in results,
+which are compared with those of an unguarded run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import epsball as eb
+from cases import SIZES, batch, labels, pair
+
+A = eb.attacks
+ATTACKS = [
+    A.FGSM(eps=0.1),
+    A.FGSM(eps=0.5, norm="l2"),
+    A.FGSM(eps=1.0, norm="l1"),
+    A.RFGSM(eps=0.1),
+    A.ILCM(eps=0.1, steps=2),
+    A.PGD(eps=0.1, steps=2, restarts=2),
+    A.PGD(eps=0.5, norm="l2", steps=2),
+    A.PGD(eps=1.0, norm="l1", steps=2),
+    A.PGD(eps=0.1, steps=3, restarts=2, early_stop=True),
+]
+
+
+@pytest.fixture
+def guards() -> Iterator[None]:
+    eb._native.check_guards(True)
+    yield
+    eb._native.check_guards(False)
+
+
+def results(model: Any, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Everything the engine computes for a batch, attacks included."""
+    out = [model(x), model.loss(x, y), model.input_gradient(x, y), model.jacobian(x)]
+    out += list(model.parameter_gradients(x, y).values())
+    for attack in ATTACKS:
+        run = attack.run(model, x, y)
+        out += [run.x_adv, run.loss, run.distance]
+    return [np.asarray(a) for a in out]
+
+
+def assert_clean(sizes: list[int], activation: str, rows: int) -> None:
+    model, _ = pair(sizes, activation)
+    x, y = batch(rows, sizes[0]), labels(rows, sizes[-1])
+    eb._native.check_guards(False)
+    plain = results(model, x, y)
+    eb._native.check_guards(True)
+    for guarded, wanted in zip(results(model, x, y), plain, strict=True):
+        assert np.isfinite(guarded).all()
+        np.testing.assert_array_equal(guarded, wanted)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_odd_numbers_of_features(table: str, guards: None, size: int) -> None:
+    assert_clean([size, 7, 3], "relu", 5)
+    assert_clean([size, 1], "relu", 3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_odd_hidden_widths(table: str, guards: None, size: int) -> None:
+    assert_clean([5, size, size, 3], "gelu", 4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_odd_numbers_of_classes(table: str, guards: None, size: int) -> None:
+    assert_clean([9, size], "relu", 6)
+
+
+@pytest.mark.parametrize("rows", SIZES)
+def test_odd_batches(table: str, guards: None, rows: int) -> None:
+    assert_clean([17, 15, 10], "tanh", rows)
+
+
+@pytest.mark.parametrize("slab", [1, 3, 14, 15])
+def test_odd_slabs(table: str, guards: None, slab: int) -> None:
+    eb._native.set_slab_rows(slab)
+    assert_clean([17, 15, 10], "softplus", 33)
+
+
+def test_training(table: str, guards: None) -> None:
+    for size in (1, 7, 17, 33):
+        model, _ = pair([size, size, 3], "relu")
+        x, y = batch(31, size), labels(31, 3)
+        for method in (eb.training.Standard(), eb.training.PGDTraining(eps=0.1, steps=2)):
+            eb.fit(model, x, y, method=method, epochs=1, batch_size=7)
+        assert all(np.isfinite(p).all() for p in model.parameters().values())

@@ -1,0 +1,200 @@
+"""A row's result depends on the row, its index, the model, the table and the seed, and on nothing else."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import epsball as eb
+import oracle
+from cases import batch, labels, pair
+
+ROWS, FEATURES, CLASSES = 70, 33, 10
+
+ATTACKS: dict[str, Any] = {
+    "fgsm": eb.attacks.FGSM(eps=0.1),
+    "fgm-l2": eb.attacks.FGSM(eps=0.5, norm="l2"),
+    "rfgsm": eb.attacks.RFGSM(eps=0.1, seed=3),
+    "bim": eb.attacks.BIM(eps=0.1, steps=4),
+    "ilcm": eb.attacks.ILCM(eps=0.1, steps=4),
+    "pgd-linf": eb.attacks.PGD(eps=0.1, steps=4, restarts=2, seed=3),
+    "pgd-l2": eb.attacks.PGD(eps=0.5, norm="l2", steps=4, restarts=2, seed=3),
+    "pgd-l1": eb.attacks.PGD(eps=1.0, norm="l1", steps=4, restarts=2, seed=3),
+    "pgd-early": eb.attacks.PGD(eps=0.05, steps=4, restarts=3, early_stop=True, seed=3),
+}
+FIELDS = ("x_adv", "success", "distance", "queries", "loss", "zero_gradient")
+
+
+def problem(activation: str = "relu") -> tuple[Any, np.ndarray, np.ndarray]:
+    model, net = pair([FEATURES, 31, 17, CLASSES], activation, scale=2.0)
+    x = batch(ROWS, FEATURES)
+    y = np.where(np.arange(ROWS) % 4 == 0, labels(ROWS, CLASSES), net.predict(x))
+    return model, x, y
+
+
+def assert_same(one: Any, other: Any, rows: Any = slice(None)) -> None:
+    """`other` has, bit for bit, the rows of `one`."""
+    for field in FIELDS:
+        np.testing.assert_array_equal(np.asarray(getattr(one, field))[rows], getattr(other, field), field)
+
+
+def test_the_case_is_not_trivial(table: str) -> None:
+    model, x, y = problem()
+    success = ATTACKS["pgd-early"].run(model, x, y).success
+    assert 0 < success.sum() < ROWS
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_a_row_alone_is_the_row_in_its_batch(table: str, attack: Any) -> None:
+    model, x, y = problem()
+    whole = attack.run(model, x, y)
+    for i in (0, 1, 13, 14, 55, 69):
+        assert_same(whole, attack.run(model, x[i : i + 1], y[i : i + 1], index=np.array([i])), [i])
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+@pytest.mark.parametrize("size", [2, 7, 33])
+def test_shards_are_the_whole(table: str, attack: Any, size: int) -> None:
+    model, x, y = problem()
+    whole = attack.run(model, x, y)
+    for start in range(0, ROWS, size):
+        rows = np.arange(start, min(start + size, ROWS))
+        assert_same(whole, attack.run(model, x[rows], y[rows], index=rows), rows)
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_order_does_not_matter(table: str, attack: Any) -> None:
+    model, x, y = problem()
+    order = np.random.default_rng(0).permutation(ROWS)
+    assert_same(attack.run(model, x, y), attack.run(model, x[order], y[order], index=order), order)
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_number_of_threads_does_not_matter(table: str, attack: Any) -> None:
+    model, x, y = problem()
+    eb._native.set_threads(1)
+    one, single = attack.run(model, x, y), attack.run(model, x[:1], y[:1])
+    for threads in (2, 3, 4):
+        eb._native.set_threads(threads)
+        assert_same(one, attack.run(model, x, y))
+        assert_same(single, attack.run(model, x[:1], y[:1]))
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_size_of_slabs_does_not_matter(table: str, attack: Any) -> None:
+    model, x, y = problem()
+    automatic = attack.run(model, x, y)
+    for rows in (1, 3, 14, 29, 64, 1000):
+        eb._native.set_slab_rows(rows)
+        assert_same(automatic, attack.run(model, x, y))
+
+
+@pytest.mark.parametrize("activation", oracle.ACTIVATIONS)
+def test_model_calls_do_not_depend_on_the_batch(table: str, activation: str) -> None:
+    model, x, y = problem(activation)
+    calls = {
+        "logits": lambda s: model(x[s]),
+        "predict": lambda s: model.predict(x[s]),
+        "loss": lambda s: model.loss(x[s], y[s]),
+        "gradient": lambda s: model.input_gradient(x[s], y[s]),
+        "jacobian": lambda s: model.jacobian(x[s]),
+    }
+    for name, call in calls.items():
+        whole = np.asarray(call(slice(None)))
+        for rows in (slice(0, 1), slice(14, 15), slice(5, 38), slice(69, 70)):
+            np.testing.assert_array_equal(call(rows), whole[rows], name)
+
+
+def test_zeros_and_dead_units_may_be_skipped_but_change_no_bit(table: str) -> None:
+    """A single image may skip exact zeros; the batch does not. Both must give the same numbers."""
+    model, x, y = problem("relu")
+    x[:, ::2] = 0.0
+    whole = model.input_gradient(x, y)
+    for i in range(ROWS):
+        np.testing.assert_array_equal(model.input_gradient(x[i : i + 1], y[i : i + 1])[0], whole[i])
+        np.testing.assert_array_equal(model(x[i : i + 1])[0], model(x)[i])
+
+
+def test_memory_order_and_shape_do_not_matter(table: str) -> None:
+    model, x, y = problem()
+    attack = ATTACKS["pgd-linf"]
+    plain = attack.run(model, x, y)
+    assert_same(plain, attack.run(model, np.asfortranarray(x), y))
+    shaped = attack.run(model, x.reshape(ROWS, 3, 11), y)
+    np.testing.assert_array_equal(shaped.x_adv.reshape(x.shape), plain.x_adv)
+
+
+def test_index_keys_the_random_start(table: str) -> None:
+    model, x, y = problem()
+    attack = ATTACKS["pgd-linf"]
+    shifted = attack.run(model, x, y, index=np.arange(ROWS) + 1000)
+    assert (np.asarray(shifted.x_adv) != np.asarray(attack.run(model, x, y).x_adv)).any()
+
+
+def test_large_indices_are_different_rows(table: str) -> None:
+    """Row numbers of big data sets do not wrap at 2^32."""
+    model, x, y = problem()
+    attack = ATTACKS["rfgsm"]
+    small, large = (np.asarray(attack(model, x[:3], y[:3], index=np.arange(3) + shift)) for shift in (0, 2**32))
+    assert (small != large).any()
+
+
+@pytest.mark.parametrize("name", ["pgd-linf", "pgd-l1", "pgd-early", "fgsm"])
+def test_concurrent_calls_on_one_model_do_not_disturb_each_other(table: str, name: str) -> None:
+    model, x, y = problem()
+    attack = ATTACKS[name]
+    starts = list(range(0, ROWS, 10))
+
+    def shard(start: int) -> Any:
+        rows = np.arange(start, start + 10)
+        return attack.run(model, x[rows], y[rows], index=rows)
+
+    serial = [shard(s) for s in starts]
+    for threads in (1, 2):
+        eb._native.set_threads(threads)
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(5):
+                for alone, beside in zip(serial, pool.map(shard, starts), strict=True):
+                    assert_same(alone, beside)
+
+
+def test_concurrent_first_calls_on_a_fresh_model_agree(table: str) -> None:
+    """The plan is made at the first call: several threads may make it at once."""
+    _, x, y = problem()
+    wanted = ATTACKS["bim"].run(problem()[0], x, y)
+    for _ in range(5):
+        fresh = problem()[0]
+        with ThreadPoolExecutor(4) as pool:
+            for run in pool.map(lambda _, m=fresh: ATTACKS["bim"].run(m, x, y), range(4)):
+                assert_same(wanted, run)
+
+
+def test_threadpoolctl_sees_and_sets_the_threads() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    if not eb.info()["openmp"]:
+        pytest.skip("built without OpenMP")
+    if os.cpu_count() == 1:
+        pytest.skip("one core")
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        assert eb.info()["threads"] == 1
+    with threadpoolctl.threadpool_limits(2, user_api="openmp"):
+        assert eb.info()["threads"] == 2
+
+
+@pytest.mark.parametrize("norm", oracle.NORMS)
+def test_tables_agree_to_rounding(norm: str) -> None:
+    """Iterates of different tables may part where a sign is undecided: the losses found stay close."""
+    results = []
+    for name in eb.backends():
+        previous = eb._native.use_table(name)
+        model, x, y = problem("tanh")
+        eps = {"linf": 0.02, "l2": 0.1, "l1": 0.3}[norm]
+        attack = eb.attacks.FGSM(eps=eps, norm=norm, loss="margin")
+        results.append(np.asarray(model.loss(attack(model, x, y), y, loss="margin"), np.float64))
+        eb._native.use_table(previous)
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=0, atol=1e-4)

@@ -1,0 +1,39 @@
+"""Compares python/epsball/_native.pyi with the installed module; `--write` brings it up to date."""
+
+import difflib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+STUB = Path(__file__).parent.parent / "python/epsball/_native.pyi"
+HEADER = "# What the native module offers, written by tools/check_stubs.py --write.\n"
+
+
+def generate() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        # The folder is also the working directory, so that the installed package is the one seen.
+        command = [sys.executable, "-m", "pybind11_stubgen", "epsball._native", "--output-dir", "."]
+        subprocess.run(command, cwd=folder, check=True)
+        return HEADER + Path(folder, "epsball/_native.pyi").read_text()
+
+
+def main() -> int:
+    wanted = generate()
+    if "--write" in sys.argv[1:]:
+        STUB.write_text(wanted)
+        return 0
+    found = STUB.read_text() if STUB.exists() else ""
+    lines = difflib.unified_diff(
+        found.splitlines(), wanted.splitlines(), str(STUB.name), "the installed module", lineterm=""
+    )
+    difference = "\n".join(lines)
+    if difference:
+        print(difference, "\nRun: python tools/check_stubs.py --write", sep="\n")
+        return 1
+    print(f"{STUB.name} matches the installed module")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
