@@ -1,13 +1,18 @@
-"""Write results.md from the JSON of `epsball bench --json`: table.py RUN.json [results.md]."""
+"""Write results.md from the JSON of `epsball bench --json`; with --readme also fill the README's table of figures."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import re
 from pathlib import Path
+from typing import Any
 
 from epsball.bench.run import tables
-from epsball.reports.tables import Table
+from epsball.reports.tables import Table, number, percent
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
 
 
 def markdown(table: Table) -> str:
@@ -16,17 +21,68 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (table.header, align, *table.rows))
 
 
-def main(source: Path, target: Path) -> None:
-    """Turn one run into a page; every figure on it comes from the file."""
-    document = json.loads(source.read_text())
+def page(document: dict[str, Any]) -> str:
+    """Return the whole run as Markdown."""
     parts = [f"# One run of `epsball bench`, epsball {document['epsball']}\n\nWritten by `table.py`; not edited."]
     for title, table, caption in tables(document):
         lines = "".join(f"- {line}\n" for line in caption.splitlines())
         parts.append(f"## {title}\n\n{markdown(table)}\n\n{lines}".rstrip())
-    target.write_text("\n\n".join(parts) + "\n")
+    return "\n\n".join(parts) + "\n"
+
+
+def figures(document: dict[str, Any]) -> str:
+    """Return the short table of the README: epsball beside the fastest peer of each row."""
+    machine = document["machine"]
+    threads = machine["threads"]
+    peak = machine["fma_gflops"][str(threads)]["median"]
+    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio")
+    rows = tuple(_figure(document, line) for line in document["attack"] if line["contender"] == "epsball")
+    contenders = dict.fromkeys(f"{line['contender']} {line['version']}" for line in document["attack"])
+    absent = ", ".join(dict.fromkeys(peer["name"] for peer in document["absent"]))
+    caption = (
+        f"PGD, L∞, 40 steps on {machine['cpu']}, {threads} thread{'s' * (threads > 1)}, `{machine['table']}` kernels, "
+        f"where the FMA loop reaches {number(peak)} GFLOP/s. A sample-step is one step on one row. Medians of "
+        f"{document['repeats']} interleaved rounds with {', '.join(contenders)}."
+    )
+    return f"{markdown(Table(header, rows))}\n\n{caption}" + (f" Absent: {absent}." if absent else "") + "\n"
+
+
+def _figure(document: dict[str, Any], line: dict[str, Any]) -> tuple[str, ...]:
+    cell = (line["model"], line["batch"])
+    others = [other for other in document["attack"] if (other["model"], other["batch"]) == cell and other is not line]
+    best = max(others, key=lambda other: other["rate"]["median"], default=None)
+    return (
+        f"{line['model']}, {line['batch']:,}",
+        number(line["rate"]["median"]),
+        percent(line["peak_fraction"]),
+        "–" if best is None else best["contender"],
+        number(None if best is None else best["rate"]["median"]),
+        "–" if best is None else f"{number(line['best_peer_ratio'], 1)} ×",
+    )
+
+
+def fill(readme: str, document: dict[str, Any]) -> str:
+    """Return the README with the block between its figures comments replaced."""
+    filled, count = BLOCK.subn(lambda _: figures(document), readme)
+    if count != 1:
+        raise ValueError("the README has no block <!-- figures --> ... <!-- /figures -->")
+    return filled
+
+
+def main() -> None:
+    """Turn one run into pages; every figure on them comes from the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="what `epsball bench --json` printed")
+    parser.add_argument("results", type=Path, nargs="?", default=ROOT / "benchmarks" / "results.md")
+    parser.add_argument(
+        "--readme", type=Path, nargs="?", const=ROOT / "README.md", help="fill this README (default: the repository's)"
+    )
+    arguments = parser.parse_args()
+    document = json.loads(arguments.run.read_text())
+    arguments.results.write_text(page(document))
+    if arguments.readme is not None:
+        arguments.readme.write_text(fill(arguments.readme.read_text(), document))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else Path(__file__).with_name("results.md"))
+    main()

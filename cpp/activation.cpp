@@ -10,9 +10,7 @@ namespace {
 void activation_forward(Stream, ActivationSpec spec, Index rows, Index n, const float* x, Index ldx, float* y,
                         Index ldy) {
   for (Index r = 0; r < rows; ++r)
-    for_lanes(n, [&](Index i, Index m) {
-      store(y + r * ldy + i, activate(spec, load(x + r * ldx + i, m)), m);
-    });
+    for_lanes(n, [&](Index i, Index m) { store(y + r * ldy + i, activate(spec, load(x + r * ldx + i, m)), m); });
 }
 
 void activation_backward(Stream, ActivationSpec spec, Index rows, Index n, const float* saved, Index lds, float* dy,

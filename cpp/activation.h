@@ -8,15 +8,24 @@ namespace epsball::EPSBALL_ISA {
 
 EPSBALL_INLINE Vec activate(ActivationSpec spec, Vec x) {
   switch (spec.kind) {
-    case Activation::identity: return x;
-    case Activation::relu: return max(Vec{}, x);  // this order keeps a NaN
-    case Activation::leaky_relu: return select(x < 0.0f, x * spec.parameter, x);
-    case Activation::elu: return select(x < 0.0f, expm1(x) * spec.parameter, x);
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::tanh: return tanh(x);
-    case Activation::softplus: return softplus(x);
-    case Activation::gelu: return x * normal_cdf(x);
-    case Activation::quadratic: return x * x;
+    case Activation::identity:
+      return x;
+    case Activation::relu:
+      return max(Vec{}, x);  // this order keeps a NaN
+    case Activation::leaky_relu:
+      return select(x < 0.0f, x * spec.parameter, x);
+    case Activation::elu:
+      return select(x < 0.0f, expm1(x) * spec.parameter, x);
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::tanh:
+      return tanh(x);
+    case Activation::softplus:
+      return softplus(x);
+    case Activation::gelu:
+      return x * normal_cdf(x);
+    case Activation::quadratic:
+      return x * x;
   }
   return x;
 }
@@ -25,15 +34,24 @@ EPSBALL_INLINE Vec activate(ActivationSpec spec, Vec x) {
 EPSBALL_INLINE Vec derivative(ActivationSpec spec, Vec s) {
   const Vec one = splat<Vec>(1.0f);
   switch (spec.kind) {
-    case Activation::identity: return one;
-    case Activation::relu: return select(s > 0.0f, one, Vec{});
-    case Activation::leaky_relu: return select(s > 0.0f, one, splat<Vec>(spec.parameter));
-    case Activation::elu: return select(s > 0.0f, one, s + spec.parameter);
-    case Activation::sigmoid: return s * (one - s);
-    case Activation::tanh: return one - s * s;
-    case Activation::softplus: return -expm1(-s);  // sigmoid(x) from y = softplus(x)
-    case Activation::gelu: return mul_add(s * 0.398942280f, exp(s * s * -0.5f), normal_cdf(s));
-    case Activation::quadratic: return s + s;
+    case Activation::identity:
+      return one;
+    case Activation::relu:
+      return select(s > 0.0f, one, Vec{});
+    case Activation::leaky_relu:
+      return select(s > 0.0f, one, splat<Vec>(spec.parameter));
+    case Activation::elu:
+      return select(s > 0.0f, one, s + spec.parameter);
+    case Activation::sigmoid:
+      return s * (one - s);
+    case Activation::tanh:
+      return one - s * s;
+    case Activation::softplus:
+      return -expm1(-s);  // sigmoid(x) from y = softplus(x)
+    case Activation::gelu:
+      return mul_add(s * 0.398942280f, exp(s * s * -0.5f), normal_cdf(s));
+    case Activation::quadratic:
+      return s + s;
   }
   return one;
 }

@@ -1,7 +1,8 @@
 // Matrix product with packed B: tiles of kTileRows x kTileVecs vectors in registers, then the epilogue on each tile.
 //
 // Every output element is one chain of multiply-adds over p inside each block of kBlockK, and the blocks are added in
-// order. Tiles of every height and the single-row path follow that same chain, so a row's bits never depend on the batch.
+// order. Tiles of every height and the single-row path follow that same chain, so a row's bits never depend on the
+// batch.
 #include <utility>
 
 #include "activation.h"
@@ -10,16 +11,18 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-#if EPSBALL_LANES == 16
-constexpr int kTileRows = 14, kTileVecs = 2;  // 28 accumulators + 2 of B + 1 broadcast of 32 registers
+// Vectors of a full panel, and accumulators of a tile: a tile of V vectors has kAccumulators / V rows, so that it fits
+// the registers beside V vectors of B and one broadcast of A. Wide and low beats narrow and high: fewer loads per
+// multiply-add (10 for 24 at 6 x 4 against 16 for 28 at 14 x 2).
+#if EPSBALL_LANES == 16 || EPSBALL_LANES == 4
+constexpr int kTileVecs = 4, kAccumulators = 24;  // of 32 registers
 #elif EPSBALL_LANES == 8
-constexpr int kTileRows = 6, kTileVecs = 2;  // 12 + 2 + 1 of 16
-#elif EPSBALL_LANES == 4
-constexpr int kTileRows = 7, kTileVecs = 3;  // 21 + 3 + 7 of 32
+constexpr int kTileVecs = 2, kAccumulators = 12;  // of 16
 #else
-constexpr int kTileRows = 4, kTileVecs = 4;
+constexpr int kTileVecs = 4, kAccumulators = 8;
 #endif
 constexpr Index kPanel = kTileVecs * kLanes;
+constexpr Index kChunk = 48;  // rows that share a block of B: their sums (12 KB) and the block (32 KB) fit L1
 
 // Width in vectors of the panel that starts at column j; the last one is as narrow as it can be.
 Index panel_vecs(Index n, Index j) {
@@ -39,48 +42,102 @@ EPSBALL_INLINE void with_vecs(Index vecs, F f) {
 
 // ---- epilogue of a finished tile ----
 
-// Runs f(row, column, vector, n) over the tile's `rows` rows and `count` columns.
-template <class F>
-EPSBALL_INLINE void for_tile(const float* sum, Index rows, Index row, Index col, Index count, F f) {
-  for (Index r = 0; r < rows; ++r)
-    for_lanes(count, [&](Index i, Index n) { f(row + r, col + i, load(sum + r * kPanel + i), n); });
+// A tile of `rows` rows and `count` columns whose sums lie kPanel floats apart.
+struct Sums {
+  const float* data;
+  Index rows, row, col, count;
+
+  // Runs f(row, column, vector, n) over the tile. A chain that underflows to -0 may come out as 0 or -0, depending on
+  // the zeros of A that were skipped: adding 0 makes it 0.
+  template <class F>
+  EPSBALL_INLINE void each(F f) const {
+    for (Index r = 0; r < rows; ++r)
+      for_lanes(count, [&](Index i, Index n) { f(row + r, col + i, load(data + r * kPanel + i) + 0.0f, n); });
+  }
+};
+
+// The rows of x, lo and hi are far apart: their lines are asked for while the row before is worked on.
+EPSBALL_INLINE void prefetch_row(const SignStep& s, Index row, Index col, Index count) {
+  const Index at = row * s.ld + col;
+  for (Index i = 0; i < count; i += 16) {
+    __builtin_prefetch(s.x + at + i, 1);
+    __builtin_prefetch(s.lo + at + i);
+    __builtin_prefetch(s.hi + at + i);
+  }
 }
 
-void finish(const Gemm& g, const float* sum, Index rows, Index row, Index col) {
-  const Epilogue& e = g.epilogue;
+void finish_step(const Gemm& g, const Sums& sums) {
+  const SignStep s = *g.epilogue.step;
+  for (Index r = 0; r < sums.rows; ++r) {
+    const Index row = sums.row + r, at = row * s.ld + sums.col;
+    if (r + 1 < sums.rows) prefetch_row(s, row + 1, sums.col, sums.count);
+    float *x = s.x + at, *best = nullptr;
+    const float *lo = s.lo + at, *hi = s.hi + at, *gradient = sums.data + r * kPanel;
+    if (s.best && s.improved[row]) best = s.best + s.slot[row] * s.ld + sums.col;
+    const Vec size = splat<Vec>(s.size[row]);
+    Vec steepest = {};
+    for_lanes(sums.count, [&](Index i, Index n) {
+      const Vec v = load(gradient + i, n), from = load(x + i, n);
+      steepest = max(steepest, abs(v));
+      if (best) store(best + i, from, n);
+      store(x + i, clip(from + with_sign_of(size, v), load(lo + i, n), load(hi + i, n)), n);
+    });
+    if (any(steepest > 0.0f)) __atomic_store_n(&s.moving[row], 1, __ATOMIC_RELAXED);  // a team shares the row
+  }
+}
+
+void finish_derivative(const Gemm& g, const Sums& sums) {
+  const ActivationSpec spec = g.epilogue.derivative;
+  const float* const saved = g.epilogue.saved;
+  const Index saved_ld = g.epilogue.saved_ld, ldc = g.ldc;
+  float* const c = g.c;
+  const auto with = [&](auto f) {
+    sums.each(
+        [&](Index r, Index j, Vec v, Index n) { store(c + r * ldc + j, v * f(load(saved + r * saved_ld + j, n)), n); });
+  };
+  if (spec.kind == Activation::relu)  // the common one, without a look at the kind for every vector
+    with([](Vec s) { return derivative({Activation::relu, 0.0f}, s); });
+  else
+    with([=](Vec s) { return derivative(spec, s); });
+}
+
+void finish_forward(const Gemm& g, const Sums& sums) {
+  const Epilogue e = g.epilogue;
+  const Index ldc = g.ldc;
+  float* const c = g.c;
+  const auto with = [&](auto f) {
+    sums.each([&](Index r, Index j, Vec v, Index n) {
+      if (e.bias) v = v + load(e.bias + j, n);
+      if (e.pre_activation) store(e.pre_activation + r * ldc + j, v, n);
+      store(c + r * ldc + j, f(v), n);
+    });
+  };
+  if (e.activation.kind == Activation::identity)
+    with([](Vec v) { return v; });
+  else if (e.activation.kind == Activation::relu)
+    with([](Vec v) { return activate({Activation::relu, 0.0f}, v); });
+  else
+    with([=](Vec v) { return activate(e.activation, v); });
+}
+
+void finish(const Gemm& g, const float* sum, Index rows, Index row, Index col, Index width) {
   const Index left = g.n - col;
-  const Index count = left < kPanel ? left : kPanel;
-  if (e.step) {
-    const SignStep& s = *e.step;
-    for_tile(sum, rows, row, col, count, [&](Index r, Index j, Vec v, Index n) {
-      const Index at = r * s.ld + j;
-      if (any(v != 0.0f)) __atomic_store_n(&s.moving[r], 1, __ATOMIC_RELAXED);  // a team shares the row
-      v = clip(load(s.x + at, n) + sign(v) * s.size[r], load(s.lo + at, n), load(s.hi + at, n));
-      store(s.x + at, v, n);
-    });
-    return;
-  }
-  if (e.saved) {
-    for_tile(sum, rows, row, col, count, [&](Index r, Index j, Vec v, Index n) {
-      v = v * derivative(e.derivative, load(e.saved + r * e.saved_ld + j, n));
-      store(g.c + r * g.ldc + j, v, n);
-    });
-    return;
-  }
-  for_tile(sum, rows, row, col, count, [&](Index r, Index j, Vec v, Index n) {
-    if (e.bias) v = v + load(e.bias + j, n);
-    if (e.pre_activation) store(e.pre_activation + r * g.ldc + j, v, n);
-    store(g.c + r * g.ldc + j, activate(e.activation, v), n);
-  });
+  const Sums sums{sum, rows, row, col, left < width ? left : width};
+  if (g.epilogue.step)
+    finish_step(g, sums);
+  else if (g.epilogue.saved)
+    finish_derivative(g, sums);
+  else
+    finish_forward(g, sums);
 }
 
 // ---- a tile of Rows x Vecs vectors ----
 
-// sum += A[0..Rows, 0..k] B over one block of k.
+// sum (+)= A[0..Rows, 0..k] B over one block of k; rows of sum lie kPanel floats apart.
 template <int Rows, int Vecs>
-EPSBALL_INLINE void tile_block(Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first) {
+void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first) {
   Vec acc[Rows][Vecs];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) acc[r][v] = Vec{};
@@ -94,11 +151,11 @@ EPSBALL_INLINE void tile_block(Index k, const float* a, Index a_row, Index a_k, 
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) bv[v] = load(b + v * kLanes);
     b += Vecs * kLanes;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int r = 0; r < Rows; ++r) {
       Vec av = splat<Vec>(group[r / 3][(r % 3) * a_row]);
 #if EPSBALL_LANES == 16
-      asm("" : "+v"(av));  // one broadcast into a register: GCC would load it again for each use
+      if (Vecs > 1) asm("" : "+v"(av));  // one broadcast into a register: GCC would load it again for each use
 #endif
 #pragma GCC unroll 4
       for (int v = 0; v < Vecs; ++v) acc[r][v] = mul_add(av, bv[v], acc[r][v]);
@@ -106,7 +163,7 @@ EPSBALL_INLINE void tile_block(Index k, const float* a, Index a_row, Index a_k, 
 #pragma GCC unroll 8
     for (int i = 0; i < kGroups; ++i) group[i] += a_k;
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 24
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) {
@@ -115,36 +172,30 @@ EPSBALL_INLINE void tile_block(Index k, const float* a, Index a_row, Index a_k, 
     }
 }
 
+// Full tiles, then tiles of half the height, down to single rows.
 template <int Rows, int Vecs>
-void tile(const Gemm& g, Index row, Index col) {
-  alignas(64) float sum[Rows * kPanel];
-  const float* a = g.a + row * g.a_row;
-  const float* b = g.b + col * g.k;
-  for (Index p = 0; p < g.k; p += kBlockK) {
-    Index k = g.k - p < kBlockK ? g.k - p : kBlockK;
-    if (g.a_k == 1)
-      tile_block<Rows, Vecs>(k, a + p, g.a_row, 1, b + p * Vecs * kLanes, sum, p == 0);
-    else
-      tile_block<Rows, Vecs>(k, a + p * g.a_k, g.a_row, g.a_k, b + p * Vecs * kLanes, sum, p == 0);
-  }
-  finish(g, sum, Rows, row, col);
+void block(Index rows, Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first) {
+  Index r = 0;
+  for (; r + Rows <= rows; r += Rows) tile<Rows, Vecs>(k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first);
+  if constexpr (Rows > 1)
+    if (r < rows) block<Rows / 2, Vecs>(rows - r, k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first);
 }
 
-using Tile = void (*)(const Gemm&, Index row, Index col);
-
-// The tile of each height: tiles<Vecs>[rows - 1].
-template <int Vecs, class = std::make_integer_sequence<int, kTileRows>>
-struct Tiles;
-template <int Vecs, int... R>
-struct Tiles<Vecs, std::integer_sequence<int, R...>> {
-  static constexpr Tile of[] = {tile<R + 1, Vecs>...};
-};
-
+// One panel of columns: a block of B stays in L1 while kChunk rows of A go over it.
 template <int Vecs>
-void panel_rows(const Gemm& g, Index col) {
-  Index row = 0;
-  for (; row + kTileRows <= g.m; row += kTileRows) tile<kTileRows, Vecs>(g, row, col);
-  if (row < g.m) Tiles<Vecs>::of[g.m - row - 1](g, row, col);
+void panel(const Gemm& g, Index col) {
+  alignas(64) float sum[kChunk * kPanel];
+  constexpr Index width = Vecs * kLanes;
+  const float* b = g.b + col * g.k;
+  for (Index row = 0; row < g.m; row += kChunk) {
+    const Index rows = g.m - row < kChunk ? g.m - row : kChunk;
+    for (Index p = 0; p < g.k; p += kBlockK) {
+      const Index k = g.k - p < kBlockK ? g.k - p : kBlockK;
+      const float* a = g.a + row * g.a_row + p * g.a_k;
+      block<kAccumulators / Vecs, Vecs>(rows, k, a, g.a_row, g.a_k, b + p * width, sum, p == 0);
+    }
+    finish(g, sum, rows, row, col, width);
+  }
 }
 
 // ---- one row: a matrix-vector product that skips the zeros of A, which add nothing to the chain ----
@@ -187,7 +238,7 @@ EPSBALL_INLINE void row_chains(const Gemm& g, const NonZero& nonzero, Index col,
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) store(sum + v * kLanes, block == 0 ? acc[v] : load(sum + v * kLanes) + acc[v]);
   }
-  for (Index j = 0; j < Vecs * kLanes; j += kPanel) finish(g, sum + j, 1, 0, col + j);
+  for (Index j = 0; j < Vecs * kLanes; j += width) finish(g, sum + j, 1, 0, col + j, width);
 }
 
 void gemm_row(const Gemm& g) {
@@ -221,14 +272,14 @@ void pack(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stri
 void gemm(Stream, const Gemm& g) {
   if (g.m == 1 && g.a_k == 1 && g.k <= kRowMaxK) return gemm_row(g);
   for (Index col = g.first; col < g.last; col += kPanel)
-    with_vecs(panel_vecs(g.n, col), [&]<int V>() { panel_rows<V>(g, col); });
+    with_vecs(panel_vecs(g.n, col), [&]<int V>() { panel<V>(g, col); });
 }
 
 }  // namespace
 
 void add_gemm(Kernels& k) {
   k.panel = kPanel;
-  k.tile_rows = kTileRows;
+  k.tile_rows = kAccumulators;
   k.pack = pack;
   k.gemm = gemm;
 }

@@ -1,5 +1,5 @@
 // Worst case of a linear model, row by row.
-#include "attacks/linear_exact.h"
+#include "attacks/linear_row.h"
 
 #include "project.h"
 #include "table.h"

@@ -32,9 +32,12 @@ Vec value(const LaneRows& rows) {
   const LossRows& a = rows.a;
   const bool gradient = a.dlogits != nullptr;
   switch (a.kind) {
-    case Loss::cross_entropy: return cross_entropy<Vec>(rows, a.classes, gradient, a.unit, a.scale);
-    case Loss::margin: return margin<Vec>(rows, a.classes, gradient, a.scale);
-    case Loss::squared_error: return squared_error<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+    case Loss::cross_entropy:
+      return cross_entropy<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+    case Loss::margin:
+      return margin<Vec>(rows, a.classes, gradient, a.scale);
+    case Loss::squared_error:
+      return squared_error<Vec>(rows, a.classes, gradient, a.unit, a.scale);
   }
   return Vec{};
 }

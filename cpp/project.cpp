@@ -1,4 +1,5 @@
-// Projections onto norm balls: exact for L-infinity, L1, L0 and their intersections with a box; L2 rescales, then clips.
+// Projections onto norm balls: exact for L-infinity, L1, L0 and their intersections with a box; L2 rescales, then
+// clips.
 //
 // Coordinates are rounded towards x0, so the bound holds for the floats that are stored, not only before rounding.
 #include "project.h"
@@ -17,9 +18,8 @@ void project_linf(const Row& r, float eps) {
 }
 
 void clip_row(const Row& r) {
-  for_lanes(r.features, [&](Index i, Index n) {
-    store(r.x + i, clip(load(r.x + i, n), load(r.lo + i, n), load(r.hi + i, n)), n);
-  });
+  for_lanes(r.features,
+            [&](Index i, Index n) { store(r.x + i, clip(load(r.x + i, n), load(r.lo + i, n), load(r.hi + i, n)), n); });
 }
 
 void project_l2(const Row& r, float eps) {
@@ -42,17 +42,21 @@ void project_l2(const Row& r, float eps) {
 
 // |x_i - x0_i|, and how far the box lets x_i be from x0_i in that direction.
 struct Distance {
-  Vec length, room;
+  DVec length, room;
   Distance(const Row& r, Index i, Index n) {
-    const Vec x0 = load(r.x0 + i, n), d = load(r.x + i, n) - x0;
-    length = abs(d);
-    room = select(d < 0.0f, x0 - load(r.lo + i, n), load(r.hi + i, n) - x0);
+    const DVec x0 = to_double(load(r.x0 + i, n)), d = to_double(load(r.x + i, n)) - x0;
+    const DVec down = x0 - to_double(load(r.lo + i, n)), up = to_double(load(r.hi + i, n)) - x0;
+    length = d < 0.0 ? -d : d;
+    room = d < 0.0 ? down : up;
   }
-  Vec beyond(Vec threshold) const { return min(max(length - threshold, Vec{}), room); }
+  DVec beyond(double threshold) const {
+    const DVec past = length - threshold, most = past < room ? past : room;
+    return most > 0.0 ? most : DVec{};
+  }
 };
 
-// Euclidean projection onto {||x - x0||_1 <= eps} and [lo, hi]: every distance shrinks by one threshold, and the room in
-// the box caps it (Duchi et al. 2008; with the box: Croce and Hein 2021).
+// Euclidean projection onto {||x - x0||_1 <= eps} and [lo, hi]: every distance shrinks by one threshold, and the room
+// in the box caps it (Duchi et al. 2008; with the box: Croce and Hein 2021).
 void project_l1(const Row& r, float eps) {
   DVec clipped = {};
   Vec top = {};
@@ -62,37 +66,35 @@ void project_l1(const Row& r, float eps) {
     clipped = clipped + (d < 0.0 ? -d : d);
     top = max(top, abs(x - x0));
   });
-  const double target = within(eps);
-  if (sum(clipped) <= target) return clip_row(r);
+  if (sum(clipped) <= within(eps)) return clip_row(r);
 
-  const auto length = [&](float threshold) {
+  const double target = within(eps) * (1.0 - 0x1p-38);  // summed again, what comes out is within
+  const auto length = [&](double threshold) {
     DVec s = {};
-    for_lanes(r.features,
-              [&](Index i, Index n) { s = s + to_double(Distance(r, i, n).beyond(splat<Vec>(threshold))); });
+    for_lanes(r.features, [&](Index i, Index n) { s = s + Distance(r, i, n).beyond(threshold); });
     return sum(s);
   };
   const float above = first_float(largest(top), [&](float t) { return length(t) <= target; });
   // Below `above` the length grows linearly: what the float threshold leaves unused is shared by the moving features.
-  Vec moving = {};
+  DVec moving = {};
   for_lanes(r.features, [&](Index i, Index n) {
     const Distance d(r, i, n);
-    const Mask free = (d.length >= above) & (d.length - above < d.room);
-    moving = moving + first_lanes(select(free, splat<Vec>(1.0f), Vec{}), n);
+    moving = moving + ((d.length >= above) & (d.length - above < d.room) ? DVec{} + 1.0 : DVec{});
   });
-  const float count = sum(moving);
-  const double threshold = count > 0.0f ? above - (target - length(above)) / count : above;
+  const double count = sum(moving), left = target - length(above);
+  // The last term outweighs the rounding of lengths and threshold.
+  const double threshold = (count > 0.0 ? above - left / count : above) + largest(top) * 0x1p-50;
   for_lanes(r.features, [&](Index i, Index n) {
-    const Distance d(r, i, n);
     // The factor keeps the rounding to float from growing a distance.
-    const Vec to = max(to_single((to_double(d.length) - threshold) * (1.0 - 0x1p-24)), Vec{});
-    const Vec x0 = load(r.x0 + i, n);
-    const Vec moved = add_toward(x0, select(load(r.x + i, n) < x0, -to, to));
+    const DVec to = (Distance(r, i, n).length - threshold) * (1.0 - 0x1p-24);
+    const Vec x0 = load(r.x0 + i, n), length = to_single(to > 0.0 ? to : DVec{});
+    const Vec moved = add_toward(x0, select(load(r.x + i, n) < x0, -length, length));
     store(r.x + i, clip(moved, load(r.lo + i, n), load(r.hi + i, n)), n);
   });
 }
 
-// At most floor(eps) features may differ from x0: those where keeping the clipped change gains most, the first of equals.
-// Keeping a change d as its clipped part c leaves (d - c)^2 of the distance instead of d^2.
+// At most floor(eps) features may differ from x0: those where keeping the clipped change gains most, the first of
+// equals. Keeping a change d as its clipped part c leaves (d - c)^2 of the distance instead of d^2.
 EPSBALL_INLINE Vec l0_gain(const Row& r, Index i, Index n) {
   const Vec x = load(r.x + i, n), d = x - load(r.x0 + i, n);
   const Vec over = x - clip(x, load(r.lo + i, n), load(r.hi + i, n));
@@ -131,10 +133,14 @@ void project(Stream, const BallRows& b) {
 
 void project_row(Norm norm, const Row& row, float eps) {
   switch (norm) {
-    case Norm::linf: return project_linf(row, eps);
-    case Norm::l2: return project_l2(row, eps);
-    case Norm::l1: return project_l1(row, eps);
-    case Norm::l0: return project_l0(row, eps);
+    case Norm::linf:
+      return project_linf(row, eps);
+    case Norm::l2:
+      return project_l2(row, eps);
+    case Norm::l1:
+      return project_l1(row, eps);
+    case Norm::l0:
+      return project_l0(row, eps);
   }
 }
 

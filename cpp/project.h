@@ -24,8 +24,8 @@ EPSBALL_INLINE Row row_of(const BallRows& b, Index r) {
 
 void project_row(Norm norm, const Row& row, float eps);
 
-// The smallest non-negative float t with enough(t), which holds from some t up to `top` on: a bisection over the float's
-// bits, so the answer is exact after 31 looks.
+// The smallest non-negative float t with enough(t), which holds from some t up to `top` on: a bisection over the
+// float's bits, so the answer is exact after 31 looks.
 template <class Enough>
 EPSBALL_INLINE float first_float(float top, Enough enough) {
   std::int32_t below = -1, at = bits_of(top);

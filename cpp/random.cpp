@@ -1,4 +1,5 @@
-// Random starts, drawn uniformly from the ball by counter: a row's draw depends on its id, the seed and the restart only.
+// Random starts, drawn uniformly from the ball by counter: a row's draw depends on its id, the seed and the restart
+// only.
 #include "random.h"
 
 #include "project.h"
@@ -15,7 +16,7 @@ EPSBALL_INLINE Vec unit_above_zero(UVec bits) { return to_unit(bits) + 5.9604645
 // Runs f(i, m, v) with four standard normals per block (Box and Muller).
 template <class F>
 EPSBALL_INLINE void for_normals(Index n, std::uint64_t seed, std::uint32_t salt, Index id, F f) {
-  for_philox(n, seed, salt, id, [&](Index group, Index offset, UVec (&words)[4]) {
+  for_philox(n, seed, salt, id, [&](Index group, Index offset, UVec(&words)[4]) {
     for (int pair = 0; pair < 4; pair += 2) {
       const Vec radius = sqrt(log(unit_above_zero(words[pair])) * -2.0f);
       Vec c, s;
@@ -64,7 +65,7 @@ void start_l2(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, I
 // Exponential variables e_i divided by their sum and one more are uniform in the simplex; signs make it the L1 ball.
 void start_l1(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
   DVec total = {};
-  for_philox(r.features, seed, salt, id, [&](Index group, Index offset, UVec (&words)[4]) {
+  for_philox(r.features, seed, salt, id, [&](Index group, Index offset, UVec(&words)[4]) {
     for (int w = 0; w < 4; ++w) {
       const Index i = group + 16 * w + offset;
       if (i >= r.features) continue;

@@ -30,7 +30,7 @@ EPSBALL_INLINE void for_philox(Index n, std::uint64_t seed, std::uint32_t salt, 
 // Runs f(i, m, u) with u the uniforms of elements i .. i + m - 1 in [0, 1).
 template <class F>
 EPSBALL_INLINE void for_uniforms(Index n, std::uint64_t seed, std::uint32_t salt, Index id, F f) {
-  for_philox(n, seed, salt, id, [&](Index group, Index offset, UVec (&words)[4]) {
+  for_philox(n, seed, salt, id, [&](Index group, Index offset, UVec(&words)[4]) {
     for (int w = 0; w < 4; ++w) {
       const Index i = group + 16 * w + offset;
       if (i < n) f(i, n - i < kLanes ? n - i : kLanes, to_unit(words[w]));

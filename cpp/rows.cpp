@@ -58,9 +58,12 @@ void load_as(const Array& source, const Index* ids, Index first, Index rows, flo
 
 void load_rows(Stream, const Array& source, const Index* ids, Index first, Index rows, float* x, Index ld) {
   switch (source.dtype) {
-    case DType::float32: return load_as<Single>(source, ids, first, rows, x, ld);
-    case DType::float64: return load_as<Double>(source, ids, first, rows, x, ld);
-    case DType::float16: return load_as<Half>(source, ids, first, rows, x, ld);
+    case DType::float32:
+      return load_as<Single>(source, ids, first, rows, x, ld);
+    case DType::float64:
+      return load_as<Double>(source, ids, first, rows, x, ld);
+    case DType::float16:
+      return load_as<Half>(source, ids, first, rows, x, ld);
   }
 }
 
@@ -137,8 +140,10 @@ void store_rows(Stream, const StoreRows& a) {
       }
       return;
     }
-    case DType::float64: return store_as<Double>(a);
-    case DType::float16: return store_as<Half>(a);
+    case DType::float64:
+      return store_as<Double>(a);
+    case DType::float16:
+      return store_as<Half>(a);
   }
 }
 

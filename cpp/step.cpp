@@ -34,21 +34,28 @@ void step_linf(const Row& r, const float* gradient, float size) {
   });
 }
 
-// x += size * g / ||g||_2, with g divided by its largest magnitude first so that no square under- or overflows.
-void step_l2(const Row& r, const float* gradient, float top, float size) {
+// x += size * g / ||g||_2 over the features that can move (lo < hi), with g divided by its largest magnitude first so
+// that no square under- or overflows.
+void step_l2(const Row& r, const float* gradient, float size) {
+  const auto free = [&](Index i, Index n) {
+    return select(load(r.lo + i, n) < load(r.hi + i, n), load(gradient + i, n), Vec{});
+  };
+  Vec tops = {};
+  for_lanes(r.features, [&](Index i, Index n) { tops = max(tops, abs(free(i, n))); });
+  const float top = largest(tops);
+  if (!(top > 0.0f)) return;
   const float inverse = 1.0f / top;
   // The inverse of a denormal overflows; two factors reach it.
   const float first = inverse < __builtin_inff() ? 1.0f : 0x1p+100f;
   const float second = inverse < __builtin_inff() ? inverse : 1.0f / (top * 0x1p+100f);
   DVec squares = {};
   for_lanes(r.features, [&](Index i, Index n) {
-    const DVec g = to_double(load(gradient + i, n) * first * second);
+    const DVec g = to_double(free(i, n) * first * second);
     squares = squares + g * g;
   });
   const float scale = static_cast<float>(size / __builtin_sqrt(sum(squares)));
   for_lanes(r.features, [&](Index i, Index n) {
-    const Vec g = load(gradient + i, n) * first * second;
-    store(r.x + i, mul_add(g, splat<Vec>(scale), load(r.x + i, n)), n);
+    store(r.x + i, mul_add(free(i, n) * first * second, splat<Vec>(scale), load(r.x + i, n)), n);
   });
 }
 
@@ -99,7 +106,7 @@ void step(Stream, const StepRows& a) {
       step_linf(r, gradient, size);
       continue;  // [lo, hi] holds the ball
     }
-    if (a.ball.norm == Norm::l2) step_l2(r, gradient, top, size);
+    if (a.ball.norm == Norm::l2) step_l2(r, gradient, size);
     if (a.ball.norm == Norm::l1) step_l1(r, gradient, top, size);
     project_row(a.ball.norm, r, a.ball.eps[row]);
   }

@@ -28,7 +28,8 @@ void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* p
     for (Index first, rows; w.next(first, rows);) {
       k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
       const Rows z = pass.forward(rows, in);
-      if (logits) k.copy_rows(nullptr, rows, classes, z.data, z.ld, logits + first * classes, classes, nullptr, nullptr);
+      if (logits)
+        k.copy_rows(nullptr, rows, classes, z.data, z.ld, logits + first * classes, classes, nullptr, nullptr);
       if (!predicted) continue;
       k.fill(nullptr, label, 0, rows * static_cast<Index>(sizeof(*label)));
       LossRows loss;

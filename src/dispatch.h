@@ -16,9 +16,9 @@ const Kernels& chosen_table();
 void choose_table(const std::string& name);
 
 // Knobs of the executor; each setter returns the value before.
-int set_threads(int threads);      // 0: as OpenMP says
-int set_slab_rows(int rows);       // 0: from the size of the L2 cache
-bool set_guards(bool on);          // guard bytes and poison around every workspace buffer
+int set_threads(int threads);  // 0: as OpenMP says
+int set_slab_rows(int rows);   // 0: from the size of the L2 cache
+bool set_guards(bool on);      // guard bytes and poison around every workspace buffer
 
 int requested_threads();
 int requested_slab_rows();

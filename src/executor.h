@@ -20,8 +20,8 @@ struct Interrupted : std::runtime_error {
 class Interruption {
  public:
   explicit Interruption(std::function<bool()> poll);
-  void check();        // throws Interrupted
-  bool poll();         // calling thread only; true once the call should stop
+  void check();  // throws Interrupted
+  bool poll();   // calling thread only; true once the call should stop
   void stop() { stopped_ = true; }
 
  private:

@@ -21,6 +21,13 @@ EPSBALL_HD V sign(V x) {
   return select(x > 0.0f, splat<V>(1.0f), select(x < 0.0f, splat<V>(-1.0f), V{}));
 }
 
+// size * sign(v) without a multiplication; 0 where v is 0 or NaN.
+template <class V>
+EPSBALL_HD V with_sign_of(V size, V v) {
+  return select(abs(v) > 0.0f, float_of_bits(bits_of(size) ^ (bits_of(v) & static_cast<std::int32_t>(0x80000000))),
+                V{});
+}
+
 template <class V>
 EPSBALL_HD V clip(V x, V lo, V hi) {
   return min(hi, max(lo, x));  // this order lets a NaN in x through

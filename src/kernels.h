@@ -24,15 +24,19 @@ inline constexpr bool derivative_needs_input(Activation a) {
 
 // ---- matrix product ----
 
-// x <- clip(x + size * sign(gradient), lo, hi): the L-infinity attack step as the end of a product, so that the gradient
-// is never stored. lo and hi hold ball, box and mask at once (see Kernels::limits).
+// x <- clip(x + size * sign(gradient), lo, hi): the L-infinity attack step as the end of a product, so that the
+// gradient is never stored. lo and hi hold ball, box and mask at once (see Kernels::limits).
 struct SignStep {
   float* x = nullptr;
   const float* lo = nullptr;
   const float* hi = nullptr;
   Index ld = 0;
-  const float* size = nullptr;      // (rows)
-  std::uint8_t* moving = nullptr;   // (rows), set to 1 where any gradient element is not 0
+  const float* size = nullptr;     // (rows)
+  std::uint8_t* moving = nullptr;  // (rows), set to 1 where any gradient element is not 0
+  // Where the row being left is the best so far, it is kept on the way: best[slot[i]] = x[i] if improved[i].
+  float* best = nullptr;
+  const std::uint8_t* improved = nullptr;
+  const std::int32_t* slot = nullptr;
 };
 
 // What happens to an output tile before it is stored, in this order; null means left out.
@@ -46,19 +50,20 @@ struct Epilogue {
   const SignStep* step = nullptr;  // replaces the store
 };
 
-// C (m, n) = A (m, k) B (k, n). Every output is the same chain of fused multiply-adds over blocks of kBlockK, whatever m.
+// C (m, n) = A (m, k) B (k, n). Every output is the same chain of fused multiply-adds over blocks of kBlockK, whatever
+// m.
 struct Gemm {
   Index m = 0, n = 0, k = 0;
   const float* a = nullptr;  // A(i, p) = a[i * a_row + p * a_k]
   Index a_row = 0, a_k = 1;
-  const float* b = nullptr;  // packed by Kernels::pack
+  const float* b = nullptr;   // packed by Kernels::pack
   Index first = 0, last = 0;  // columns to compute; first is a multiple of Kernels::panel
   float* c = nullptr;
   Index ldc = 0;
   Epilogue epilogue;
 };
 
-inline constexpr Index kBlockK = 256;
+inline constexpr Index kBlockK = 128;
 
 // ---- losses ----
 
@@ -88,12 +93,12 @@ struct Limits {
   Index rows = 0, features = 0;
   const float* x0 = nullptr;
   Index ld = 0;
-  const float* eps = nullptr;           // (rows); null: box and mask only
-  const float* box_lo = nullptr;        // (features)
-  const float* box_hi = nullptr;        // (features)
-  const std::uint8_t* mask = nullptr;   // 1 where the attacker may change a feature; null: everywhere
-  Index mask_ld = 0;                    // 0: one mask for all rows
-  float* lo = nullptr;                  // (rows, features) with stride ld
+  const float* eps = nullptr;          // (rows); null: box and mask only
+  const float* box_lo = nullptr;       // (features)
+  const float* box_hi = nullptr;       // (features)
+  const std::uint8_t* mask = nullptr;  // 1 where the attacker may change a feature; null: everywhere
+  Index mask_ld = 0;                   // 0: one mask for all rows
+  float* lo = nullptr;                 // (rows, features) with stride ld
   float* hi = nullptr;
 };
 
@@ -134,13 +139,13 @@ struct StoreRows {
   Index rows = 0, features = 0;
   const float* y = nullptr;  // (rows, features) adversarial points in the slab
   Index ld = 0;
-  Array x;                       // the caller's inputs
-  Array out;                     // the caller's result, same dtype
-  Index first = 0;               // row of x and out that slab row 0 is
-  const double* eps = nullptr;   // (x.rows): the bound that must hold exactly in the caller's dtype
+  Array x;                         // the caller's inputs
+  Array out;                       // the caller's result, same dtype
+  Index first = 0;                 // row of x and out that slab row 0 is
+  const double* eps = nullptr;     // (x.rows): the bound that must hold exactly in the caller's dtype
   const double* box_lo = nullptr;  // (features), null: no box
   const double* box_hi = nullptr;
-  double* distance = nullptr;    // (x.rows), may be null
+  double* distance = nullptr;  // (x.rows), may be null
 };
 
 // One array of a slab that shrinks when rows leave.
@@ -149,8 +154,8 @@ struct RowBuffer {
   Index bytes = 0;  // of one row
 };
 
-struct TrackBest;    // src/attacks/track_best.h
-struct LinearCase;   // src/attacks/linear_exact.h
+struct TrackBest;   // src/attacks/track_best.h
+struct LinearCase;  // src/attacks/linear_row.h
 
 // ---- optimisers ----
 
@@ -169,8 +174,8 @@ struct Update {
 
 struct Kernels {
   const char* name = nullptr;
-  Index lanes = 0;  // floats per vector
-  Index panel = 0;  // columns of a packed panel
+  Index lanes = 0;      // floats per vector
+  Index panel = 0;      // columns of a packed panel
   Index tile_rows = 0;  // rows of a full tile of gemm: slabs are multiples of it where they can be
 
   // gemm.cpp. B(p, j) = b[p * k_stride + j * n_stride], packed in k * padded(n) floats; columns [first, last) only.
@@ -206,7 +211,8 @@ struct Kernels {
   void (*column_sums)(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) = nullptr;
 
   // rows.cpp. Row i of the slab is row ids[i] of the source, or first + i where ids is null.
-  void (*load_rows)(Stream, const Array& source, const Index* ids, Index first, Index rows, float* x, Index ld) = nullptr;
+  void (*load_rows)(Stream, const Array& source, const Index* ids, Index first, Index rows, float* x,
+                    Index ld) = nullptr;
   void (*store_rows)(Stream, const StoreRows&) = nullptr;
   void (*copy)(Stream, void* to, const void* from, Index bytes) = nullptr;
   void (*fill)(Stream, void* to, int byte, Index bytes) = nullptr;

@@ -1,4 +1,5 @@
-// The operations src/formulas.h is written in, for one float; inside a table's objects also for its vectors (cpp/simd.h).
+// The operations src/formulas.h is written in, for one float; inside a table's objects also for its vectors
+// (cpp/simd.h).
 #pragma once
 
 #include <cstdint>

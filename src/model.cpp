@@ -15,8 +15,9 @@ Model::Model(Layers layers) : layers_(std::move(layers)) {
                                   " features, the layer below gives " + std::to_string(layers_[i - 1]->out));
 }
 
-std::shared_ptr<Plan> Model::plan() {
-  const Kernels& table = chosen_table();
+std::shared_ptr<Plan> Model::plan() { return plan(chosen_table()); }
+
+std::shared_ptr<Plan> Model::plan(const Kernels& table) {
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Plan>& plan = plans_[&table];
   if (!plan) plan = std::make_shared<Plan>(layers_, table);
@@ -26,6 +27,24 @@ std::shared_ptr<Plan> Model::plan() {
 void Model::changed() {
   const std::lock_guard lock(mutex_);
   plans_.clear();
+}
+
+void Model::close() {
+  if (closed_.exchange(true)) throw std::runtime_error("model: it is being trained by another eb.fit");
+  changed();  // calls that are under way keep their plan, which the trainer must not write to
+  admit(false);
+}
+
+void Model::open() {
+  changed();  // another table's plan has not seen the new weights
+  closed_ = false;
+}
+
+void Model::admit(bool on) { admitted_ = on ? std::this_thread::get_id() : std::thread::id(); }
+
+void Model::check_open() const {
+  if (closed_ && admitted_.load() != std::this_thread::get_id())
+    throw std::runtime_error("model: it is being trained by eb.fit; wait until fit returns");
 }
 
 }  // namespace epsball

@@ -18,19 +18,24 @@ class Model {
 
   // The plan for the table in force, made at first use and again after changed().
   std::shared_ptr<Plan> plan();
+  std::shared_ptr<Plan> plan(const Kernels& table);
   void changed();
   ArenaPool& arenas() { return arenas_; }
 
-  // A call during fit is an error, not a wrong answer.
-  bool in_training() const { return in_training_; }
-  void set_in_training(bool on) { in_training_ = on; }
+  // While it is trained, the model is closed to every call but those that the trainer itself admits on its thread: an
+  // error, not a wrong answer.
+  void close();
+  void open();
+  void admit(bool on);
+  void check_open() const;
 
  private:
   Layers layers_;
   std::mutex mutex_;
   std::map<const Kernels*, std::shared_ptr<Plan>> plans_;
   ArenaPool arenas_;
-  std::atomic<bool> in_training_{false};
+  std::atomic<bool> closed_{false};
+  std::atomic<std::thread::id> admitted_{};
 };
 
 }  // namespace epsball

@@ -12,8 +12,8 @@ std::vector<Lowered> lower(const Layers& layers, bool training) {
   for (const auto& layer : layers) {
     if (layer->is_identity() || (layer->dropout() > 0.0f && !training)) continue;
     const ActivationSpec activation = layer->activation();
-    const bool carried = !plan.empty() && plan.back().layer->takes_epilogue() &&
-                         plan.back().activation.kind == Activation::identity;
+    const bool carried =
+        !plan.empty() && plan.back().layer->takes_epilogue() && plan.back().activation.kind == Activation::identity;
     if (activation.kind != Activation::identity && carried)
       plan.back().activation = activation;
     else

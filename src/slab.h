@@ -10,7 +10,8 @@
 
 namespace epsball {
 
-// Buffers that start on a cache line. With guards on, each lies between guard bytes and starts out poisoned (NaN, 0xFF).
+// Buffers that start on a cache line. With guards on, each lies between guard bytes and starts out poisoned (NaN,
+// 0xFF).
 class Arena {
  public:
   template <class T>
@@ -32,8 +33,8 @@ class Arena {
   };
   struct Buffer {
     std::unique_ptr<void, Free> memory;
-    Index bytes;   // handed out
-    Index room;    // allocated between the guards
+    Index bytes;  // handed out
+    Index room;   // allocated between the guards
     bool guarded;
   };
   std::vector<Buffer> buffers_;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from epsball.bench import overhead, peers, run, scaling, timing
 from epsball.reports import files
 
+ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = {"median", "low", "high"}
 
 
@@ -38,6 +41,19 @@ def test_json_has_the_promised_fields(document: dict[str, Any]) -> None:
 def test_a_stored_run_prints_like_a_fresh_one(document: dict[str, Any]) -> None:
     titles = [title for title, _, _ in run.tables(document)]
     assert titles == ["This machine", "Attack throughput"]
+
+
+def test_the_tool_fills_the_block_of_the_readme_and_nothing_else(document: dict[str, Any]) -> None:
+    tool = runpy.run_path(str(ROOT / "benchmarks" / "table.py"))
+    readme = (ROOT / "README.md").read_text()
+    filled = tool["fill"](readme, document)
+    assert "| mlp, 3 |" in filled
+    before, after = readme.split("<!-- figures -->")[0], readme.split("<!-- /figures -->")[1]
+    assert filled.startswith(before)
+    assert filled.endswith(after)
+    assert tool["fill"](filled, document) == filled
+    with pytest.raises(ValueError, match="no block"):
+        tool["fill"]("# other", document)
 
 
 def test_absent_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_subset_is_every_kth_digit_of_mnist(split, stride):
 
 @pytest.mark.full_mnist
 def test_tool_makes_the_subset_again_to_the_bit(tmp_path, monkeypatch):
-    mnist = os.path.join(os.environ["EPSBALL_DATA"], "mnist")
+    mnist = str(Path(os.environ["EPSBALL_DATA"], "mnist"))
     monkeypatch.setattr(sys, "argv", ["make_mnist_subset.py", mnist, "--out", str(tmp_path)])
     runpy.run_path(str(ROOT / "tools" / "make_mnist_subset.py"), run_name="__main__")
     shipped = Path(datasets.__file__).parent / "data" / "mnist-subset"
@@ -71,7 +71,7 @@ def test_tool_makes_the_subset_again_to_the_bit(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 @pytest.mark.full_mnist
 def test_full_sets_load(name):
-    if not os.path.isdir(os.path.join(os.environ["EPSBALL_DATA"], name)):
+    if not Path(os.environ["EPSBALL_DATA"], name).is_dir():
         pytest.skip(f"EPSBALL_DATA does not hold {name}")
     x, y = datasets.load(name, split="test")
     assert x.shape == (10_000, 1, 28, 28)

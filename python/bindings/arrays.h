@@ -1,10 +1,12 @@
-// NumPy arrays in and out: every check that needs to look at shapes, dtypes or values, with errors that name the argument.
+// NumPy arrays in and out: every check that needs to look at shapes, dtypes or values, with errors that name the
+// argument.
 #pragma once
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <string>
@@ -67,18 +69,54 @@ void for_values(const Array& a, F f) {
       f(i, static_cast<double>(generic::half_to_float(static_cast<const std::uint16_t*>(a.data)[i])));
 }
 
+// Whether every element lies in [lo, hi]; NaN does not. No early exit: the loop is one the compiler vectorises.
+template <class T>
+bool all_within(const T* values, Index count, T lo, T hi) {
+  int outside = 0;
+  for (Index i = 0; i < count; ++i)
+    outside |= static_cast<int>(!(values[i] >= lo)) | static_cast<int>(!(values[i] <= hi));
+  return outside == 0;
+}
+
 inline void check_finite(const Array& a, const char* name) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  const double most = kMost;
   bool finite = true;
-  const double most = std::numeric_limits<float>::max();
-  for_values(a, [&](Index, double v) { finite &= v >= -most && v <= most; });
+  if (a.dtype == DType::float32)
+    finite = all_within(static_cast<const float*>(a.data), a.rows * a.features, -kMost, kMost);
+  else
+    for_values(a, [&](Index, double v) { finite &= v >= -most && v <= most; });
   if (finite) return;
   Index at = -1;
   double value = 0;
   for_values(a, [&](Index i, double v) {
     if (at < 0 && !(v >= -most && v <= most)) at = i, value = v;
   });
-  throw py::value_error(std::string(name) + ": wanted finite float32 values, got " + std::to_string(value) + " in row " +
-                        std::to_string(at / a.features));
+  throw py::value_error(std::string(name) + ": wanted finite float32 values, got " + std::to_string(value) +
+                        " in row " + std::to_string(at / a.features));
+}
+
+// The same for an array of any layout, before it is cast: NumPy warns where a cast overflows.
+inline void check_finite(const py::array& a, const char* name) {
+  const py::array rows = py::array::ensure(a, py::array::c_style);
+  check_finite(Array{const_cast<void*>(rows.data()), dtype_of(a, name), 1, rows.size()}, name);
+}
+
+// Probabilities in half precision may miss a sum of 1 by almost 1e-3; a single class has no sum to keep.
+inline void check_probabilities(const float* p, const char* name, Index rows, Index classes) {
+  for (Index r = 0; r < rows; ++r) {
+    double total = 0;
+    for (Index j = 0; j < classes; ++j) {
+      const double v = p[r * classes + j];
+      total += v;
+      if (v < 0.0 || v > 1.0)
+        throw py::value_error(std::string(name) + ": wanted probabilities in [0, 1], got " + std::to_string(v) +
+                              " in row " + std::to_string(r));
+    }
+    if (classes > 1 && !(total > 0.999 && total < 1.001))
+      throw py::value_error(std::string(name) + ": wanted probabilities that sum to 1, got a sum of " +
+                            std::to_string(total) + " in row " + std::to_string(r));
+  }
 }
 
 // Labels (N,) of any integer dtype, or probabilities / targets (N, K) of a floating one.
@@ -124,15 +162,9 @@ inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index
                           ",) or one value per class of shape (" + std::to_string(rows) + ", " +
                           std::to_string(classes) + "), got shape " + shape_text(y));
   in.soft = true;
+  check_finite(y, name);
   in.targets = y;
-  const Array view{const_cast<float*>(in.targets.data()), DType::float32, rows, classes};
-  check_finite(view, name);
-  if (loss == Loss::cross_entropy)
-    for_values(view, [&](Index i, double v) {
-      if (v < 0.0 || v > 1.0)
-        throw py::value_error(std::string(name) + ": wanted probabilities in [0, 1], got " + std::to_string(v) +
-                              " in row " + std::to_string(i / classes));
-    });
+  if (loss == Loss::cross_entropy) check_probabilities(in.targets.data(), name, rows, classes);
   return in;
 }
 

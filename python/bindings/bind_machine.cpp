@@ -56,17 +56,23 @@ double copy_bandwidth(int threads, double seconds) {
 }  // namespace
 
 void bind_machine(py::module_& m) {
-  m.def("tables", [] {
-    std::vector<std::string> names;
-    for (const Kernels* k : tables()) names.emplace_back(k->name);
-    return names;
-  }, "Names of the tables this machine can run, slowest first.");
+  m.def(
+      "tables",
+      [] {
+        std::vector<std::string> names;
+        for (const Kernels* k : tables()) names.emplace_back(k->name);
+        return names;
+      },
+      "Names of the tables this machine can run, slowest first.");
   m.def("table", [] { return std::string(chosen_table().name); }, "Name of the table in force.");
-  m.def("use_table", [](const std::string& name) {
-    const std::string before = chosen_table().name;
-    choose_table(name);
-    return before;
-  }, py::arg("name"), "Puts another table in force and returns the name of the one before.");
+  m.def(
+      "use_table",
+      [](const std::string& name) {
+        const std::string before = chosen_table().name;
+        choose_table(name);
+        return before;
+      },
+      py::arg("name"), "Puts another table in force and returns the name of the one before.");
   m.def("lanes", [] { return chosen_table().lanes; }, "Floats per vector of the table in force.");
   m.def("threads", &available_threads, "Threads a call may use now.");
   m.def("set_threads", &set_threads, py::arg("threads"), "Fixes the number of threads (0: as OpenMP says).");

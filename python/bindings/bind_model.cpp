@@ -46,6 +46,7 @@ py::array_t<float> copy_of(const std::vector<Index>& shape, const std::vector<fl
 }
 
 py::dict parameters(Model& model) {
+  model.check_open();
   py::dict d;
   for (const auto& [name, p] : named_parameters(model)) d[py::str(name)] = copy_of(p->shape, p->value);
   return d;
@@ -65,9 +66,8 @@ void load_parameters(Model& model, const py::dict& values) {
     if (shape != p->shape)
       throw py::value_error("parameters: '" + name + "' wants shape " + shape_text(copy_of(p->shape, p->value)) +
                             ", got " + shape_text(given));
+    check_finite(given, ("parameters['" + name + "']").c_str());
     arrays.emplace_back(given);
-    const auto count = static_cast<Index>(p->value.size());
-    check_finite({arrays.back().mutable_data(), DType::float32, 1, count}, ("parameters['" + name + "']").c_str());
   }
   if (values.size() != named.size())
     for (const auto& item : values) {
@@ -160,6 +160,9 @@ void bind_model(py::module_& m) {
       .def(py::init(&model_of), py::arg("layers"))
       .def_property_readonly("features", &Model::features)
       .def_property_readonly("classes", &Model::classes)
+      .def("close", &Model::close, "Refuses all calls but admitted ones, while the model is trained.")
+      .def("open", &Model::open, "Ends close().")
+      .def("admit", &Model::admit, py::arg("on"), "Lets this thread's calls through a closed model, or no longer.")
       .def("parameters", &parameters, "Copies of all parameters by name, in layer order.")
       .def("load_parameters", &load_parameters, py::arg("values"), "Copies all parameters in; all or nothing.")
       .def("logits", &logits, py::arg("x"), "Logits (N, K).")

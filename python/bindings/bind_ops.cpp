@@ -62,9 +62,9 @@ void for_boxes(Norm norm, Shape shape, const float* x0, const std::vector<float>
       auto* lo = w.arena.take<float>(w.slab_rows * shape.features);
       auto* hi = w.arena.take<float>(w.slab_rows * shape.features);
       for (Index first, rows; w.next(first, rows);) {
-        k.limits(nullptr, {rows, shape.features, x0 + first * shape.features, shape.features,
-                           norm == Norm::linf ? eps.data() + first : nullptr, box_lo.data(), box_hi.data(), nullptr, 0,
-                           lo, hi});
+        k.limits(nullptr,
+                 {rows, shape.features, x0 + first * shape.features, shape.features,
+                  norm == Norm::linf ? eps.data() + first : nullptr, box_lo.data(), box_hi.data(), nullptr, 0, lo, hi});
         f(k, first, rows, lo, hi);
       }
     });
@@ -80,8 +80,8 @@ void sign_step(const py::array& x_adv, const py::array& gradient, const py::arra
   for_boxes(Norm::linf, shape, from, radius, side(lo, shape.features, false), side(hi, shape.features, true),
             [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
               const Index at = first * shape.features;
-              const BallRows ball{Norm::linf, rows,   shape.features, to + at, from + at,
-                                  box_lo,     box_hi, shape.features, radius.data() + first};
+              const BallRows ball{Norm::linf, rows,           shape.features,       to + at, from + at, box_lo,
+                                  box_hi,     shape.features, radius.data() + first};
               k.step(nullptr, {ball, g + at, shape.features, size.data() + first, nullptr});
             });
 }

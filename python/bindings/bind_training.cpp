@@ -48,8 +48,7 @@ MethodSettings method_of(const py::dict& d) {
   s.attack.norm = norm_of(get<std::string>(d, "norm"));
   s.attack.steps = get<int>(d, "steps");
   s.attack.random_start = get<bool>(d, "random_start");
-  s.attack.keep_best = get<bool>(d, "keep_best");
-  s.attack.judge = s.attack.keep_best;
+  s.attack.keep_best = false;  // as in the papers, what the last step reaches is trained on
   s.eps = get<double>(d, "eps");
   s.step_size = float_below(get<double>(d, "step_size"));
   s.start_radius = float_below(s.eps);
@@ -58,23 +57,12 @@ MethodSettings method_of(const py::dict& d) {
   return s;
 }
 
-// Marks the model as being trained; two trainings at once are refused.
-struct Training {
-  Model& model;
-  explicit Training(Model& m) : model(m) {
-    if (model.in_training()) throw std::runtime_error("model: it is being trained by another eb.fit");
-    model.set_in_training(true);
-  }
-  ~Training() { model.set_in_training(false); }
-};
-
 double run(TrainerHandle& handle, const py::array& x, const py::array& y, const py::array_t<Index>& order,
            Index batch_size, const py::array_t<float>& rates, std::uint64_t seed) {
   const RowsIn in = rows_in(x, "x", handle.model.features());
   const LabelsIn labels = labels_or_targets_in(y, "y", in.view.rows, handle.model.classes(), handle.loss);
   const TrainingData data{in.view, labels.hard_data(), labels.soft_data()};
   const Epoch epoch{order.data(), order.size(), batch_size, rates.data(), seed};
-  const Training training(handle.model);
   return without_gil([&](Interruption& i) { return handle.trainer.run(data, epoch, i); });
 }
 

@@ -12,8 +12,9 @@ struct Use {
   std::shared_ptr<Plan> plan;
 
   explicit Use(Model& model) {
-    if (model.in_training()) throw std::runtime_error("model: it is being trained by eb.fit; wait until fit returns");
+    model.check_open();
     plan = model.plan();
+    model.check_open();  // training may have begun in between, and the plan may be the trainer's
   }
 };
 

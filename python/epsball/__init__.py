@@ -23,14 +23,16 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("attacks", "datasets", "demo", "evaluation", "interop", "models", "ops", "training")
 
 __all__ = [
-    "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sequential", "Sigmoid",
+    "ELU", "GELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sequential", "Sigmoid",
     "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm",
     "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from epsball import attacks, datasets, demo, evaluation, interop, models, ops, training
-    from epsball.attacks import exact_robust_accuracy, fgsm, linear_exact, pgd
+    from epsball import attacks, datasets, evaluation, interop, models, ops, training
+    from epsball.attacks.fgsm import fgsm
+    from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
+    from epsball.attacks.pgd import pgd
     from epsball.evaluation.evaluate import evaluate
     from epsball.interop.torch import from_torch
     from epsball.layers import (
@@ -49,16 +51,16 @@ if TYPE_CHECKING:
     from epsball.machine import backends, info
     from epsball.model import Sequential, load
     from epsball.training.fit import fit
+else:
 
-
-def __getattr__(name: str) -> Any:
-    if name == "_native" or name in _MODULES:
-        return import_module(f"epsball.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'epsball' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
+    def __getattr__(name: str) -> Any:
+        if name == "_native" or name in _MODULES:
+            return import_module(f"epsball.{name}")
+        if name not in _HOME:
+            raise AttributeError(f"module 'epsball' has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value  # the next look-up does not come here
+        return value
 
 
 def __dir__() -> list[str]:

@@ -45,7 +45,15 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Drop each value with probability `p` while training and scale the others by 1 / (1 − p)."""
+    """Drop each value with probability `p` while training and scale the others by 1 / (1 − p) (Srivastava et al. 2014).
+
+    Predictions, attacks and gradients outside training see every value.
+
+    Parameters
+    ----------
+    p
+        In [0, 1).
+    """
 
     p: float = 0.5
 
@@ -79,7 +87,13 @@ class ReLU(_Activation):
 
 @dataclass(frozen=True)
 class LeakyReLU(_Activation):
-    """x for x > 0, slope · x below."""
+    """x for x > 0, slope · x below.
+
+    Parameters
+    ----------
+    slope
+        Positive.
+    """
 
     name = "leaky_relu"
     slope: float = 0.01
@@ -95,7 +109,13 @@ class LeakyReLU(_Activation):
 
 @dataclass(frozen=True)
 class ELU(_Activation):
-    """x for x > 0, alpha (exp(x) − 1) below."""
+    """x for x > 0, alpha (exp(x) − 1) below (Clevert et al. 2016, arXiv 1511.07289).
+
+    Parameters
+    ----------
+    alpha
+        Positive.
+    """
 
     name = "elu"
     alpha: float = 1.0
@@ -131,7 +151,7 @@ class Softplus(_Activation):
 
 @dataclass(frozen=True)
 class GELU(_Activation):
-    """x Φ(x) with the exact normal distribution function (to 1e-7)."""
+    """x Φ(x) with the exact normal distribution function, to 1e-7 (Hendrycks and Gimpel 2016, arXiv 1606.08415)."""
 
     name = "gelu"
 
@@ -148,9 +168,7 @@ Layer: TypeAlias = Linear | Flatten | Dropout | _Activation
 ACTIVATIONS: dict[str, type[_Activation]] = {
     kind.name: kind for kind in (ReLU, LeakyReLU, ELU, Sigmoid, Tanh, Softplus, GELU, Quadratic)
 }
-LAYERS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Linear, Flatten, Dropout, *ACTIVATIONS.values())
-}
+LAYERS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Linear, Flatten, Dropout, *ACTIVATIONS.values())}
 
 
 def positive(name: str, value: object) -> int:

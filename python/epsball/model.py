@@ -36,6 +36,22 @@ class Sequential:
     ------
     ValueError
         The layers do not fit each other or `input_shape`.
+    TypeError
+        An element of `layers` is no epsball layer.
+
+    Attributes
+    ----------
+    layers : tuple of layers
+        As given.
+    input_shape : tuple of int
+        As given.
+    classes : int
+        Logits per row; 1 for a logistic model.
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> model = eb.Sequential([eb.Flatten(), eb.Linear(784, 64), eb.ReLU(), eb.Linear(64, 10)], input_shape=(1, 28, 28))
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Sequence[int], seed: int = 0) -> None:
@@ -91,13 +107,30 @@ class Sequential:
         y
             Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
         loss
-            "cross_entropy", "margin" (best other logit minus the label's) or "squared_error".
+            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017) or
+            "squared_error" (summed over the classes).
+
+        Returns
+        -------
+        array
+            (N,) float32, of x's kind.
         """
         a = as_numpy("x", x)
         return like(self._native.loss_and_gradient(a, self._labels(a, y), _word("loss", loss), False)[0], x)
 
     def input_gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
-        """Return the gradient of each row's own loss with respect to the row, of x's shape, kind and dtype."""
+        """Return the gradient of each row's own loss with respect to the row.
+
+        Parameters
+        ----------
+        x, y, loss
+            As in `loss`.
+
+        Returns
+        -------
+        array
+            (N, ...), of x's shape, kind and dtype; not divided by the number of rows.
+        """
         a = as_numpy("x", x)
         _, gradient = self._native.loss_and_gradient(a, self._labels(a, y), _word("loss", loss), True)
         return like(gradient.reshape(a.shape).astype(a.dtype, copy=False), x)
@@ -150,6 +183,16 @@ class Sequential:
 
 def load(path: str | PathLike[str]) -> Sequential:
     """Read a model written by `Sequential.save`.
+
+    Parameters
+    ----------
+    path
+        A safetensors file.
+
+    Returns
+    -------
+    Sequential
+        With the layers and the weights that were saved, to the bit.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from epsball.layers import ACTIVATIONS, Dropout, Layer, Linear, positive
 from epsball.model import Sequential
@@ -21,6 +22,16 @@ def linear(features: int, classes: int, seed: int = 0) -> Sequential:
         Logits; with one, labels are 0 and 1 and the sign of the logit predicts.
     seed
         Of the initial weights.
+
+    Returns
+    -------
+    Sequential
+        One `Linear` layer; inputs may have any shape (N, ...) with that many features per row.
+
+    Raises
+    ------
+    ValueError
+        `features` or `classes` is not a positive integer.
     """
     features, classes = positive("features", features), positive("classes", classes)
     return Sequential([Linear(features, classes)], input_shape=(features,), seed=seed)
@@ -39,6 +50,21 @@ def mlp(sizes: Sequence[int], activation: str = "relu", dropout: float = 0.0, se
         Share of each hidden layer's outputs dropped while training.
     seed
         Of the initial weights.
+
+    Returns
+    -------
+    Sequential
+        `Linear` layers with the activation between them; the last one gives the logits.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two sizes, a size that is not positive, an unknown activation, a dropout outside [0, 1).
+
+    Examples
+    --------
+    >>> import epsball as eb
+    >>> model = eb.models.mlp([784, 256, 256, 10], activation="relu")
     """
     widths = [positive("sizes", n) for n in sizes]
     if len(widths) < 2:
@@ -48,7 +74,7 @@ def mlp(sizes: Sequence[int], activation: str = "relu", dropout: float = 0.0, se
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: wanted a share in [0, 1), got {dropout}")
     layers: list[Layer] = []
-    for i, (wide, narrow) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (wide, narrow) in enumerate(pairwise(widths)):
         layers.append(Linear(wide, narrow))
         if i + 2 == len(widths):
             continue

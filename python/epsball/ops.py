@@ -15,9 +15,7 @@ from epsball.attacks.base import Bounds, normal_bounds
 __all__ = ["project_", "sign_step_"]
 
 
-def sign_step_(
-    x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: Bounds = (0.0, 1.0)
-) -> Any:
+def sign_step_(x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: Bounds = (0.0, 1.0)) -> Any:
     """x_adv ← x_adv + step_size · sign(grad), clipped to the L∞ ball around x and to the box, in one fused pass.
 
     Parameters
@@ -31,7 +29,13 @@ def sign_step_(
 
     Returns
     -------
-    The same `x_adv`.
+    array
+        `x_adv` itself.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named: other shapes, another dtype, memory that is not contiguous or may not be written.
     """
     lo, hi = _box(bounds, x_adv)
     _native.sign_step(_memory("x_adv", x_adv), _memory("grad", grad), _memory("x", x), step_size, eps, lo, hi)
@@ -57,7 +61,13 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
 
     Returns
     -------
-    The same `x_adv`.
+    array
+        `x_adv` itself.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named: other shapes, another dtype, memory that is not contiguous or may not be written.
     """
     if not isinstance(norm, str):
         raise TypeError(f"norm: wanted a name, got {norm!r}")

@@ -137,12 +137,19 @@ void PgdSlab::track(int restart, int step) {
   k_.track_best(worker_.context.stream, active_, t);
 }
 
+void PgdSlab::keep_improved() {
+  if (!s_.keep_best) return;
+  k_.copy_rows(worker_.context.stream, active_, features_, x_.data, x_.ld, best_.data, best_.ld, slot_, improved_);
+}
+
 void PgdSlab::move() {
   if (s_.norm == Norm::linf) {
-    const SignStep step{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_};
+    SignStep step{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
+    if (s_.keep_best) step.best = best_.data;
     pass_.backward(active_, x_, gradient_, &step);
     return;
   }
+  keep_improved();
   pass_.backward(active_, x_, gradient_, nullptr);
   const BallRows ball{s_.norm, active_, features_, x_.data, x0_.data, lo_.data, hi_.data, x_.ld, radius_};
   k_.step(worker_.context.stream, {ball, gradient_.data, gradient_.ld, step_size_, moving_});
@@ -156,11 +163,8 @@ void PgdSlab::iterate(int restart) {
     if (last && !s_.judge) return;
     evaluate(!last);
     if (s_.keep_best || last) track(restart, step);
-    if (s_.keep_best)
-      k_.copy_rows(stream, active_, features_, x_.data, x_.ld, best_.data, best_.ld, slot_, improved_);
-    if (!last) move();
-    if (s_.early_stop)
-      active_ = k_.compact(stream, active_, done_, leaving_.data(), static_cast<int>(leaving_.size()));
+    last ? keep_improved() : move();
+    if (s_.early_stop) active_ = k_.compact(stream, active_, done_, leaving_.data(), static_cast<int>(leaving_.size()));
     if (last) return;
   }
 }

@@ -16,8 +16,8 @@ struct PgdSettings {
   int restarts = 1;
   bool random_start = true;
   Start start = Start::ball;
-  bool keep_best = true;   // false: the last iterate is the result (single-step methods)
-  bool judge = true;       // evaluate the result; false saves a single-step method's second forward pass
+  bool keep_best = true;  // false: the last iterate is the result (single-step methods)
+  bool judge = true;      // evaluate the result; false saves a single-step method's second forward pass
   bool early_stop = false;
   std::uint64_t seed = 0;
 };
@@ -29,23 +29,23 @@ struct PgdInputs {
   const float* targets = nullptr;        // (rows, classes)
   const std::int32_t* judge = nullptr;   // labels that decide success
   const double* eps = nullptr;
-  const float* radius = nullptr;         // eps as the largest float within
-  const float* start_radius = nullptr;   // of the random start: eps, or R+FGSM's alpha
+  const float* radius = nullptr;        // eps as the largest float within
+  const float* start_radius = nullptr;  // of the random start: eps, or R+FGSM's alpha
   const float* step_size = nullptr;
-  const float* box_lo = nullptr;         // (features), infinite without a box
+  const float* box_lo = nullptr;  // (features), infinite without a box
   const float* box_hi = nullptr;
-  const double* exact_lo = nullptr;      // (features), null without a box
+  const double* exact_lo = nullptr;  // (features), null without a box
   const double* exact_hi = nullptr;
-  const std::uint8_t* mask = nullptr;    // 1 where the attacker may change a feature; null: everywhere
-  Index mask_ld = 0;                     // 0: one mask for all rows
-  const Index* ids = nullptr;            // what keys each row's random numbers
+  const std::uint8_t* mask = nullptr;  // 1 where the attacker may change a feature; null: everywhere
+  Index mask_ld = 0;                   // 0: one mask for all rows
+  const Index* ids = nullptr;          // what keys each row's random numbers
 };
 
 // All per row of x; queries start at 0, a trace at NaN.
 struct PgdOutputs {
   Array x_adv;
   std::uint8_t* success = nullptr;
-  double* distance = nullptr;
+  double* distance = nullptr;  // may be null
   std::int64_t* queries = nullptr;
   float* loss = nullptr;
   std::uint8_t* zero_gradient = nullptr;
@@ -71,6 +71,7 @@ class PgdSlab {
   void evaluate(bool gradient);
   TrackBest tracked() const;
   void track(int restart, int step);
+  void keep_improved();
   void move();
   void judge_stored(Index rows);
 

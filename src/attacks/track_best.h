@@ -19,14 +19,14 @@ struct TrackBest {
   bool stepped = false;                     // a gradient has been taken
   std::int64_t evaluations = 1;             // what this iterate cost in forward passes
 
-  float* best_loss = nullptr;          // (slots)
-  std::uint8_t* success = nullptr;     // (slots)
-  std::int64_t* queries = nullptr;     // (slots)
-  std::uint8_t* still = nullptr;       // (slots) every gradient so far was zero; may be null
-  std::uint8_t* broken = nullptr;      // (slots) a loss was not finite
-  std::uint8_t* improved = nullptr;    // (rows) this iterate is the best so far
-  std::uint8_t* done = nullptr;        // (rows) solved
-  float* trace = nullptr;              // (slots) with stride trace_ld, or null
+  float* best_loss = nullptr;        // (slots)
+  std::uint8_t* success = nullptr;   // (slots)
+  std::int64_t* queries = nullptr;   // (slots)
+  std::uint8_t* still = nullptr;     // (slots) every gradient so far was zero; may be null
+  std::uint8_t* broken = nullptr;    // (slots) a loss was not finite
+  std::uint8_t* improved = nullptr;  // (rows) this iterate is the best so far
+  std::uint8_t* done = nullptr;      // (rows) solved
+  float* trace = nullptr;            // (slots) with stride trace_ld, or null
   Index trace_ld = 0;
 };
 

@@ -27,12 +27,14 @@ void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows 
   if (end.saved)
     k.activation_backward(context.stream, end.derivative, rows, n, end.saved, end.saved_ld, dx.data, dx.ld);
   if (end.step) {
+    const SignStep& s = *end.step;
+    if (s.best) k.copy_rows(context.stream, rows, n, s.x, s.ld, s.best, s.ld, s.slot, s.improved);
     StepRows step;
-    step.ball = {Norm::linf, rows, n, end.step->x, end.step->x, end.step->lo, end.step->hi, end.step->ld, nullptr};
+    step.ball = {Norm::linf, rows, n, s.x, s.x, s.lo, s.hi, s.ld, nullptr};
     step.gradient = dx.data;
     step.gradient_ld = dx.ld;
-    step.size = end.step->size;
-    step.moving = end.step->moving;
+    step.size = s.size;
+    step.moving = s.moving;
     k.step(context.stream, step);
   }
 }

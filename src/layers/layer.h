@@ -63,7 +63,8 @@ class Layer {
                         Index /*part*/, float* /*scratch*/) const {}
 };
 
-// Does with kernels what a product would have done in its epilogue on the way back: dx = dy, times a derivative, into x.
+// Does with kernels what a product would have done in its epilogue on the way back: dx = dy, times a derivative, into
+// x.
 void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows dx, const Epilogue& end);
 
 }  // namespace epsball

@@ -15,8 +15,9 @@ Linear::Linear(Index in, Index out, bool bias) : Layer(in, out) {
   if (bias) parameters.push_back({"bias", {out}, std::vector<float>(static_cast<std::size_t>(out))});
 }
 
-// The forward packing (in, out), then the backward packing (out, in).
-Index Linear::packed_floats() const { return in * padded(out) + out * padded(in); }
+// The forward packing (in, out), the backward packing (out, in), then a copy of the bias: a pass reads nothing that
+// load_parameters may write.
+Index Linear::packed_floats() const { return in * padded(out) + out * padded(in) + padded(out); }
 
 Index Linear::pack_parts(const Kernels& k) const { return panels(k, out) + panels(k, in); }
 
@@ -25,7 +26,13 @@ void Linear::pack(const Kernels& k, float* packed, Index part) const {
   const Index forward_panels = panels(k, out);
   if (part < forward_panels) {
     const Index first = part * k.panel;
-    k.pack(nullptr, in, out, weight, 1, in, first, std::min(out, first + k.panel), packed);
+    const Index last = std::min(out, first + k.panel);
+    k.pack(nullptr, in, out, weight, 1, in, first, last, packed);
+    if (parameters.size() > 1) {
+      float* bias = packed + in * padded(out) + out * padded(in);
+      const float* from = parameters[1].value.data();
+      std::copy(from + first, from + last, bias + first);
+    }
   } else {
     const Index first = (part - forward_panels) * k.panel;
     k.pack(nullptr, out, in, weight, in, 1, first, std::min(in, first + k.panel), packed + in * padded(out));
@@ -35,7 +42,7 @@ void Linear::pack(const Kernels& k, float* packed, Index part) const {
 void Linear::forward(const Context& context, const float* packed, Index rows, Rows x, Rows y,
                      const Epilogue& end) const {
   Gemm g{rows, out, in, x.data, x.ld, 1, packed, 0, out, y.data, y.ld, end};
-  if (parameters.size() > 1) g.epilogue.bias = parameters[1].value.data();
+  if (parameters.size() > 1) g.epilogue.bias = packed + in * padded(out) + out * padded(in);
   context.gemm(g);
 }
 

@@ -15,8 +15,7 @@ class Linear : public Layer {
   Index pack_parts(const Kernels&) const override;
   void pack(const Kernels&, float* packed, Index part) const override;
   void forward(const Context&, const float* packed, Index rows, Rows x, Rows y, const Epilogue& end) const override;
-  void backward(const Context&, const float* packed, Index rows, Rows dy, Rows dx,
-                const Epilogue& end) const override;
+  void backward(const Context&, const float* packed, Index rows, Rows dy, Rows dx, const Epilogue& end) const override;
   Index gradient_parts(const Kernels&) const override;
   Index gradient_scratch(const Kernels&, Index rows) const override;
   void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,

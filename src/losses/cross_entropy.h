@@ -22,8 +22,8 @@ EPSBALL_HD V logistic(const Row& row, bool gradient, bool unit, float scale) {
   return t * softplus(-z) + (one - t) * softplus(z);
 }
 
-// Hard label y. With a = logsumexp over j != y minus z_y: loss = softplus(a), p_j = q_j sigmoid(a) where q is the softmax
-// over the other classes, and the true-class derivative is -sigmoid(a) = -sum of the others, never p_y - 1.
+// Hard label y. With a = logsumexp over j != y minus z_y: loss = softplus(a), p_j = q_j sigmoid(a) where q is the
+// softmax over the other classes, and the true-class derivative is -sigmoid(a) = -sum of the others, never p_y - 1.
 template <class V, class Row>
 EPSBALL_HD V cross_entropy_hard(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   V other = splat<V>(-__builtin_inff()), zy = V{};
@@ -57,8 +57,8 @@ EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale) {
   for (Index j = 0; j < classes; ++j) row.dz(j, row.get_dz(j) * factor);
 }
 
-// Soft targets t with sum T: T logsumexp(z) - sum t_j z_j; dz_j = p_j (T - t_j) - t_j (1 - p_j), which has no cancellation
-// where t is one-hot.
+// Soft targets t with sum T: T logsumexp(z) - sum t_j z_j; dz_j = p_j (T - t_j) - t_j (1 - p_j), which has no
+// cancellation where t is one-hot.
 template <class V, class Row>
 EPSBALL_HD V cross_entropy_soft(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   V top = splat<V>(-__builtin_inff()), at = V{}, weight = V{};

@@ -236,6 +236,7 @@ void Trainer::update(float rate, Interruption& interruption) {
 // ---- entries ----
 
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
+  plan_ = model_.plan(k_);  // parameters that were loaded since have made a new one
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
   struct Reset {
     Arena& arena;

@@ -37,8 +37,8 @@ struct TrainingData {
 struct Epoch {
   const Index* order = nullptr;
   Index count = 0, batch_size = 0;
-  const float* rates = nullptr;   // learning rate of each batch
-  std::uint64_t seed = 0;         // of dropout and random starts
+  const float* rates = nullptr;  // learning rate of each batch
+  std::uint64_t seed = 0;        // of dropout and random starts
 };
 
 // A loss that is not finite; the message names the batch.
@@ -67,8 +67,8 @@ class Trainer {
  private:
   struct Batch;
   double passes(const TrainingData& data, Batch& batch, std::uint64_t seed, Interruption& interruption);
-  void pass_slab(Worker& worker, PgdSlab* attack, const TrainingData& data, Batch& batch, DropoutDraw draw,
-                 Index first, Index rows);
+  void pass_slab(Worker& worker, PgdSlab* attack, const TrainingData& data, Batch& batch, DropoutDraw draw, Index first,
+                 Index rows);
   void parameter_gradients(const Batch& batch, Interruption& interruption);
   void update(float rate, Interruption& interruption);
 

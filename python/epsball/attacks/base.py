@@ -74,18 +74,44 @@ class Attack:
         index
             (N,) integers that key each row's random numbers; None: 0 … N−1. A shard with its rows' indices in the
             whole draws what the whole would.
+
+        Returns
+        -------
+        array
+            Within ball and box exactly, measured in float64.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, named with what was wanted and what was given.
         """
         return like(self._attack(model, as_numpy("x", x), y, index, judged=False, trace=False).x_adv, x)
 
     def run(self, model: Sequential, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
-        """Attack and report; arguments as in a plain call, `trace` records the loss at every iterate."""
+        """Attack and report.
+
+        Parameters
+        ----------
+        model, x, y, index
+            As in a plain call.
+        trace
+            Record the loss at every iterate.
+
+        Returns
+        -------
+        AttackResult
+            Points, success, distances, queries, losses; the trace if asked for.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, named with what was wanted and what was given.
+        """
         result = self._attack(model, as_numpy("x", x), y, index, judged=True, trace=trace)
         object.__setattr__(result, "x_adv", like(result.x_adv, x))  # not shared yet: still ours to finish
         return result
 
-    def _attack(
-        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
-    ) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +129,16 @@ class Attack:
 def from_dict(configuration: dict[str, Any]) -> Attack:
     """Return the attack that `Attack.to_dict` described.
 
+    Parameters
+    ----------
+    configuration
+        What `to_dict` returned, perhaps through JSON.
+
+    Returns
+    -------
+    Attack
+        Equal to the one described.
+
     Raises
     ------
     ValueError, TypeError
@@ -115,7 +151,9 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
     if name not in ATTACKS:
         raise ValueError(f"attack: wanted one of {', '.join(sorted(ATTACKS))}, got {name!r}")
     if version != CONFIG_VERSION:
-        raise ValueError(f"version: this epsball reads attack configurations of version {CONFIG_VERSION}, got {version!r}")
+        raise ValueError(
+            f"version: this epsball reads attack configurations of version {CONFIG_VERSION}, got {version!r}"
+        )
     if isinstance(options.get("bounds"), list):
         options["bounds"] = tuple(options["bounds"])
     return ATTACKS[name](**options)
@@ -156,33 +194,30 @@ def run_loop(
     if y is None and targeted:
         raise ValueError("y: a targeted attack needs the target labels, got None")
     labels = model.predict(x) if y is None else as_numpy("y", y)
-    judge = _hard(labels, x, model) if target is not None or labels.dtype.kind == "f" else None
+    judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     bounds = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
-    x_adv, success, distance, queries, loss, zero_gradient, traced = _native.pgd(
-        model._native,
-        x,
-        labels if target is None else target,
-        judge=judge,
-        eps=attack.eps,
-        start=loop.start,
-        step_size=loop.step_size,
-        norm=_name("norm", attack.norm),
-        loss=_name("loss", attack.loss),
-        descend=targeted or target is not None,
-        targeted=targeted,
-        steps=loop.steps,
-        restarts=loop.restarts,
-        random_start=loop.random_start,
-        keep_best=loop.keep_best,
-        judged=judged or loop.keep_best,
-        early_stop=loop.early_stop,
-        seed=loop.seed % 2**64,
-        bounds=bounds,
-        mask=None if attack.mask is None else _mask(attack.mask, x.shape),
-        index=None if index is None else _index(index),
-        trace=trace,
-    )
-    return AttackResult(x_adv, success, distance, queries, loss, zero_gradient, traced)
+    options = {
+        "judge": judge,
+        "eps": attack.eps,
+        "start": loop.start,
+        "step_size": loop.step_size,
+        "norm": _name("norm", attack.norm),
+        "loss": _name("loss", attack.loss),
+        "descend": targeted or target is not None,
+        "targeted": targeted,
+        "steps": loop.steps,
+        "restarts": loop.restarts,
+        "random_start": loop.random_start,
+        "keep_best": loop.keep_best,
+        "measured": judged,
+        "early_stop": loop.early_stop,
+        "seed": loop.seed % 2**64,
+        "bounds": bounds,
+        "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
+        "index": None if index is None else _index(index),
+        "trace": trace,
+    }
+    return AttackResult(*_native.pgd(model._native, x, labels if target is None else target, options))
 
 
 def default_step_size(eps: Any, steps: int) -> Any:
@@ -268,7 +303,7 @@ def _index(index: Any) -> Array:
     return a
 
 
-def _hard(labels: Array, x: Array, model: Sequential) -> Array:
+def _hard(labels: Array, model: Sequential) -> Array:
     """Return the class indices that judge success where the loss has soft targets."""
     if labels.dtype.kind != "f" or labels.ndim != 2:
         return labels

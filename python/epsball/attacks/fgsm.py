@@ -39,9 +39,7 @@ class FGSM(Attack):
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def _attack(
-        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
-    ) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
         loop = Loop(steps=1, step_size=self.eps, keep_best=False)
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
@@ -57,5 +55,30 @@ def fgsm(
     bounds: Bounds = (0.0, 1.0),
     mask: Any = None,
 ) -> Any:
-    """Return the points that `FGSM` with these options finds; see there."""
+    """Fast gradient sign method in one call: ``attacks.FGSM(eps, ...)(model, x, y)`` (Goodfellow et al. 2015).
+
+    Parameters
+    ----------
+    model
+        The model attacked.
+    x
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array or a torch CPU tensor.
+    y
+        Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
+        predictions.
+    eps
+        Size of the step: a number or one per row.
+    norm, targeted, loss, bounds, mask
+        As in `attacks.FGSM`.
+
+    Returns
+    -------
+    array
+        The adversarial points, of x's kind, shape and dtype; ball and box hold exactly, measured in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named.
+    """
     return FGSM(eps, norm, targeted, loss, bounds, mask)(model, x, y)

@@ -38,9 +38,7 @@ class LinearExact(Attack):
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def _attack(
-        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
-    ) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
         if trace:
             raise ValueError("trace: the closed form has no iterates")
         x_adv, distance, _, labels = _worst(model, x, y, self.eps, self.norm, self.bounds)
@@ -53,7 +51,27 @@ class LinearExact(Attack):
 def linear_exact(
     model: Sequential, x: Any, y: Any = None, eps: Any = 0.3, norm: str = "linf", bounds: Bounds = (0.0, 1.0)
 ) -> Any:
-    """Return the points that `LinearExact` with these options finds; see there."""
+    """The worst points of a linear model in one call: ``attacks.LinearExact(eps, ...)(model, x, y)``.
+
+    Parameters
+    ----------
+    model
+        A linear model (Flatten and one Linear layer).
+    x, y
+        (N, ...) inputs and their class indices (N,); y None: the model's own predictions.
+    eps, norm, bounds
+        As in `attacks.LinearExact`.
+
+    Returns
+    -------
+    array
+        The adversarial points, of x's kind, shape and dtype; ball and box hold exactly, measured in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named.
+    """
     return LinearExact(eps, norm, bounds)(model, x, y)
 
 
@@ -70,6 +88,16 @@ def exact_robust_accuracy(
         (N, ...) inputs and their class indices (N,).
     eps, norm, bounds
         As in `LinearExact`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; a row whose worst margin is an exact tie counts as turned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named; the model is not linear; x has no rows.
     """
     a = as_numpy("x", x)
     _, _, margin, _ = _worst(model, a, y, eps, norm, bounds)

@@ -75,9 +75,7 @@ class PGD(Attack):
         check_count("seed", self.seed, -(2**63))
         check_step_size(self.step_size)
 
-    def _attack(
-        self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool
-    ) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
         loop = Loop(
             steps=self.steps,
             step_size=default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size,
@@ -107,7 +105,33 @@ def pgd(
     seed: int = 0,
     index: Any = None,
 ) -> Any:
-    """Return the points that `PGD` with these options finds; see there.
+    """Projected gradient descent in one call: ``attacks.PGD(eps, ...)(model, x, y)`` (Madry et al. 2018).
+
+    Parameters
+    ----------
+    model
+        The model attacked.
+    x
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array or a torch CPU tensor.
+    y
+        Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
+        predictions.
+    eps
+        Radius of the ball: a number or one per row.
+    norm, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed
+        As in `attacks.PGD`.
+    index
+        (N,) integers that key each row's random numbers; None: 0 … N−1.
+
+    Returns
+    -------
+    array
+        The adversarial points, of x's kind, shape and dtype; ball and box hold exactly, measured in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named.
 
     Examples
     --------

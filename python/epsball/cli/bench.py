@@ -41,7 +41,7 @@ def bench(
     from epsball.cli import output
     from epsball.reports import progress
 
-    cells = _cells(rows) if rows else [(m, int(b)) for m in models.split(",") for b in batches.split(",")]
+    cells = _cells(rows, models, batches)
     with progress.bars() as bars:
         found = benchmark.run(
             cells,
@@ -63,7 +63,17 @@ def bench(
         print(f"\n{sweep.name}\n{sweeps.bars(sweep)}")
 
 
-def _cells(text: str) -> list[tuple[str, int]]:
-    """Read ``mlp:1000,softmax:1``."""
-    pairs = (cell.partition(":") for cell in text.split(","))
-    return [(model, int(batch)) for model, _, batch in pairs]
+def _cells(rows: str | None, models: str, batches: str) -> list[tuple[str, int]]:
+    """Read ``mlp:1000,softmax:1``, or every model with every batch."""
+    from epsball.bench.attack import MODELS
+
+    texts = (
+        rows.split(",") if rows else [f"{model}:{batch}" for model in models.split(",") for batch in batches.split(",")]
+    )
+    cells = []
+    for text in texts:
+        model, _, batch = text.partition(":")
+        if model not in MODELS or not batch.isdecimal() or int(batch) < 1:
+            raise typer.BadParameter(f"no row {text!r}, expected a model of {', '.join(MODELS)} and a batch: mlp:1000")
+        cells.append((model, int(batch)))
+    return cells

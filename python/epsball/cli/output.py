@@ -26,13 +26,30 @@ def table(content: Table, title: str | None = None, caption: str | None = None) 
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    shown = RichTable(title=title, caption=caption, caption_justify="left", title_justify="left", box=box.SIMPLE_HEAD)
-    for index, (name, *cells) in enumerate(zip(content.header, *content.rows, strict=True)):
-        longest = max(len(word) for word in (*name.split(), *" ".join(cells).split()))  # break between words only
-        shown.add_column(name, justify="right" if index else "left", vertical="bottom", min_width=longest)
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    shown = RichTable(
+        title=title, caption=caption, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    widths = _widths(content, console.width)
+    for index, (name, width) in enumerate(zip(content.header, widths, strict=True)):
+        shown.add_column(name, justify="right" if index else "left", vertical="bottom", width=width)
     for row in content.rows:
         shown.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(shown)
+    console.print(shown)
+
+
+def _widths(content: Table, available: int) -> list[int]:
+    """Return a width per column: headers break first, between words; then labels; numbers never."""
+    columns = list(zip(content.header, *content.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    excess = sum(widths) + 3 * len(columns) - 1 - available
+    for index in (*range(len(columns) - 1, 0, -1), 0):
+        header, *cells = columns[index]
+        least = max(map(len, " ".join([header, *cells] if index == 0 else header.split() + cells).split(" ")))
+        given = min(max(excess, 0), widths[index] - least)
+        widths[index] -= given
+        excess -= given
+    return widths
 
 
 def note(text: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import epsball as eb
+from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack
 from epsball.reports import files
 from epsball.reports.progress import Progress, bars, silent
@@ -259,10 +260,11 @@ def _run(
 
 
 def _check(x: npt.NDArray[Any], y: npt.ArrayLike, attacks: Sequence[Attack]) -> None:
-    if len(x) == 0:
-        raise ValueError("x: has no rows, expected at least one")
-    if np.shape(y) != (len(x),):
-        raise ValueError(f"y: has shape {np.shape(y)}, expected one class per row of x, ({len(x)},)")
+    shape = as_numpy("x", x).shape
+    if not shape or shape[0] == 0:
+        raise ValueError(f"x: has shape {shape}, expected at least one row")
+    if np.shape(y) != shape[:1]:
+        raise ValueError(f"y: has shape {np.shape(y)}, expected one class per row of x, {shape[:1]}")
     if not len(attacks):
         raise ValueError("attacks: is empty, expected at least one attack")
     for attack in attacks:

@@ -21,6 +21,11 @@ def from_torch(module: Any, input_shape: Sequence[int]) -> Sequential:
     input_shape
         Shape of one input.
 
+    Returns
+    -------
+    Sequential
+        Independent of the module: later changes of one do not reach the other.
+
     Raises
     ------
     ImportError
@@ -78,7 +83,7 @@ def _convert(name: str, layer: Any) -> Layer:
         return GELU()
     if type(layer) is nn.Softplus and layer.beta == 1:
         return Softplus()
-    plain: dict[type, type[Layer]] = {nn.ReLU: ReLU, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh}
+    plain: dict[type, type[ReLU | Sigmoid | Tanh]] = {nn.ReLU: ReLU, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh}
     if type(layer) in plain:
         return plain[type(layer)]()
     raise ValueError(f"module: layer '{name}' ({layer}) has no counterpart in this version of epsball")

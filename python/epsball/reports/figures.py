@@ -72,7 +72,7 @@ def error_curves(curves: Sequence[Curve], floor: float) -> str:
     floor
         Errors below it (none found) are drawn at it.
     """
-    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(5.0, 3.9), layout="constrained")
     axes = figure.add_subplot()
     for curve in curves:
         epochs = range(1, len(curve.errors) + 1)
@@ -89,7 +89,7 @@ def error_curves(curves: Sequence[Curve], floor: float) -> str:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(_INK)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=2, frameon=False, labelcolor=_INK)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.46, 1.22), ncols=2, frameon=False, labelcolor=_INK)
     return _svg(figure)
 
 

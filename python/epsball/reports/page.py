@@ -124,8 +124,8 @@ def demo_page(result: DemoResult) -> str:
 
 def _outcome(result: DemoResult) -> str:
     """Say in a sentence what the table shows, whatever that is."""
-    lines = (f"{line.model}, {line.training}: {percent(1 - line.pgd_error)}" for line in result.lines)
-    return f"Under PGD they still get right at most: {'; '.join(lines)}."
+    lines = [f"{percent(1 - line.pgd_error)} ({line.model}, {line.training})" for line in result.lines]
+    return f"Under PGD they still get right at most {', '.join(lines[:-1])} and {lines[-1]}."
 
 
 def _curves(clean: History, adversarial: History, settings: Mapping[str, Any]) -> Chart:

@@ -1,0 +1,70 @@
+// The box of an attack as the caller gives it.
+#pragma once
+
+#include "arrays.h"
+#include "rounding.h"
+
+namespace epsball::bindings {
+
+// The box of the attack, per feature: exact, as floats inside it, and whether there is one at all.
+struct Box {
+  std::vector<double> lo, hi;
+  std::vector<float> inner_lo, inner_hi;
+  bool given = false;
+
+  Box(const py::object& bounds, Index features) {
+    const auto n = static_cast<std::size_t>(features);
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    inner_lo.assign(n, -kInfinity);
+    inner_hi.assign(n, kInfinity);
+    if (bounds.is_none()) return;
+    given = true;
+    const auto pair = bounds.cast<py::tuple>();
+    lo = side(pair[0], n);
+    hi = side(pair[1], n);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!(lo[i] <= hi[i]))
+        throw py::value_error("bounds: wanted lower <= upper, got " + std::to_string(lo[i]) + " and " +
+                              std::to_string(hi[i]));
+      inner_lo[i] = float_above(lo[i]);
+      inner_hi[i] = float_below(hi[i]);
+    }
+  }
+  const double* exact_lo() const { return given ? lo.data() : nullptr; }
+  const double* exact_hi() const { return given ? hi.data() : nullptr; }
+
+  void check(const Array& x) const {
+    if (!given || all_inside(x)) return;
+    for_values(x, [&](Index i, double v) {
+      const auto f = static_cast<std::size_t>(i % x.features);
+      if (v < lo[f] || v > hi[f])
+        throw py::value_error("x: wanted values within bounds [" + std::to_string(lo[f]) + ", " +
+                              std::to_string(hi[f]) + "], got " + std::string(py::str(py::float_(v))) + " in row " +
+                              std::to_string(i / x.features) + "; pass bounds=None for no box");
+    });
+  }
+
+ private:
+  // A float is inside the exact box if and only if it is inside the one rounded inwards.
+  bool all_inside(const Array& x) const {
+    if (x.dtype != DType::float32) return false;
+    const auto* values = static_cast<const float*>(x.data);
+    int outside = 0;
+    for (Index r = 0; r < x.rows; ++r) {
+      const float *v = values + r * x.features, *least = inner_lo.data(), *most = inner_hi.data();
+      for (Index i = 0; i < x.features; ++i)
+        outside |= static_cast<int>(v[i] < least[i]) | static_cast<int>(v[i] > most[i]);
+    }
+    return outside == 0;
+  }
+  static std::vector<double> side(const py::handle& value, std::size_t n) {
+    if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value))
+      return std::vector<double>(n, value.cast<double>());
+    const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(value);
+    if (!a || a.size() != static_cast<py::ssize_t>(n))
+      throw py::value_error("bounds: wanted two numbers or two arrays of one input's shape");
+    return std::vector<double>(a.data(), a.data() + n);
+  }
+};
+
+}  // namespace epsball::bindings

@@ -1,0 +1,156 @@
+# What the native module offers, written by tools/check_stubs.py --write.
+"""The engine of epsball; its functions check their arguments, release the GIL and call src/."""
+
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
+
+class Model:
+    """A model's layers, parameters and plans."""
+    def __init__(self, layers: collections.abc.Sequence[tuple[typing.Any, ...]]) -> None: ...
+    def admit(self, on: bool) -> None:
+        """Lets this thread's calls through a closed model, or no longer."""
+    def close(self) -> None:
+        """Refuses all calls but admitted ones, while the model is trained."""
+    def jacobian(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+        """Derivatives of the logits, (N, K, features)."""
+    def load_parameters(self, values: dict[str, typing.Any]) -> None:
+        """Copies all parameters in; all or nothing."""
+    def logits(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+        """Logits (N, K)."""
+    def loss_and_gradient(
+        self, x: numpy.typing.NDArray[typing.Any], y: numpy.typing.NDArray[typing.Any], loss: str, gradient: bool
+    ) -> tuple[typing.Any, ...]:
+        """Per-row losses (N,) and, if wanted, their input gradients (N, features)."""
+    def open(self) -> None:
+        """Ends close()."""
+    def parameter_gradients(
+        self, x: numpy.typing.NDArray[typing.Any], y: numpy.typing.NDArray[typing.Any], loss: str
+    ) -> dict[str, typing.Any]:
+        """Gradients of the mean loss by parameter name."""
+    def parameters(self) -> dict[str, typing.Any]:
+        """Copies of all parameters by name, in layer order."""
+    def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
+        """Predicted classes (N,)."""
+    @property
+    def classes(self) -> int: ...
+    @property
+    def features(self) -> int: ...
+
+class Diverged(FloatingPointError):
+    pass
+
+class Trainer:
+    """Optimiser state and training steps for one model."""
+    def __init__(self, model: Model, optimizer: dict[str, typing.Any], method: dict[str, typing.Any]) -> None: ...
+    def load_moments(self, moments: list[typing.Any], updates: int) -> None: ...
+    def moments(self) -> list[typing.Any]:
+        """The optimiser's state as flat arrays."""
+    def run(
+        self,
+        x: numpy.typing.NDArray[typing.Any],
+        y: numpy.typing.NDArray[typing.Any],
+        order: numpy.typing.NDArray[numpy.int64],
+        batch_size: int,
+        rates: numpy.typing.NDArray[numpy.float32],
+        seed: int,
+    ) -> float:
+        """Trains through one epoch in the given order; returns the mean loss."""
+    @property
+    def updates(self) -> int: ...
+
+def check_guards(on: bool) -> bool:
+    """Puts guard bytes and poison around every workspace buffer."""
+
+def copy_bandwidth(threads: int, seconds: float) -> float:
+    """GB/s read and written by copies larger than the caches."""
+
+def executor() -> str:
+    """Who runs the slabs: openmp, threads or serial."""
+
+def fma_peak(threads: int, seconds: float) -> float:
+    """GFLOP/s of independent fused multiply-adds in registers."""
+
+def lanes() -> int:
+    """Floats per vector of the table in force."""
+
+def linear_exact(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    eps: typing.Any,
+    norm: str,
+    bounds: typing.Any,
+) -> tuple[typing.Any, ...]:
+    """Worst points of a linear model: (x_adv, distance, margin)."""
+
+def pgd(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    *,
+    judge: typing.Any,
+    eps: typing.Any,
+    start: typing.Any,
+    step_size: typing.Any,
+    norm: str,
+    loss: str,
+    descend: bool,
+    targeted: bool,
+    steps: int,
+    restarts: int,
+    random_start: str,
+    keep_best: bool,
+    judged: bool,
+    early_stop: bool,
+    seed: int,
+    bounds: typing.Any,
+    mask: typing.Any,
+    index: typing.Any,
+    trace: bool,
+) -> tuple[typing.Any, ...]:
+    """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
+
+def project(
+    x_adv: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any],
+    eps: typing.Any,
+    norm: str,
+    lo: typing.Any,
+    hi: typing.Any,
+) -> None:
+    """Projects x_adv onto the ball around x within the box; in place."""
+
+def set_slab_rows(rows: int) -> int:
+    """Fixes the rows of a slab (0: from the cache size)."""
+
+def set_threads(threads: int) -> int:
+    """Fixes the number of threads (0: as OpenMP says)."""
+
+def sign_step(
+    x_adv: numpy.typing.NDArray[typing.Any],
+    grad: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any],
+    step_size: typing.Any,
+    eps: typing.Any,
+    lo: typing.Any,
+    hi: typing.Any,
+) -> None:
+    """x_adv <- x_adv + step_size * sign(grad), into ball and box; in place."""
+
+def table() -> str:
+    """Name of the table in force."""
+
+def tables() -> list[str]:
+    """Names of the tables this machine can run, slowest first."""
+
+def threads() -> int:
+    """Threads a call may use now."""
+
+def uniform(count: int, lo: float, hi: float, seed: int, id: int) -> numpy.typing.NDArray[numpy.float32]:
+    """Philox uniforms in [lo, hi), float32; the same on every table up to the last rounding."""
+
+def use_table(name: str) -> str:
+    """Puts another table in force and returns the name of the one before."""

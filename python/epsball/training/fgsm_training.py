@@ -1,0 +1,50 @@
+"""Adversarial training with the fast gradient sign method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from epsball.attacks.base import Attack, Bounds
+from epsball.attacks.fgsm import FGSM
+from epsball.training.method import Method, box, check_number
+
+
+@dataclass(frozen=True)
+class FGSMTraining(Method):
+    """Minimise alpha · J(x, y) + (1 − alpha) · J(x + eps · sign(g), y) (Goodfellow et al. 2015, arXiv 1412.6572).
+
+    The adversarial point is a constant: no gradient flows through the sign. Dropout is off while it is made.
+
+    Parameters
+    ----------
+    eps
+        Size of the step.
+    alpha
+        Weight of the clean loss, in [0, 1]; the paper's is 0.5.
+    norm
+        "linf", "l2" or "l1".
+    bounds
+        (lower, upper) as numbers, or None, as in the paper: no clipping.
+    """
+
+    eps: float = 0.25
+    alpha: float = 0.5
+    norm: str = "linf"
+    bounds: Bounds = None
+
+    def __post_init__(self) -> None:
+        check_number("eps", self.eps, 0, math.inf)
+        check_number("alpha", self.alpha, 0, 1)
+        box(self.bounds)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the native trainer's settings."""
+        lo, hi = box(self.bounds)
+        return {"clean_weight": self.alpha, "norm": self.norm, "eps": self.eps, "step_size": self.eps, "steps": 1,
+                "random_start": False, "lo": lo, "hi": hi}  # fmt: skip
+
+    def monitor(self) -> Attack:
+        """Return the attack trained against."""
+        return FGSM(eps=self.eps, norm=self.norm, bounds=self.bounds)

@@ -1,0 +1,266 @@
+"""The training loop: epochs, histories, checkpoints; the work of an epoch is native."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball import _native
+from epsball.arrays import Array, as_numpy
+from epsball.attacks.base import Attack, check_count, check_model
+from epsball.model import Sequential
+from epsball.training.history import History
+from epsball.training.method import Method
+from epsball.training.optimizers import Adam, Optimizer
+from epsball.training.standard import Standard
+
+Progress: TypeAlias = bool | Callable[[int, int, dict[str, Any]], object]
+Data: TypeAlias = tuple[Array, Array]
+
+MONITORED_ROWS = 1000  # training rows whose errors are recorded where no validation set says how many
+
+
+def fit(
+    model: Sequential,
+    x: Any,
+    y: Any,
+    *,
+    method: Method | None = None,
+    epochs: int = 10,
+    batch_size: int = 100,
+    optimizer: Optimizer | None = None,
+    loss: str = "cross_entropy",
+    validation: tuple[Any, Any] | None = None,
+    monitor: Attack | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> History:
+    """Train a model in place.
+
+    Results are the same bits for every number of threads. While fit runs, other calls on the model raise.
+
+    Parameters
+    ----------
+    model
+        Trained in place.
+    x, y
+        (N, ...) inputs; class indices (N,) or, where the loss takes them, one value per class (N, K).
+    method
+        `Standard` (the default), `FGSMTraining` or `PGDTraining`.
+    epochs, batch_size
+        Passes over the data in an order drawn anew each time, and rows per update; the last batch may be shorter.
+    optimizer
+        None: ``Adam(1e-3)``.
+    loss
+        "cross_entropy", "margin" or "squared_error".
+    validation
+        (x, y) whose errors are recorded after every epoch.
+    monitor
+        The attack whose errors are recorded; None: the method's own, ``FGSM(0.25, bounds=None)`` for `Standard`.
+        Training errors are those of the first rows, as many as validation has, or 1,000.
+    checkpoint
+        A file written after every epoch (temporary name, then rename). If it exists the run goes on from there,
+        bit-identically; a file of a run with other settings is an error.
+    seed
+        Of the order, dropout and random starts.
+    progress
+        True: a bar on stderr; or a function of (epochs done, epochs, record).
+
+    Returns
+    -------
+    History
+        Clean and adversarial train and test errors of every epoch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named.
+    FloatingPointError
+        The loss of a batch was not finite; epoch and batch are named.
+    """
+    run = _Run(
+        model, x, y, method or Standard(), epochs, batch_size, optimizer or Adam(), loss, validation, monitor, seed
+    )
+    with run.closed_model(), _reporting(progress) as report:
+        done = run.resume(checkpoint)
+        for epoch in range(done, epochs):
+            record = run.epoch(epoch)
+            run.history.epochs.append(record)
+            if checkpoint is not None:
+                run.save(checkpoint)
+            report(epoch + 1, epochs, record)
+    return run.history
+
+
+class _Run:
+    """One call of `fit`: checked arguments and the native trainer."""
+
+    def __init__(
+        self,
+        model: Sequential,
+        x: Any,
+        y: Any,
+        method: Method,
+        epochs: int,
+        batch_size: int,
+        optimizer: Optimizer,
+        loss: str,
+        validation: tuple[Any, Any] | None,
+        monitor: Attack | None,
+        seed: int,
+    ) -> None:
+        check_model(model)
+        check_count("epochs", epochs, 0)
+        check_count("batch_size", batch_size, 1)
+        check_count("seed", seed, 0)
+        _check_type("method", method, Method)
+        _check_type("optimizer", optimizer, Optimizer)
+        _check_type("loss", loss, str)
+        self.model, self.epochs, self.batch_size, self.seed = model, epochs, batch_size, seed
+        self.method, self.optimizer = method, optimizer
+        self.data = _checked(model, x, y, loss, "x", "y")
+        if len(self.data[0]) == 0:
+            raise ValueError("x: wanted at least one row to train on, got none")
+        self.validation = None if validation is None else _validation(model, validation, loss)
+        attack = method.monitor() if monitor is None else monitor
+        _check_type("monitor", attack, Attack)
+        self.history = History(attack)
+        self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
+        self.settings = {
+            "layers": repr(model.layers), "method": repr(method), "optimizer": repr(optimizer), "loss": loss,
+            "epochs": epochs, "batch_size": batch_size, "seed": seed, "monitor": attack.to_dict(),
+            "data": _fingerprint(self.data), "table": _native.table(),
+        }  # fmt: skip
+
+    @contextmanager
+    def closed_model(self) -> Iterator[None]:
+        """Refuse other calls on the model while it is trained."""
+        self.model._native.close()
+        try:
+            yield
+        finally:
+            self.model._native.open()
+
+    @contextmanager
+    def own_calls(self) -> Iterator[None]:
+        """Let the run's own calls through."""
+        self.model._native.admit(True)
+        try:
+            yield
+        finally:
+            self.model._native.admit(False)
+
+    def resume(self, checkpoint: str | PathLike[str] | None) -> int:
+        """Return how many epochs a checkpoint has done."""
+        if checkpoint is None or not Path(checkpoint).exists():
+            return 0
+        from epsball.training import checkpoint as files
+
+        with self.own_calls():
+            self.history.epochs = files.resume(checkpoint, self.model, self.trainer, self.settings)
+        return len(self.history.epochs)
+
+    def save(self, checkpoint: str | PathLike[str]) -> None:
+        from epsball.training import checkpoint as files
+
+        with self.own_calls():
+            files.save(checkpoint, self.model, self.trainer, self.settings, self.history.epochs)
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """Train through epoch `number` (from 0) and record its errors."""
+        start = perf_counter()
+        x, y = self.data
+        batches = -(-len(x) // self.batch_size)
+        rates = [self.optimizer.rate(number + i / batches, self.epochs) for i in range(batches)]
+        # Every epoch draws from a stream of its own.
+        seed = (self.seed * 0x9E3779B97F4A7C15 + number) % 2**64
+        try:
+            loss = self.trainer.run(x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), seed)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"epoch {number + 1}: {error}") from error
+        rows = MONITORED_ROWS if self.validation is None else len(self.validation[0])
+        with self.own_calls():
+            train = self._errors((x[:rows], y[:rows]))
+            test = (None, None) if self.validation is None else self._errors(self.validation)
+        attack_steps = int(self.method.settings().get("steps", 0))
+        return {
+            "epoch": number + 1,
+            "train_loss": loss,
+            "train_clean_error": train[0],
+            "train_adversarial_error": train[1],
+            "test_clean_error": test[0],
+            "test_adversarial_error": test[1],
+            "seconds": perf_counter() - start,
+            "sample_steps": len(x) * (attack_steps + 1),
+            "learning_rate": rates[0],
+        }
+
+    def _errors(self, data: Data) -> tuple[float, float]:
+        """Return the clean error and the error under the monitoring attack."""
+        x, y = data
+        labels = y
+        if y.ndim == 2:
+            labels = (y[:, 0] > 0.5).astype(np.int64) if self.model.classes == 1 else y.argmax(axis=1)
+        clean = float((np.asarray(self.model.predict(x)) != labels).mean())
+        return clean, float(self.history.attack.run(self.model, x, labels).success.mean())
+
+
+def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return a random order by counter, so that no global random state is touched."""
+    return np.argsort(_native.uniform(rows, 0.0, 1.0, seed, -1), kind="stable").astype(np.int64)
+
+
+def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str) -> Data:
+    """Return inputs and labels as arrays, after a look at one pass over them."""
+    inputs, labels = as_numpy(x_name, x), as_numpy(y_name, y)
+    model._native.loss_and_gradient(inputs, labels, loss, False)
+    return inputs, labels
+
+
+def _validation(model: Sequential, validation: Any, loss: str) -> Data:
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise ValueError("validation: wanted a pair (x, y)")
+    x, y = validation
+    try:
+        data = _checked(model, x, y, loss, "x", "y")
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"validation: {error}") from None
+    if len(data[0]) == 0:
+        raise ValueError("validation: wanted at least one row, got none")
+    return data
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: wanted {kind.__name__} (see epsball.training), got {value!r}")
+
+
+def _fingerprint(data: Data) -> str:
+    """Return what tells one training set from another, without reading a large one whole."""
+    digest = hashlib.sha256()
+    for a in data:
+        digest.update(repr((a.shape, a.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(a[:: max(1, len(a) // 1000)]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _reporting(progress: Progress) -> Iterator[Callable[[int, int, dict[str, Any]], object]]:
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda *_: None
+    else:
+        from epsball.reports.progress import bars
+
+        with bars() as bar:
+            yield lambda done, epochs, _record: bar("train", done, epochs)

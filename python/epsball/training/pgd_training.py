@@ -1,0 +1,58 @@
+"""Adversarial training with projected gradient descent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from epsball.attacks.base import Attack, Bounds, check_count, default_step_size
+from epsball.attacks.pgd import PGD
+from epsball.training.method import Method, box, check_number
+
+
+@dataclass(frozen=True)
+class PGDTraining(Method):
+    """Minimise the loss at the last point of a PGD attack on every row (Madry et al. 2018, arXiv 1706.06083).
+
+    Parameters
+    ----------
+    eps
+        Radius of the ball.
+    steps
+        Gradient steps; the random start is drawn anew in every epoch.
+    step_size
+        None: 2.5 · eps / steps.
+    norm
+        "linf", "l2" or "l1".
+    random_start
+        Start uniformly in the ball.
+    bounds
+        (lower, upper) as numbers, or None for no box.
+    """
+
+    eps: float = 0.3
+    steps: int = 40
+    step_size: float | None = None
+    norm: str = "linf"
+    random_start: bool = True
+    bounds: Bounds = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_number("eps", self.eps, 0, math.inf)
+        check_count("steps", self.steps, 1)
+        if self.step_size is not None:
+            check_number("step_size", self.step_size, 0, math.inf)
+        box(self.bounds)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the native trainer's settings."""
+        lo, hi = box(self.bounds)
+        size = default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size
+        return {"clean_weight": 0.0, "norm": self.norm, "eps": self.eps, "step_size": size, "steps": self.steps,
+                "random_start": self.random_start, "lo": lo, "hi": hi}  # fmt: skip
+
+    def monitor(self) -> Attack:
+        """Return the attack trained against."""
+        return PGD(eps=self.eps, norm=self.norm, steps=self.steps, step_size=self.step_size,
+                   random_start=self.random_start, bounds=self.bounds)  # fmt: skip
