@@ -241,7 +241,41 @@ EPSBALL_INLINE void row_chains(const Gemm& g, const NonZero& nonzero, Index col,
   for (Index j = 0; j < Vecs * kLanes; j += width) finish(g, sum + j, 1, 0, col + j, width);
 }
 
+// sum (+)= Chains blocks of k, `length` long each, of one vector of columns.
+template <int Chains>
+EPSBALL_INLINE void narrow_blocks(const float* a, const float* b, Index length, float* sum, bool first) {
+  Vec acc[Chains];
+#pragma GCC unroll 8
+  for (int c = 0; c < Chains; ++c) acc[c] = Vec{};
+  for (Index p = 0; p < length; ++p)
+#pragma GCC unroll 8
+    for (int c = 0; c < Chains; ++c) {
+      const Index at = c * kBlockK + p;
+      acc[c] = mul_add(splat<Vec>(a[at]), load(b + at * kLanes), acc[c]);
+    }
+#pragma GCC unroll 8
+  for (int c = 0; c < Chains; ++c) store(sum, first && c == 0 ? acc[c] : load(sum) + acc[c]);
+}
+
+// One vector of columns: here it is the blocks of k that hide each other's latency, zeros and all.
+void row_narrow(const Gemm& g) {
+  alignas(64) float sum[kLanes];
+  const Index full = g.k / kBlockK;
+  Index block = 0;
+  const auto blocks = [&]<int Chains>(Index length) {
+    const Index p = block * kBlockK;
+    narrow_blocks<Chains>(g.a + p, g.b + p * kLanes, length, sum, block == 0);
+    block += Chains;
+  };
+  while (full - block >= 6) blocks.template operator()<6>(kBlockK);
+  while (full - block >= 2) blocks.template operator()<2>(kBlockK);
+  while (full - block >= 1) blocks.template operator()<1>(kBlockK);
+  if (g.k % kBlockK) blocks.template operator()<1>(g.k % kBlockK);
+  finish(g, sum, 1, 0, 0, kLanes);
+}
+
 void gemm_row(const Gemm& g) {
+  if (g.n <= kLanes) return row_narrow(g);
   const NonZero nonzero(g);
   constexpr int kPanels = 8 / kTileVecs;  // eight chains at a time hide the latency of a multiply-add
   Index col = g.first;
