@@ -39,7 +39,7 @@ EPSBALL_HD V clip(V x, V lo, V hi) {
 template <class V>
 EPSBALL_HD V next_down(V x) {
   auto b = bits_of(x);
-  auto below = select(x > 0.0f, b - 1, b + 1);
+  auto below = b + select(x > 0.0f, decltype(b){} - 1, decltype(b){} + 1);  // b - 1 would overflow for -0
   return select(x == 0.0f, splat<V>(-1.40129846e-45f), float_of_bits(below));
 }
 

@@ -149,7 +149,7 @@ def test_examples_are_the_first_image_of_each_class_under_the_strongest_attack()
         ),
         ({"y": Y[:3]}, ValueError, r"y: has shape \(3,\).*\(4,\)"),
         ({"y": np.ones((4, 2))}, ValueError, r"y: has shape \(4, 2\)"),
-        ({"x": X[:0], "y": Y[:0]}, ValueError, "x: has no rows"),
+        ({"x": X[:0], "y": Y[:0]}, ValueError, "x: .*at least one row"),
     ],
 )
 def test_bad_arguments_are_named(model, change, error, match):
