@@ -104,6 +104,8 @@ int available_threads() {
 #endif
 }
 
+int threads_worth(double operations) { return operations < 1e6 ? 1 : available_threads(); }
+
 const char* executor_name() {
 #if defined(EPSBALL_EXECUTOR_OPENMP)
   return "openmp";

@@ -68,6 +68,9 @@ class Team {
 
 // How many threads a call may use now: OMP_NUM_THREADS, threadpoolctl, set_threads; 1 in a forked child.
 int available_threads();
+// The same, but 1 for less than some 10^6 operations: waking a thread costs more than they do, and on a busy machine
+// every barrier waits for whoever was interrupted.
+int threads_worth(double operations);
 const char* executor_name();
 
 // Runs work(worker) on `workers` threads, the calling thread being worker 0, which goes on polling until all are done.

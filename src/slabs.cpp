@@ -18,11 +18,12 @@ Index l2_bytes() {
   return 1 << 20;
 }
 
-// Half of L2 holds the slab, the other half the weights on their way through; a whole number of slabs per thread.
+// As many rows as fit L2, so that streaming the weights past them is shared by many; a whole number of slabs per
+// thread.
 Index rows_per_slab(const Job& job, int threads) {
   if (const int forced = requested_slab_rows()) return forced;
   const Index tile = job.kernels.tile_rows;
-  const Index fitting = l2_bytes() / 2 / (std::max<Index>(job.floats_per_row, 1) * 4);
+  const Index fitting = l2_bytes() / (std::max<Index>(job.floats_per_row, 1) * 4);
   const Index most = std::clamp<Index>(fitting / tile * tile, tile, 16 * tile);
   const Index rounds = (job.rows + most * threads - 1) / (most * threads);
   return (job.rows + rounds * threads - 1) / (rounds * threads);
@@ -41,9 +42,8 @@ bool Worker::next(Index& first, Index& rows) {
 
 void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
   if (job.rows == 0) return;
-  constexpr double kWorthThreads = 1e6;
   constexpr Index kWorthTeam = 65536;
-  int threads = job.multiply_adds < kWorthThreads ? 1 : available_threads();
+  int threads = threads_worth(job.multiply_adds);
   const bool share = job.rows < threads && job.largest_product >= kWorthTeam;
   if (!share) threads = static_cast<int>(std::min<Index>(threads, job.rows));
   const Index slab_rows = rows_per_slab(job, share ? 1 : threads);

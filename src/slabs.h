@@ -15,7 +15,7 @@ struct Job {
   Interruption& interruption;
   Index rows = 0;
   Index floats_per_row = 0;   // working set of one row in a slab
-  double multiply_adds = 0;   // of the whole call: below some 10^6 threads cost more than they bring
+  double multiply_adds = 0;   // of the whole call: decides whether threads are worth it
   Index largest_product = 0;  // multiply-adds of the largest layer: decides whether threads share a single row
 };
 

@@ -13,10 +13,10 @@ namespace {
 
 constexpr Index kUpdateStretch = 16384;  // floats of one update task
 
-// Runs task(0) ... task(count - 1) on the threads there are.
-void for_tasks(Index count, Interruption& interruption, const std::function<void(Index)>& task) {
+// Runs task(0) ... task(count - 1) on the threads that so many operations are worth.
+void for_tasks(Index count, double operations, Interruption& interruption, const std::function<void(Index)>& task) {
   Tasks tasks(count);
-  const Index threads = std::clamp<Index>(count, 1, available_threads());
+  const Index threads = std::clamp<Index>(count, 1, threads_worth(operations));
   run_workers(static_cast<int>(threads), interruption, [&](int) {
     for (Index i; (i = tasks.next()) >= 0;) task(i);
   });
@@ -187,7 +187,8 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
   std::vector<float*> gradients;
   for (auto& g : gradient_) gradients.push_back(g.data());
   Tasks tasks(static_cast<Index>(parts.size()));
-  run_workers(available_threads(), interruption, [&](int) {
+  const auto operations = static_cast<double>(rows * plan_->multiply_adds());
+  run_workers(threads_worth(operations), interruption, [&](int) {
     Borrowed arena(model_.arenas());
     float* room = (*arena).take<float>(scratch);
     for (Index i; (i = tasks.next()) >= 0;) {
@@ -228,9 +229,11 @@ void Trainer::update(float rate, Interruption& interruption) {
     }
   }
   const auto rule = o.rule == Rule::sgd ? k_.sgd : k_.adam;
-  for_tasks(static_cast<Index>(stretches.size()), interruption,
+  constexpr double kPerWeight = 4.0;  // operations of an update, and of packing
+  const double operations = kPerWeight * static_cast<double>(plan_->multiply_adds());
+  for_tasks(static_cast<Index>(stretches.size()), operations, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
-  for_tasks(plan_->pack_parts(), interruption, [&](Index part) { plan_->pack_part(part); });
+  for_tasks(plan_->pack_parts(), operations, interruption, [&](Index part) { plan_->pack_part(part); });
 }
 
 // ---- entries ----
