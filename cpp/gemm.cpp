@@ -22,6 +22,7 @@ constexpr int kTileVecs = 2, kAccumulators = 12;  // of 16
 constexpr int kTileVecs = 4, kAccumulators = 8;
 #endif
 constexpr Index kPanel = kTileVecs * kLanes;
+constexpr Index kLine = 16;   // floats of a cache line
 constexpr Index kChunk = 48;  // rows that share a block of B: their sums (12 KB) and the block (32 KB) fit L1
 
 // Width in vectors of the panel that starts at column j; the last one is as narrow as it can be.
@@ -133,9 +134,10 @@ void finish(const Gemm& g, const float* sum, Index rows, Index row, Index col, I
 
 // ---- a tile of Rows x Vecs vectors ----
 
-// sum (+)= A[0..Rows, 0..k] B over one block of k; rows of sum lie kPanel floats apart.
+// sum (+)= A[0..Rows, 0..k] B over one block of k; rows of sum lie kPanel floats apart. Each step of p also asks for
+// one line from `ahead` on: weights too many for L2 come from L3, and the CPU's own prefetchers stop at every page.
 template <int Rows, int Vecs>
-void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first) {
+void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first, const float* ahead) {
   Vec acc[Rows][Vecs];
 #pragma GCC unroll 24
   for (int r = 0; r < Rows; ++r)
@@ -151,6 +153,8 @@ void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) bv[v] = load(b + v * kLanes);
     b += Vecs * kLanes;
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += kLine;
 #pragma GCC unroll 24
     for (int r = 0; r < Rows; ++r) {
       Vec av = splat<Vec>(group[r / 3][(r % 3) * a_row]);
@@ -174,14 +178,19 @@ void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float
 
 // Full tiles, then tiles of half the height, down to single rows.
 template <int Rows, int Vecs>
-void block(Index rows, Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first) {
+void block(Index rows, Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first,
+           const float* ahead) {
   Index r = 0;
-  for (; r + Rows <= rows; r += Rows) tile<Rows, Vecs>(k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first);
+  for (; r + Rows <= rows; r += Rows) {
+    tile<Rows, Vecs>(k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
+    ahead += k * kLine;
+  }
   if constexpr (Rows > 1)
-    if (r < rows) block<Rows / 2, Vecs>(rows - r, k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first);
+    if (r < rows) block<Rows / 2, Vecs>(rows - r, k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
 }
 
-// One panel of columns: a block of B stays in L1 while kChunk rows of A go over it.
+// One panel of columns: a block of B stays in L1 while kChunk rows of A go over it, and the first of them fetch the
+// next.
 template <int Vecs>
 void panel(const Gemm& g, Index col) {
   alignas(64) float sum[kChunk * kPanel];
@@ -191,8 +200,8 @@ void panel(const Gemm& g, Index col) {
     const Index rows = g.m - row < kChunk ? g.m - row : kChunk;
     for (Index p = 0; p < g.k; p += kBlockK) {
       const Index k = g.k - p < kBlockK ? g.k - p : kBlockK;
-      const float* a = g.a + row * g.a_row + p * g.a_k;
-      block<kAccumulators / Vecs, Vecs>(rows, k, a, g.a_row, g.a_k, b + p * width, sum, p == 0);
+      const float *a = g.a + row * g.a_row + p * g.a_k, *now = b + p * width, *next = now + k * width;
+      block<kAccumulators / Vecs, Vecs>(rows, k, a, g.a_row, g.a_k, now, sum, p == 0, row == 0 ? next : now);
     }
     finish(g, sum, rows, row, col, width);
   }
