@@ -211,9 +211,11 @@ void panel(const Gemm& g, Index col) {
 
 constexpr Index kRowMaxK = 8192;  // longer rows take the tile path: the list below lives on the stack
 
-// Where A's single row is not zero, block by block.
+constexpr Index kAhead = 6;      // rows of B asked for ahead: skipping zeros is a stride no prefetcher of the CPU foresees
+
+// Where A's single row is not zero, block by block; kAhead places beyond the end repeat the last one.
 struct NonZero {
-  std::int32_t at[kRowMaxK];
+  std::int32_t at[kRowMaxK + kAhead];
   Index begin[kRowMaxK / kBlockK + 1];
 
   explicit NonZero(const Gemm& g) {
@@ -224,6 +226,7 @@ struct NonZero {
       count += g.a[p] != 0.0f;
       if ((p + 1) % kBlockK == 0 || p + 1 == g.k) begin[p / kBlockK + 1] = count;
     }
+    for (Index i = 0; i < kAhead; ++i) at[count + i] = count ? at[count - 1] : 0;
   }
 };
 
@@ -239,8 +242,10 @@ EPSBALL_INLINE void row_chains(const Gemm& g, const NonZero& nonzero, Index col,
 #pragma GCC unroll 8
     for (int v = 0; v < Vecs; ++v) acc[v] = Vec{};
     for (Index i = nonzero.begin[block]; i < nonzero.begin[block + 1]; ++i) {
-      const Index p = nonzero.at[i];
+      const Index p = nonzero.at[i], later = nonzero.at[i + kAhead];
       const Vec av = splat<Vec>(g.a[p]);
+#pragma GCC unroll 8
+      for (int v = 0; v < Vecs; ++v) __builtin_prefetch(b[v] + later * width);
 #pragma GCC unroll 8
       for (int v = 0; v < Vecs; ++v) acc[v] = mul_add(av, load(b[v] + p * width), acc[v]);
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from epsball.model import Sequential
 
 Bounds: TypeAlias = tuple[Any, Any] | None
 CONFIG_VERSION = 1
+Found: TypeAlias = tuple[Any, ...]  # the fields of AttackResult, in order
 ATTACKS: dict[str, type[Attack]] = {}
 
 
@@ -85,7 +87,7 @@ class Attack:
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        return like(self._attack(model, as_numpy("x", x), y, index, judged=False, trace=False).x_adv, x)
+        return like(self._attack(model, as_numpy("x", x), y, index, judged=False, trace=False)[0], x)
 
     def run(self, model: Sequential, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
         """Attack and report.
@@ -107,11 +109,10 @@ class Attack:
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        result = self._attack(model, as_numpy("x", x), y, index, judged=True, trace=trace)
-        object.__setattr__(result, "x_adv", like(result.x_adv, x))  # not shared yet: still ours to finish
-        return result
+        x_adv, *rest = self._attack(model, as_numpy("x", x), y, index, judged=True, trace=trace)
+        return AttackResult(like(x_adv, x), *rest)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,6 +125,21 @@ class Attack:
 
     def __hash__(self) -> int:
         return hash(repr(self.to_dict()))
+
+
+@lru_cache(maxsize=256, typed=True)
+def _remembered(make: Any, *options: Any) -> Any:
+    return make(*options)
+
+
+def configured(kind: type[Attack], *options: Any) -> Attack:
+    """Return ``kind(*options)``; the same options give the same frozen attack, made and checked only once."""
+    try:
+        make: Any = kind
+        attack: Attack = _remembered(make, *options)
+    except TypeError:  # arrays among the options cannot be remembered; a bad option raises again here
+        attack = kind(*options)
+    return attack
 
 
 def from_dict(configuration: dict[str, Any]) -> Attack:
@@ -162,7 +178,7 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
 # ---- the native loop behind FGSM, R+FGSM, BIM, ILCM and PGD
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: that would cost microseconds of every call
 class Loop:
     """What an attack asks of the native loop beyond the fields all of them have."""
 
@@ -187,7 +203,7 @@ def run_loop(
     judged: bool,
     trace: bool,
     target: npt.NDArray[np.int64] | None = None,
-) -> AttackResult:
+) -> Found:
     """Run the native loop for an attack; with `target` it descends towards these labels while `y` judges."""
     check_model(model)
     targeted = bool(getattr(attack, "targeted", False))
@@ -217,7 +233,7 @@ def run_loop(
         "index": None if index is None else _index(index),
         "trace": trace,
     }
-    return AttackResult(*_native.pgd(model._native, x, labels if target is None else target, options))
+    return _native.pgd(model._native, x, labels if target is None else target, options)
 
 
 def default_step_size(eps: Any, steps: int) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 from epsball.arrays import Array
 from epsball.attacks.base import (
     Attack,
-    AttackResult,
     Bounds,
+    Found,
     Loop,
     check_count,
     check_eps,
@@ -46,7 +46,7 @@ class BIM(Attack):
         check_count("steps", self.steps, 0)
         check_step_size(self.step_size)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         size = default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size
         loop = Loop(steps=self.steps, step_size=size, early_stop=self.early_stop)
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

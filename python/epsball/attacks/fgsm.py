@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball.arrays import Array
-from epsball.attacks.base import Attack, AttackResult, Bounds, Loop, check_eps, run_loop
+from epsball.attacks.base import Attack, Bounds, Found, Loop, check_eps, configured, run_loop
 from epsball.model import Sequential
 
 
@@ -39,7 +39,7 @@ class FGSM(Attack):
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(steps=1, step_size=self.eps, keep_best=False)
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
@@ -81,4 +81,4 @@ def fgsm(
     ValueError, TypeError
         A bad argument, named.
     """
-    return FGSM(eps, norm, targeted, loss, bounds, mask)(model, x, y)
+    return configured(FGSM, eps, norm, targeted, loss, bounds, mask)(model, x, y)

@@ -10,8 +10,8 @@ import numpy as np
 from epsball.arrays import Array
 from epsball.attacks.base import (
     Attack,
-    AttackResult,
     Bounds,
+    Found,
     Loop,
     check_count,
     check_eps,
@@ -49,7 +49,7 @@ class ILCM(Attack):
         check_count("steps", self.steps, 0)
         check_step_size(self.step_size)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         check_model(model)
         logits = np.asarray(model(x))
         # One logit stands for two classes: the least likely is the one its sign does not predict.

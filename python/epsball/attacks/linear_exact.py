@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, AttackResult, Bounds, check_eps, check_model, normal_bounds
+from epsball.attacks.base import Attack, Bounds, Found, check_eps, check_model, normal_bounds
 from epsball.model import Sequential
 
 
@@ -38,14 +38,14 @@ class LinearExact(Attack):
     def __post_init__(self) -> None:
         check_eps(self.eps)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         if trace:
             raise ValueError("trace: the closed form has no iterates")
         x_adv, distance, _, labels = _worst(model, x, y, self.eps, self.norm, self.bounds)
         n = len(x)
         success = np.asarray(model.predict(x_adv)) != labels
         loss = np.asarray(model.loss(x_adv, labels, loss="margin"))
-        return AttackResult(x_adv, success, distance, np.ones(n, np.int64), loss, np.zeros(n, np.bool_))
+        return x_adv, success, distance, np.ones(n, np.int64), loss, np.zeros(n, np.bool_)
 
 
 def linear_exact(

@@ -8,12 +8,13 @@ from typing import Any
 from epsball.arrays import Array
 from epsball.attacks.base import (
     Attack,
-    AttackResult,
     Bounds,
+    Found,
     Loop,
     check_count,
     check_eps,
     check_step_size,
+    configured,
     default_step_size,
     run_loop,
 )
@@ -75,7 +76,7 @@ class PGD(Attack):
         check_count("seed", self.seed, -(2**63))
         check_step_size(self.step_size)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(
             steps=self.steps,
             step_size=default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size,
@@ -140,7 +141,7 @@ def pgd(
     >>> model = eb.models.mlp([784, 256, 256, 10])
     >>> x_adv = eb.pgd(model, x, y, eps=0.3, steps=40)
     """
-    attack = PGD(
-        eps, norm, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed
-    )  # fmt: skip
+    attack = configured(
+        PGD, eps, norm, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed
+    )
     return attack(model, x, y, index)

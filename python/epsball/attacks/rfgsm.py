@@ -10,8 +10,8 @@ import numpy as np
 from epsball.arrays import Array
 from epsball.attacks.base import (
     Attack,
-    AttackResult,
     Bounds,
+    Found,
     Loop,
     check_count,
     check_eps,
@@ -55,7 +55,7 @@ class RFGSM(Attack):
         if self.norm != "linf":
             raise ValueError(f"norm: R+FGSM is defined for 'linf', got {self.norm!r}")
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> AttackResult:
+    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         eps = np.asarray(self.eps, dtype=np.float64)
         alpha = eps / 2 if self.alpha is None else np.asarray(self.alpha, dtype=np.float64)
         if alpha.ndim and eps.ndim and alpha.shape != eps.shape:
