@@ -18,11 +18,12 @@ Index l2_bytes() {
   return 1 << 20;
 }
 
-// Half of L2 holds the slab, the other half the weights on their way through; a whole number of slabs per thread.
+// A quarter of L2 holds the slab, so that weights on their way through do not push it out; a whole number of slabs per
+// thread.
 Index rows_per_slab(const Job& job, int threads) {
   if (const int forced = requested_slab_rows()) return forced;
   const Index tile = job.kernels.tile_rows;
-  const Index fitting = l2_bytes() / 2 / (std::max<Index>(job.floats_per_row, 1) * 4);
+  const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
   const Index most = std::clamp<Index>(fitting / tile * tile, tile, 16 * tile);
   const Index rounds = (job.rows + most * threads - 1) / (most * threads);
   return (job.rows + rounds * threads - 1) / (rounds * threads);
