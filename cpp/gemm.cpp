@@ -209,9 +209,10 @@ void panel(const Gemm& g, Index col) {
 
 // ---- one row: a matrix-vector product that skips the zeros of A, which add nothing to the chain ----
 
-constexpr Index kRowMaxK = 8192;  // longer rows take the tile path: the list below lives on the stack
-
-constexpr Index kAhead = 6;      // rows of B asked for ahead: skipping zeros is a stride no prefetcher of the CPU foresees
+// Longer rows take the tile path: the list below lives on the stack.
+constexpr Index kRowMaxK = 8192;
+// Rows of B asked for ahead: skipping zeros is a stride no prefetcher of the CPU foresees.
+constexpr Index kAhead = 6;
 
 // Where A's single row is not zero, block by block; kAhead places beyond the end repeat the last one.
 struct NonZero {
