@@ -162,6 +162,7 @@ void run_workers(int workers, Interruption& interruption, const std::function<vo
 #endif
   }
   if (error) std::rethrow_exception(error);
+  interruption.check();  // asked to stop while the last worker finished
 }
 
 }  // namespace epsball
