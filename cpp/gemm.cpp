@@ -1,8 +1,8 @@
-// Matrix product with packed B: tiles of kTileRows x kTileVecs vectors in registers, then the epilogue on each tile.
+// Matrix products with packed B: tiles of rows x vectors in registers, then the epilogue on each tile.
 //
-// Every output element is one chain of multiply-adds over p inside each block of kBlockK, and the blocks are added in
-// order. Tiles of every height and the single-row path follow that same chain, so a row's bits never depend on the
-// batch.
+// Every output of gemm is one chain of multiply-adds over p = 0, 1, ..., and every output of dots is kLanes such chains
+// and one tree of sums. Tiles of every height and the single-row paths follow them, so a row's bits never depend on
+// the batch.
 #include <utility>
 
 #include "activation.h"
@@ -22,8 +22,9 @@ constexpr int kTileVecs = 2, kAccumulators = 12;  // of 16
 constexpr int kTileVecs = 4, kAccumulators = 8;
 #endif
 constexpr Index kPanel = kTileVecs * kLanes;
-constexpr Index kLine = 16;   // floats of a cache line
-constexpr Index kChunk = 48;  // rows that share a block of B: their sums (12 KB) and the block (32 KB) fit L1
+constexpr Index kLine = 16;     // floats of a cache line
+constexpr Index kBlockK = 128;  // a block of B: 32 KB, which stays in L1 with ...
+constexpr Index kChunk = 48;    // ... the sums of the rows that share it: 12 KB
 
 // Width in vectors of the panel that starts at column j; the last one is as narrow as it can be.
 Index panel_vecs(Index n, Index j) {
@@ -31,29 +32,32 @@ Index panel_vecs(Index n, Index j) {
   return left < kTileVecs ? left : kTileVecs;
 }
 
-// Calls f<vecs>(), which a panel's width in vectors becomes a constant for.
-template <class F, int... V>
-EPSBALL_INLINE void with_vecs(Index vecs, F f, std::integer_sequence<int, V...>) {
-  ((vecs == V + 1 ? f.template operator()<V + 1>() : void()), ...);
+// How many of a panel's columns exist.
+Index columns(const Gemm& g, Index col, Index width) { return g.n - col < width ? g.n - col : width; }
+
+// Calls f<count>(), for which a count of 1 ... Most becomes a constant.
+template <class F, int... N>
+EPSBALL_INLINE void with_count(Index count, F f, std::integer_sequence<int, N...>) {
+  ((count == N + 1 ? f.template operator()<N + 1>() : void()), ...);
 }
-template <class F>
-EPSBALL_INLINE void with_vecs(Index vecs, F f) {
-  with_vecs(vecs, f, std::make_integer_sequence<int, kTileVecs>());
+template <int Most, class F>
+EPSBALL_INLINE void with_count(Index count, F f) {
+  with_count(count, f, std::make_integer_sequence<int, Most>());
 }
 
 // ---- epilogue of a finished tile ----
 
-// A tile of `rows` rows and `count` columns whose sums lie kPanel floats apart.
+// A tile of `rows` rows, `ld` floats apart, and `count` columns.
 struct Sums {
   const float* data;
-  Index rows, row, col, count;
+  Index ld, rows, row, col, count;
 
   // Runs f(row, column, vector, n) over the tile. A chain that underflows to -0 may come out as 0 or -0, depending on
   // the zeros of A that were skipped: adding 0 makes it 0.
   template <class F>
   EPSBALL_INLINE void each(F f) const {
     for (Index r = 0; r < rows; ++r)
-      for_lanes(count, [&](Index i, Index n) { f(row + r, col + i, load(data + r * kPanel + i) + 0.0f, n); });
+      for_lanes(count, [&](Index i, Index n) { f(row + r, col + i, load(data + r * ld + i) + 0.0f, n); });
   }
 };
 
@@ -73,7 +77,7 @@ void finish_step(const Gemm& g, const Sums& sums) {
     const Index row = sums.row + r, at = row * s.ld + sums.col;
     if (r + 1 < sums.rows) prefetch_row(s, row + 1, sums.col, sums.count);
     float *x = s.x + at, *best = nullptr;
-    const float *lo = s.lo + at, *hi = s.hi + at, *gradient = sums.data + r * kPanel;
+    const float *lo = s.lo + at, *hi = s.hi + at, *gradient = sums.data + r * sums.ld;
     if (s.best && s.improved[row]) best = s.best + s.slot[row] * s.ld + sums.col;
     const Vec size = splat<Vec>(s.size[row]);
     Vec steepest = {};
@@ -121,9 +125,7 @@ void finish_forward(const Gemm& g, const Sums& sums) {
     with([=](Vec v) { return activate(e.activation, v); });
 }
 
-void finish(const Gemm& g, const float* sum, Index rows, Index row, Index col, Index width) {
-  const Index left = g.n - col;
-  const Sums sums{sum, rows, row, col, left < width ? left : width};
+void finish(const Gemm& g, const Sums& sums) {
   if (g.epilogue.step)
     finish_step(g, sums);
   else if (g.epilogue.saved)
@@ -134,20 +136,19 @@ void finish(const Gemm& g, const float* sum, Index rows, Index row, Index col, I
 
 // ---- a tile of Rows x Vecs vectors ----
 
-// sum (+)= A[0..Rows, 0..k] B over one block of k; rows of sum lie kPanel floats apart. Each step of p also asks for
-// one line from `ahead` on: weights too many for L2 come from L3, and the CPU's own prefetchers stop at every page.
-template <int Rows, int Vecs>
+// sum = A[0..Rows, 0..k] B, or sum += if not `first`, over one block of k; rows of sum lie kPanel floats apart. Each
+// step of p also asks for one line from `ahead` on: weights too many for L2 come from L3, and the CPU's own prefetchers
+// stop at every page. Contiguous: A's elements along k are neighbours, one index reaches all of its rows.
+template <int Rows, int Vecs, bool Contiguous>
 void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first, const float* ahead) {
   Vec acc[Rows][Vecs];
+  const float* row[Rows];
 #pragma GCC unroll 24
-  for (int r = 0; r < Rows; ++r)
+  for (int r = 0; r < Rows; ++r) {
+    row[r] = a + r * a_row;
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) acc[r][v] = Vec{};
-  // Row pointers in groups of three, so that all addresses fit the integer registers.
-  constexpr int kGroups = (Rows + 2) / 3;
-  const float* group[kGroups];
-#pragma GCC unroll 8
-  for (int i = 0; i < kGroups; ++i) group[i] = a + 3 * i * a_row;
+    for (int v = 0; v < Vecs; ++v) acc[r][v] = first ? Vec{} : load(sum + r * kPanel + v * kLanes);
+  }
   for (Index p = 0; p < k; ++p) {
     Vec bv[Vecs];
 #pragma GCC unroll 4
@@ -157,41 +158,37 @@ void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float
     ahead += kLine;
 #pragma GCC unroll 24
     for (int r = 0; r < Rows; ++r) {
-      Vec av = splat<Vec>(group[r / 3][(r % 3) * a_row]);
+      Vec av = splat<Vec>(row[r][Contiguous ? p : p * a_k]);
 #if EPSBALL_LANES == 16
       if (Vecs > 1) asm("" : "+v"(av));  // one broadcast into a register: GCC would load it again for each use
 #endif
 #pragma GCC unroll 4
       for (int v = 0; v < Vecs; ++v) acc[r][v] = mul_add(av, bv[v], acc[r][v]);
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < kGroups; ++i) group[i] += a_k;
   }
 #pragma GCC unroll 24
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) {
-      float* s = sum + r * kPanel + v * kLanes;
-      store(s, first ? acc[r][v] : load(s) + acc[r][v]);
-    }
+    for (int v = 0; v < Vecs; ++v) store(sum + r * kPanel + v * kLanes, acc[r][v]);
 }
 
 // Full tiles, then tiles of half the height, down to single rows.
-template <int Rows, int Vecs>
+template <int Rows, int Vecs, bool Contiguous>
 void block(Index rows, Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first,
            const float* ahead) {
   Index r = 0;
   for (; r + Rows <= rows; r += Rows) {
-    tile<Rows, Vecs>(k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
+    tile<Rows, Vecs, Contiguous>(k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
     ahead += k * kLine;
   }
   if constexpr (Rows > 1)
-    if (r < rows) block<Rows / 2, Vecs>(rows - r, k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
+    if (r < rows)
+      block<Rows / 2, Vecs, Contiguous>(rows - r, k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
 }
 
 // One panel of columns: a block of B stays in L1 while kChunk rows of A go over it, and the first of them fetch the
 // next.
-template <int Vecs>
+template <int Vecs, bool Contiguous>
 void panel(const Gemm& g, Index col) {
   alignas(64) float sum[kChunk * kPanel];
   constexpr Index width = Vecs * kLanes;
@@ -201,9 +198,10 @@ void panel(const Gemm& g, Index col) {
     for (Index p = 0; p < g.k; p += kBlockK) {
       const Index k = g.k - p < kBlockK ? g.k - p : kBlockK;
       const float *a = g.a + row * g.a_row + p * g.a_k, *now = b + p * width, *next = now + k * width;
-      block<kAccumulators / Vecs, Vecs>(rows, k, a, g.a_row, g.a_k, now, sum, p == 0, row == 0 ? next : now);
+      block<kAccumulators / Vecs, Vecs, Contiguous>(rows, k, a, g.a_row, g.a_k, now, sum, p == 0,
+                                                    row == 0 ? next : now);
     }
-    finish(g, sum, rows, row, col, width);
+    finish(g, {sum, kPanel, rows, row, col, columns(g, col, width)});
   }
 }
 
@@ -211,95 +209,92 @@ void panel(const Gemm& g, Index col) {
 
 // Longer rows take the tile path: the list below lives on the stack.
 constexpr Index kRowMaxK = 8192;
-// Rows of B asked for ahead: skipping zeros is a stride no prefetcher of the CPU foresees.
-constexpr Index kAhead = 6;
-
-// Where A's single row is not zero, block by block; kAhead places beyond the end repeat the last one.
+// Where A's single row is not zero.
 struct NonZero {
-  std::int32_t at[kRowMaxK + kAhead];
-  Index begin[kRowMaxK / kBlockK + 1];
+  std::int32_t at[kRowMaxK + kLanes];
+  Index count = 0;
 
   explicit NonZero(const Gemm& g) {
-    Index count = 0;
-    begin[0] = 0;
-    for (Index p = 0; p < g.k; ++p) {
-      at[count] = static_cast<std::int32_t>(p);
-      count += g.a[p] != 0.0f;
-      if ((p + 1) % kBlockK == 0 || p + 1 == g.k) begin[p / kBlockK + 1] = count;
-    }
-    for (Index i = 0; i < kAhead; ++i) at[count + i] = count ? at[count - 1] : 0;
+    for_lanes(g.k, [&](Index p, Index n) {
+      count += store_indices(load(g.a + p, n) != 0.0f, static_cast<std::int32_t>(p), at + count);
+    });
   }
 };
 
 // Vecs vectors from column `col` on, whose panels are `width` floats wide.
 template <int Vecs>
 EPSBALL_INLINE void row_chains(const Gemm& g, const NonZero& nonzero, Index col, Index width) {
-  alignas(64) float sum[Vecs * kLanes];
+  Vec acc[Vecs];
   const float* b[Vecs];
 #pragma GCC unroll 8
-  for (int v = 0; v < Vecs; ++v) b[v] = g.b + (col + v * kLanes / width * width) * g.k + v * kLanes % width;
-  for (Index block = 0; block * kBlockK < g.k; ++block) {
-    Vec acc[Vecs];
-#pragma GCC unroll 8
-    for (int v = 0; v < Vecs; ++v) acc[v] = Vec{};
-    for (Index i = nonzero.begin[block]; i < nonzero.begin[block + 1]; ++i) {
-      const Index p = nonzero.at[i], later = nonzero.at[i + kAhead];
-      const Vec av = splat<Vec>(g.a[p]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vecs; ++v) __builtin_prefetch(b[v] + later * width);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vecs; ++v) acc[v] = mul_add(av, load(b[v] + p * width), acc[v]);
-    }
-#pragma GCC unroll 8
-    for (int v = 0; v < Vecs; ++v) store(sum + v * kLanes, block == 0 ? acc[v] : load(sum + v * kLanes) + acc[v]);
+  for (int v = 0; v < Vecs; ++v) {
+    acc[v] = Vec{};
+    b[v] = g.b + (col + v * kLanes / width * width) * g.k + v * kLanes % width;
   }
-  for (Index j = 0; j < Vecs * kLanes; j += width) finish(g, sum + j, 1, 0, col + j, width);
-}
-
-// sum (+)= Chains blocks of k, `length` long each, of one vector of columns.
-template <int Chains>
-EPSBALL_INLINE void narrow_blocks(const float* a, const float* b, Index length, float* sum, bool first) {
-  Vec acc[Chains];
+  for (Index i = 0; i < nonzero.count; ++i) {
+    const Index p = nonzero.at[i];
+    const Vec av = splat<Vec>(g.a[p]);
 #pragma GCC unroll 8
-  for (int c = 0; c < Chains; ++c) acc[c] = Vec{};
-  for (Index p = 0; p < length; ++p)
+    for (int v = 0; v < Vecs; ++v) acc[v] = mul_add(av, load(b[v] + p * width), acc[v]);
+  }
+  alignas(64) float sum[Vecs * kLanes];
 #pragma GCC unroll 8
-    for (int c = 0; c < Chains; ++c) {
-      const Index at = c * kBlockK + p;
-      acc[c] = mul_add(splat<Vec>(a[at]), load(b + at * kLanes), acc[c]);
-    }
-#pragma GCC unroll 8
-  for (int c = 0; c < Chains; ++c) store(sum, first && c == 0 ? acc[c] : load(sum) + acc[c]);
-}
-
-// One vector of columns: here it is the blocks of k that hide each other's latency, zeros and all.
-void row_narrow(const Gemm& g) {
-  alignas(64) float sum[kLanes];
-  const Index full = g.k / kBlockK;
-  Index block = 0;
-  const auto blocks = [&]<int Chains>(Index length) {
-    const Index p = block * kBlockK;
-    narrow_blocks<Chains>(g.a + p, g.b + p * kLanes, length, sum, block == 0);
-    block += Chains;
-  };
-  while (full - block >= 6) blocks.template operator()<6>(kBlockK);
-  while (full - block >= 2) blocks.template operator()<2>(kBlockK);
-  while (full - block >= 1) blocks.template operator()<1>(kBlockK);
-  if (g.k % kBlockK) blocks.template operator()<1>(g.k % kBlockK);
-  finish(g, sum, 1, 0, 0, kLanes);
+  for (int v = 0; v < Vecs; ++v) store(sum + v * kLanes, acc[v]);
+  for (Index j = 0; j < Vecs * kLanes; j += width)
+    finish(g, {sum + j, width, 1, 0, col + j, columns(g, col + j, width)});
 }
 
 void gemm_row(const Gemm& g) {
-  if (g.n <= kLanes) return row_narrow(g);
   const NonZero nonzero(g);
   constexpr int kPanels = 8 / kTileVecs;  // eight chains at a time hide the latency of a multiply-add
   Index col = g.first;
   for (; col + kPanels * kPanel <= g.last; col += kPanels * kPanel)
     row_chains<kPanels * kTileVecs>(g, nonzero, col, kPanel);
-  for (; col < g.last; col += kPanel) {
-    const Index vecs = panel_vecs(g.n, col);
-    with_vecs(vecs, [&]<int V>() { row_chains<V>(g, nonzero, col, V * kLanes); });
-  }
+  for (; col < g.last; col += kPanel)
+    with_count<kTileVecs>(panel_vecs(g.n, col), [&]<int V>() { row_chains<V>(g, nonzero, col, V * kLanes); });
+}
+
+// ---- few columns: dot products, the lanes running along k ----
+
+// Rows x Cols outputs from (row, col) on; B's panels lie along k.
+template <int Rows, int Cols>
+void dots_tile(const Gemm& g, Index row, Index col, float* to) {
+  Vec acc[Rows][Cols];
+#pragma GCC unroll 24
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 12
+    for (int c = 0; c < Cols; ++c) acc[r][c] = Vec{};
+  const float* a = g.a + row * g.a_row;
+  const auto add = [&](Index p, Index n, const float* b, Index width) __attribute__((always_inline)) {
+    Vec av[Rows];
+#pragma GCC unroll 24
+    for (int r = 0; r < Rows; ++r) av[r] = load(a + r * g.a_row + p, n);
+#pragma GCC unroll 12
+    for (int c = 0; c < Cols; ++c) {
+      const Vec bv = load(b + c * width);
+#pragma GCC unroll 24
+      for (int r = 0; r < Rows; ++r) acc[r][c] = mul_add(av[r], bv, acc[r][c]);
+    }
+  };
+  Index p = 0;
+  for (; p + kPanel <= g.k; p += kPanel)
+    for (int v = 0; v < kTileVecs; ++v) add(p + v * kLanes, kLanes, g.b + p * g.n + col * kPanel + v * kLanes, kPanel);
+  const Index width = panel_vecs(g.k, p) * kLanes;
+  const float* b = g.b + p * g.n + col * width;
+  for (; p < g.k; p += kLanes, b += kLanes) add(p, g.k - p < kLanes ? g.k - p : kLanes, b, width);
+#pragma GCC unroll 24
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 12
+    for (int c = 0; c < Cols; ++c) to[r * kNarrow + c] = sum(acc[r][c]);
+}
+
+// All columns of Rows rows, Cols at a time.
+template <int Rows, int Cols>
+EPSBALL_INLINE void dots_rows(const Gemm& g, Index row) {
+  alignas(64) float sum[Rows * kNarrow];
+  for (Index col = 0; col < g.n; col += Cols)
+    with_count<Cols>(g.n - col < Cols ? g.n - col : Cols, [&]<int C>() { dots_tile<Rows, C>(g, row, col, sum + col); });
+  finish(g, {sum, kNarrow, Rows, row, 0, g.n});
 }
 
 // ---- entries ----
@@ -321,7 +316,15 @@ void pack(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stri
 void gemm(Stream, const Gemm& g) {
   if (g.m == 1 && g.a_k == 1 && g.k <= kRowMaxK) return gemm_row(g);
   for (Index col = g.first; col < g.last; col += kPanel)
-    with_vecs(panel_vecs(g.n, col), [&]<int V>() { panel<V>(g, col); });
+    with_count<kTileVecs>(panel_vecs(g.n, col),
+                          [&]<int V>() { g.a_k == 1 ? panel<V, true>(g, col) : panel<V, false>(g, col); });
+}
+
+void dots(Stream, const Gemm& g) {
+  constexpr int kRows = 4, kCols = kAccumulators / kRows;
+  Index row = 0;
+  for (; row + kRows <= g.m; row += kRows) dots_rows<kRows, kCols>(g, row);
+  for (; row < g.m; ++row) dots_rows<1, kAccumulators / 2>(g, row);  // more columns at a time: chains hide latency
 }
 
 }  // namespace
@@ -331,6 +334,7 @@ void add_gemm(Kernels& k) {
   k.tile_rows = kAccumulators;
   k.pack = pack;
   k.gemm = gemm;
+  k.dots = dots;
 }
 
 }  // namespace epsball::EPSBALL_ISA

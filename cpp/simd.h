@@ -41,6 +41,10 @@ EPSBALL_INLINE void scatter(float* p, Index, Vec v, Index) { *p = v; }
 EPSBALL_INLINE IVec load(const std::int32_t* p, Index) { return *p; }
 EPSBALL_INLINE void store(std::int32_t* p, IVec v, Index) { *p = v; }
 EPSBALL_INLINE bool any(Mask m) { return m; }
+EPSBALL_INLINE Index store_indices(Mask m, std::int32_t base, std::int32_t* to) {
+  *to = base;
+  return m;
+}
 EPSBALL_INLINE UVec lane_index_u() { return 0u; }
 EPSBALL_INLINE Vec to_unit(UVec u) { return static_cast<float>(u >> 8) * 5.9604645e-8f; }
 EPSBALL_INLINE Vec first_lanes(Vec v, Index) { return v; }
@@ -128,16 +132,6 @@ EPSBALL_INLINE void store(std::int32_t* p, IVec v, Index n) {
   for (Index i = 0; i < n; ++i) p[i] = v[i];
 }
 
-// One element from each of n rows that lie `stride` floats apart.
-EPSBALL_INLINE Vec gather(const float* p, Index stride, Index n) {
-  Vec v = {};
-  for (Index i = 0; i < n; ++i) v[i] = p[i * stride];
-  return v;
-}
-EPSBALL_INLINE void scatter(float* p, Index stride, Vec v, Index n) {
-  for (Index i = 0; i < n; ++i) p[i * stride] = v[i];
-}
-
 EPSBALL_INLINE IVec lane_index_i() {
   IVec v = {};
   for (int i = 0; i < kLanes; ++i) v[i] = i;
@@ -145,10 +139,57 @@ EPSBALL_INLINE IVec lane_index_i() {
 }
 EPSBALL_INLINE UVec lane_index_u() { return (UVec)lane_index_i(); }
 
+// One element from each of n rows that lie `stride` floats apart, zeros beyond. A lane written by itself and read back
+// as a vector would wait for the store, hence the instructions.
+#if EPSBALL_LANES == 16
+EPSBALL_INLINE Vec gather(const float* p, Index stride, Index n) {
+  if (n == 1) return load(p, 1);
+  const IVec at = lane_index_i() * static_cast<std::int32_t>(stride);
+  return _mm512_mask_i32gather_ps(Vec{}, (__mmask16)((1u << n) - 1), (__m512i)at, p, 4);
+}
+EPSBALL_INLINE void scatter(float* p, Index stride, Vec v, Index n) {
+  if (n == 1) return store(p, v, 1);
+  const IVec at = lane_index_i() * static_cast<std::int32_t>(stride);
+  _mm512_mask_i32scatter_ps(p, (__mmask16)((1u << n) - 1), (__m512i)at, v, 4);
+}
+#else
+EPSBALL_INLINE Vec gather(const float* p, Index stride, Index n) {
+#if EPSBALL_LANES == 8
+  if (n == 1) return _mm256_zextps128_ps256(_mm_load_ss(p));
+  const IVec lane = lane_index_i();
+  const Mask mask = lane < static_cast<std::int32_t>(n);
+  return _mm256_mask_i32gather_ps(Vec{}, p, (__m256i)(lane * static_cast<std::int32_t>(stride)), (__m256)mask, 4);
+#else
+  Vec v = {};
+  for (Index i = 0; i < n; ++i) v[i] = p[i * stride];
+  return v;
+#endif
+}
+EPSBALL_INLINE void scatter(float* p, Index stride, Vec v, Index n) {
+  for (Index i = 0; i < n; ++i) p[i * stride] = v[i];
+}
+#endif
+
 // v with zeros from lane n on.
 EPSBALL_INLINE Vec first_lanes(Vec v, Index n) {
   if (n == kLanes) return v;
   return select(lane_index_i() < (std::int32_t)n, v, Vec{});
+}
+
+// Writes base + i for every lane i of the mask, in order, and returns how many; `to` has room for a whole vector.
+EPSBALL_INLINE Index store_indices(Mask m, std::int32_t base, std::int32_t* to) {
+#if EPSBALL_LANES == 16
+  const __mmask16 bits = _mm512_movepi32_mask((__m512i)m);
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(bits, (__m512i)(lane_index_i() + base)));
+  return __builtin_popcount(bits);
+#else
+  Index count = 0;
+  for (std::int32_t i = 0; i < kLanes; ++i) {
+    to[count] = base + i;
+    count -= m[i];
+  }
+  return count;
+#endif
 }
 
 // 24 random bits to [0, 1).
@@ -161,13 +202,18 @@ EPSBALL_INLINE void mul_hi_lo(UVec a, std::uint32_t b, UVec& hi, UVec& lo) {
 }
 
 // Reductions in one fixed tree: the upper half is folded on the lower.
-EPSBALL_INLINE float sum(Vec v) {
-  float a[kLanes];
-  store(a, v);
-  for (Index half = kLanes / 2; half > 0; half /= 2)
-    for (Index i = 0; i < half; ++i) a[i] += a[i + half];
-  return a[0];
+#if EPSBALL_LANES >= 8
+EPSBALL_INLINE float sum(__m128 v) {
+  v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+  return _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)));
 }
+EPSBALL_INLINE float sum(__m256 v) { return sum(_mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1))); }
+#if EPSBALL_LANES == 16
+EPSBALL_INLINE float sum(Vec v) { return sum(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))); }
+#endif
+#else
+EPSBALL_INLINE float sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+#endif
 EPSBALL_INLINE float largest(Vec v) {
   float a[kLanes];
   store(a, v);

@@ -67,24 +67,24 @@ void Team::pause() {
 }
 
 // A part is taken only while its turn lasts, so call_ and argument_ stand still until it is done.
-bool Team::take_part() {
+void Team::take(int part) {
+  const std::uint64_t bit = std::uint64_t{1} << part;
   std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-  while (ticket % kTurn < static_cast<std::uint64_t>(size_)) {
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+  while (!(ticket & bit)) {
+    if (!ticket_.compare_exchange_weak(ticket, ticket | bit, std::memory_order_acq_rel, std::memory_order_acquire))
       continue;
-    call_(argument_, static_cast<int>(ticket % kTurn));
+    call_(argument_, part);
     left_.fetch_sub(1, std::memory_order_release);
-    return true;
+    return;
   }
-  return false;
 }
 
-void Team::serve() {
-  for (int idle = 0; !dismissed_.load(std::memory_order_acquire);) {
-    if (take_part())
-      idle = 0;
-    else
-      ++idle < 20000 ? pause() : std::this_thread::yield();
+void Team::serve(int member) {
+  for (int idle = 0; !dismissed_.load(std::memory_order_acquire); ++idle) {
+    const std::uint64_t turn = ticket_.load(std::memory_order_relaxed);
+    take(member);
+    if (ticket_.load(std::memory_order_relaxed) != turn) idle = 0;
+    idle < 20000 ? pause() : std::this_thread::yield();
   }
 }
 

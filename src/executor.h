@@ -32,10 +32,13 @@ class Interruption {
 };
 
 // The threads that share the products of one slab, when there are fewer slabs than threads. The leader runs the attack
-// and calls split; the others wait in serve and take what parts they can get, the leader does the rest.
+// and calls split; the others wait in serve. A member keeps to its own part, whose weights lie in its core's cache; the
+// leader does what has not been begun when it is through with its own.
 class Team {
  public:
-  explicit Team(int size) : size_(size), ticket_(static_cast<std::uint64_t>(size)) {}
+  static constexpr int kMost = 32;
+
+  explicit Team(int size) : size_(size) {}
   int size() const { return size_; }
 
   // Runs part(0) ... part(size - 1), each on one of the members.
@@ -44,25 +47,24 @@ class Team {
     call_ = [](void* f, int i) { (*static_cast<std::remove_reference_t<F>*>(f))(i); };
     argument_ = &part;
     left_.store(size_, std::memory_order_relaxed);
-    ticket_.store((ticket_.load(std::memory_order_relaxed) / kTurn + 1) * kTurn, std::memory_order_release);
-    while (take_part()) {
-    }
+    ticket_.store((ticket_.load(std::memory_order_relaxed) | kAllTaken) + 1, std::memory_order_release);
+    for (int i = 0; i < size_; ++i) take(i);
     while (left_.load(std::memory_order_acquire) != 0) pause();
   }
-  void serve();
+  void serve(int member);
   void dismiss() { dismissed_.store(true, std::memory_order_release); }
 
  private:
-  static constexpr std::uint64_t kTurn = 1 << 16;  // ticket_ = turn * kTurn + the next part to take
+  static constexpr std::uint64_t kAllTaken = (std::uint64_t{1} << kMost) - 1;
 
-  bool take_part();
+  void take(int part);
   static void pause();
 
   int size_;
   void (*call_)(void*, int) = nullptr;
   void* argument_ = nullptr;
-  std::atomic<int> left_{0};
-  std::atomic<std::uint64_t> ticket_;
+  alignas(64) std::atomic<int> left_{0};
+  alignas(64) std::atomic<std::uint64_t> ticket_{kAllTaken};  // the turn, then a bit for each part that is taken
   std::atomic<bool> dismissed_{false};
 };
 

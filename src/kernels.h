@@ -50,8 +50,7 @@ struct Epilogue {
   const SignStep* step = nullptr;  // replaces the store
 };
 
-// C (m, n) = A (m, k) B (k, n). Every output is the same chain of fused multiply-adds over blocks of kBlockK, whatever
-// m.
+// C (m, n) = A (m, k) B (k, n). Every output is the same chain of fused multiply-adds, whatever m.
 struct Gemm {
   Index m = 0, n = 0, k = 0;
   const float* a = nullptr;  // A(i, p) = a[i * a_row + p * a_k]
@@ -63,7 +62,8 @@ struct Gemm {
   Epilogue epilogue;
 };
 
-inline constexpr Index kBlockK = 128;
+// Products of at most this many columns are done as dot products.
+inline constexpr Index kNarrow = 16;
 
 // ---- losses ----
 
@@ -182,6 +182,9 @@ struct Kernels {
   void (*pack)(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stride, Index first, Index last,
                float* packed) = nullptr;
   void (*gemm)(Stream, const Gemm&) = nullptr;
+  // C (m, n) = A (m, k) B^T with n <= kNarrow and a_k = 1: B (n, k) is packed as for the product dC B, so that a layer
+  // of few outputs needs one packing for both directions.
+  void (*dots)(Stream, const Gemm&) = nullptr;
 
   // activation.cpp
   void (*activation_forward)(Stream, ActivationSpec, Index rows, Index n, const float* x, Index ldx, float* y,

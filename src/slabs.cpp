@@ -42,17 +42,17 @@ bool Worker::next(Index& first, Index& rows) {
 
 void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
   if (job.rows == 0) return;
-  constexpr Index kWorthTeam = 65536;
   int threads = threads_worth(job.multiply_adds);
-  const bool share = job.rows < threads && job.largest_product >= kWorthTeam;
+  const bool share = job.rows < threads && job.largest_product >= kWorthSharing;
   if (!share) threads = static_cast<int>(std::min<Index>(threads, job.rows));
   const Index slab_rows = rows_per_slab(job, share ? 1 : threads);
   const Index slabs = (job.rows + slab_rows - 1) / slab_rows;
   if (!share) threads = static_cast<int>(std::min<Index>(threads, slabs));
   Tasks tasks(slabs);
+  if (share) threads = std::min(threads, Team::kMost);
   Team team(share ? threads : 1);
   run_workers(threads, job.interruption, [&](int worker) {
-    if (share && worker > 0) return team.serve();
+    if (share && worker > 0) return team.serve(worker);
     struct Dismiss {
       Team& team;
       ~Dismiss() { team.dismiss(); }

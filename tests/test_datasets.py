@@ -190,7 +190,11 @@ def test_idx_names_the_file_and_what_was_expected(tmp_path, content, match, comp
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(CONTENT)[:-9], gzip.compress(CONTENT)[:40], CONTENT, b""])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(CONTENT)[:-9], gzip.compress(CONTENT)[:40], CONTENT, b""],
+    ids=["short trailer", "header only", "not compressed", "empty"],
+)
 def test_idx_says_so_when_gzip_is_truncated_or_is_none(tmp_path, content):
     path = tmp_path / "digits.gz"
     path.write_bytes(content)

@@ -212,7 +212,7 @@ def test_unknown_options_are_refused_by_name() -> None:
     rejects("epsilon", lambda: A.PGD(epsilon=0.1))
 
 
-@pytest.mark.parametrize("bad", [None, "model", object(), np.zeros((3, 3))], ids=repr)
+@pytest.mark.parametrize("bad", [None, "model", object(), np.zeros((3, 3))], ids=lambda bad: type(bad).__name__)
 def test_what_is_not_a_model_is_refused(bad: Any) -> None:
     _, x, y = fixed()
     rejects("model", lambda: eb.fgsm(bad, x, y, eps=0.1))

@@ -20,15 +20,12 @@ struct Box {
     if (bounds.is_none()) return;
     given = true;
     const auto pair = bounds.cast<py::tuple>();
-    lo = side(pair[0], n);
-    hi = side(pair[1], n);
-    for (std::size_t i = 0; i < n; ++i) {
+    set_side(pair[0], n, float_above, lo, inner_lo);
+    set_side(pair[1], n, float_below, hi, inner_hi);
+    for (std::size_t i = 0; i < n; ++i)
       if (!(lo[i] <= hi[i]))
         throw py::value_error("bounds: wanted lower <= upper, got " + std::to_string(lo[i]) + " and " +
                               std::to_string(hi[i]));
-      inner_lo[i] = float_above(lo[i]);
-      inner_hi[i] = float_below(hi[i]);
-    }
   }
   const double* exact_lo() const { return given ? lo.data() : nullptr; }
   const double* exact_hi() const { return given ? hi.data() : nullptr; }
@@ -57,13 +54,19 @@ struct Box {
     }
     return outside == 0;
   }
-  static std::vector<double> side(const py::handle& value, std::size_t n) {
-    if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value))
-      return std::vector<double>(n, value.cast<double>());
+  static void set_side(const py::handle& value, std::size_t n, float (*inwards)(double), std::vector<double>& exact,
+                       std::vector<float>& inner) {
+    if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value)) {
+      const auto v = value.cast<double>();
+      exact.assign(n, v);
+      inner.assign(n, inwards(v));
+      return;
+    }
     const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(value);
     if (!a || a.size() != static_cast<py::ssize_t>(n))
       throw py::value_error("bounds: wanted two numbers or two arrays of one input's shape");
-    return std::vector<double>(a.data(), a.data() + n);
+    exact.assign(a.data(), a.data() + n);
+    for (std::size_t i = 0; i < n; ++i) inner[i] = inwards(exact[i]);
   }
 };
 

@@ -6,9 +6,8 @@
 namespace epsball {
 
 void Context::gemm(const Gemm& g) const {
-  constexpr Index kWorthwhile = 16384;  // multiply-adds: some 2 microseconds, several times what waking a thread costs
   const Index panels = (g.last - g.first + kernels.panel - 1) / kernels.panel;
-  if (!team || team->size() == 1 || panels < 2 || g.m * g.k * (g.last - g.first) < kWorthwhile) {
+  if (!team || team->size() == 1 || panels < 2 || g.m * g.k * (g.last - g.first) < kWorthSharing) {
     kernels.gemm(stream, g);
     return;
   }

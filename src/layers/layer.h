@@ -16,6 +16,10 @@ struct Parameter {
   std::vector<float> value;
 };
 
+// Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the
+// row and the half of the result it lacks, costs 2.
+inline constexpr Index kWorthSharing = 150000;
+
 // What every pass through a layer is given: the table, the stream and the threads that share a product.
 struct Context {
   const Kernels& kernels;

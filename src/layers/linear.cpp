@@ -1,4 +1,5 @@
-// Linear layers as products with packed weights: W^T for the forward pass, W for the backward pass.
+// Linear layers as products with packed weights: W^T for the forward pass, W for the backward pass. A layer of few
+// outputs goes forward with W as well.
 #include "layers/linear.h"
 
 #include <algorithm>
@@ -15,40 +16,40 @@ Linear::Linear(Index in, Index out, bool bias) : Layer(in, out) {
   if (bias) parameters.push_back({"bias", {out}, std::vector<float>(static_cast<std::size_t>(out))});
 }
 
-// The forward packing (in, out), the backward packing (out, in), then a copy of the bias: a pass reads nothing that
-// load_parameters may write.
-Index Linear::packed_floats() const { return in * padded(out) + out * padded(in) + padded(out); }
+bool Linear::narrow() const { return out <= kNarrow; }
 
-Index Linear::pack_parts(const Kernels& k) const { return panels(k, out) + panels(k, in); }
+// W (out, in), then the bias, then W^T (in, out) where forward needs it: a pass reads nothing that load_parameters may
+// write.
+Index Linear::packed_bias() const { return out * padded(in); }
+Index Linear::packed_transposed() const { return packed_bias() + padded(out); }
+Index Linear::packed_floats() const { return packed_transposed() + (narrow() ? 0 : in * padded(out)); }
+
+Index Linear::pack_parts(const Kernels& k) const { return panels(k, in) + (narrow() ? 0 : panels(k, out)); }
 
 void Linear::pack(const Kernels& k, float* packed, Index part) const {
   const float* weight = parameters[0].value.data();
-  const Index forward_panels = panels(k, out);
-  if (part < forward_panels) {
+  const Index backward_panels = panels(k, in);
+  if (part < backward_panels) {
     const Index first = part * k.panel;
-    const Index last = std::min(out, first + k.panel);
-    k.pack(nullptr, in, out, weight, 1, in, first, last, packed);
-    if (parameters.size() > 1) {
-      float* bias = packed + in * padded(out) + out * padded(in);
-      const float* from = parameters[1].value.data();
-      std::copy(from + first, from + last, bias + first);
-    }
+    k.pack(nullptr, out, in, weight, in, 1, first, std::min(in, first + k.panel), packed);
+    if (part == 0 && parameters.size() > 1)
+      std::copy(parameters[1].value.begin(), parameters[1].value.end(), packed + packed_bias());
   } else {
-    const Index first = (part - forward_panels) * k.panel;
-    k.pack(nullptr, out, in, weight, in, 1, first, std::min(in, first + k.panel), packed + in * padded(out));
+    const Index first = (part - backward_panels) * k.panel;
+    k.pack(nullptr, in, out, weight, 1, in, first, std::min(out, first + k.panel), packed + packed_transposed());
   }
 }
 
 void Linear::forward(const Context& context, const float* packed, Index rows, Rows x, Rows y,
                      const Epilogue& end) const {
-  Gemm g{rows, out, in, x.data, x.ld, 1, packed, 0, out, y.data, y.ld, end};
-  if (parameters.size() > 1) g.epilogue.bias = packed + in * padded(out) + out * padded(in);
-  context.gemm(g);
+  Gemm g{rows, out, in, x.data, x.ld, 1, narrow() ? packed : packed + packed_transposed(), 0, out, y.data, y.ld, end};
+  if (parameters.size() > 1) g.epilogue.bias = packed + packed_bias();
+  narrow() ? context.kernels.dots(context.stream, g) : context.gemm(g);
 }
 
 void Linear::backward(const Context& context, const float* packed, Index rows, Rows dy, Rows dx,
                       const Epilogue& end) const {
-  context.gemm({rows, in, out, dy.data, dy.ld, 1, packed + in * padded(out), 0, in, dx.data, dx.ld, end});
+  context.gemm({rows, in, out, dy.data, dy.ld, 1, packed, 0, in, dx.data, dx.ld, end});
 }
 
 // dW = dy^T x, a panel of input columns at a time: one chain over the batch per weight, whatever the thread count.

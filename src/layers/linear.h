@@ -20,6 +20,11 @@ class Linear : public Layer {
   Index gradient_scratch(const Kernels&, Index rows) const override;
   void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
                 float* scratch) const override;
+
+ private:
+  bool narrow() const;
+  Index packed_bias() const;
+  Index packed_transposed() const;
 };
 
 }  // namespace epsball

@@ -106,7 +106,7 @@ void test_team_runs_every_part_once() {
   constexpr int kSize = 3, kTurns = 2000;
   Team team(kSize);
   std::vector<std::thread> members;
-  for (int i = 1; i < kSize; ++i) members.emplace_back([&] { team.serve(); });
+  for (int i = 1; i < kSize; ++i) members.emplace_back([&, i] { team.serve(i); });
   std::vector<int> input(kSize), output(kSize);  // plain: a turn's writes are seen by all, its results by the leader
   int wrong = 0;
   for (int turn = 0; turn < kTurns; ++turn) {
@@ -133,7 +133,7 @@ void test_team_without_members() {
   team.split([&](int part) { parts.insert(part); });
   CHECK(parts == std::set<int>({0, 1, 2, 3}));
   team.dismiss();
-  team.serve();  // returns at once
+  team.serve(1);  // returns at once
 }
 
 void test_settings() {

@@ -158,6 +158,46 @@ void test_negative_zero() {
   }
 }
 
+// The product of few columns, from B^T (n, k) packed for the way back.
+void test_dots(Index k, Index n) {
+  const auto seed = static_cast<unsigned>(1000 * k + n + 7);
+  const std::vector<float> a_values = uniform_floats(kRows * k, seed, -1, 1, 0.3f);
+  const std::vector<float> b_values = uniform_floats(k * n, seed + 1, -1, 1);
+  std::vector<float> transposed(b_values.size());
+  for (Index p = 0; p < k; ++p)
+    for (Index j = 0; j < n; ++j) transposed[j * k + p] = b_values[p * n + j];
+  const Oracle oracle(k, n, a_values, b_values);
+  for (const Kernels* table : tables()) {
+    Packed b(*table, n, k, transposed);
+    const auto product = [&](Index m, Guarded<float>& a, Guarded<float>& c, Index ldc) {
+      Gemm g = b.product(m, a, c, ldc);
+      g.n = g.last = n, g.k = g.a_row = k;
+      table->dots(nullptr, g);
+      CHECK(a.intact() && b.b.intact() && c.intact());
+    };
+    Guarded<float> a(a_values), c(kRows * n);
+    product(kRows, a, c, n);
+    CHECK(near_oracle(oracle, c.copy(), k));
+    for (const Index m : kSizes) {
+      const Index ldc = n + 3;
+      Guarded<float> first(std::vector<float>(a_values.begin(), a_values.begin() + m * k)), some((m - 1) * ldc + n);
+      product(m, first, some, ldc);
+      bool same = true;
+      for (Index i = 0; i < m; ++i) same &= same_bits(&some[i * ldc], c.data() + i * n, n);
+      CHECK(same);
+    }
+    Guarded<float> bias(uniform_floats(n, 6, -1, 1)), activated(kRows * n);
+    Gemm g = b.product(kRows, a, activated, n);
+    g.n = g.last = n, g.k = g.a_row = k;
+    g.epilogue.bias = bias.data();
+    g.epilogue.activation = {Activation::relu, 0.0f};
+    table->dots(nullptr, g);
+    bool right = true;
+    for (Index i = 0; i < kRows * n; ++i) right &= activated[i] == std::max(0.0f, c[i] + bias[i % n]);
+    CHECK(right && activated.intact());
+  }
+}
+
 // ---- epilogues ----
 
 constexpr Index kDepth = 65;
@@ -253,6 +293,8 @@ int main() {
     test_epilogues(n);
   }
   for (const Index k : {255, 256, 257, 513}) test_product(k, 33);
+  for (const Index n : {1, 2, 5, 6, 7, 10, 12, 13, 16})
+    for (const Index k : {1, 7, 15, 16, 17, 63, 64, 65, 97, 129, 784}) test_dots(k, n);
   test_long_row();
   test_negative_zero();
   return finish();
