@@ -172,7 +172,7 @@ void tile(Index k, const float* a, Index a_row, Index a_k, const float* b, float
     for (int v = 0; v < Vecs; ++v) store(sum + r * kPanel + v * kLanes, acc[r][v]);
 }
 
-// Full tiles, then tiles of half the height, down to single rows.
+// Full tiles, then one of the rows that are left (along rows that lie apart: tiles of half the height, and so on).
 template <int Rows, int Vecs, bool Contiguous>
 void block(Index rows, Index k, const float* a, Index a_row, Index a_k, const float* b, float* sum, bool first,
            const float* ahead) {
@@ -181,9 +181,12 @@ void block(Index rows, Index k, const float* a, Index a_row, Index a_k, const fl
     tile<Rows, Vecs, Contiguous>(k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
     ahead += k * kLine;
   }
-  if constexpr (Rows > 1)
-    if (r < rows)
-      block<Rows / 2, Vecs, Contiguous>(rows - r, k, a + r * a_row, a_row, a_k, b, sum + r * kPanel, first, ahead);
+  if (r == rows) return;
+  a += r * a_row, sum += r * kPanel;
+  if constexpr (Rows > 1 && Contiguous)
+    with_count<Rows - 1>(rows - r, [&]<int R>() { tile<R, Vecs, Contiguous>(k, a, a_row, a_k, b, sum, first, ahead); });
+  else if constexpr (Rows > 1)
+    block<Rows / 2, Vecs, Contiguous>(rows - r, k, a, a_row, a_k, b, sum, first, ahead);
 }
 
 // One panel of columns: a block of B stays in L1 while kChunk rows of A go over it, and the first of them fetch the
