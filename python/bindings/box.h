@@ -22,10 +22,10 @@ struct Box {
     const auto pair = bounds.cast<py::tuple>();
     set_side(pair[0], n, float_above, lo, inner_lo);
     set_side(pair[1], n, float_below, hi, inner_hi);
-    for (std::size_t i = 0; i < n; ++i)
-      if (!(lo[i] <= hi[i]))
-        throw py::value_error("bounds: wanted lower <= upper, got " + std::to_string(lo[i]) + " and " +
-                              std::to_string(hi[i]));
+    const auto crossed = std::mismatch(lo.begin(), lo.end(), hi.begin(), std::less_equal<>());
+    if (crossed.first != lo.end())
+      throw py::value_error("bounds: wanted lower <= upper, got " + std::to_string(*crossed.first) + " and " +
+                            std::to_string(*crossed.second));
   }
   const double* exact_lo() const { return given ? lo.data() : nullptr; }
   const double* exact_hi() const { return given ? hi.data() : nullptr; }

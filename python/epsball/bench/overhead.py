@@ -52,7 +52,11 @@ print((kibibytes("VmHWM:") - before) * 1024, x.nbytes + y.nbytes, out.nbytes, 3 
 
 @dataclass(frozen=True)
 class Call:
-    """A call on one image; seconds. ``overhead`` is a one-step call less the cost of one further step."""
+    """A call on one image; seconds.
+
+    ``overhead`` is a one-step call less its arithmetic: a step, and the forward pass that judges the result, which is
+    half a step's FLOPs.
+    """
 
     model: str
     one_step: Sample
@@ -105,7 +109,7 @@ def _call(name: str, seconds: float, repeats: int) -> Call:
 
     samples = interleave({"one": probe(1), "many": probe(MANY)}, repeats)
     per_step = (samples["many"].median - samples["one"].median) / (MANY - 1)
-    return Call(name, samples["one"], per_step, samples["one"].median - per_step)
+    return Call(name, samples["one"], per_step, samples["one"].median - 1.5 * per_step)
 
 
 def memory(rows: int, threads: int) -> Memory:
