@@ -12,6 +12,8 @@ from epsball.bench.run import tables
 from epsball.reports.tables import Table, number, percent
 
 ROOT = Path(__file__).resolve().parent.parent
+# What the project set out to reach, as multiples of the fastest peer (benchmarks/README.md, "What must be reached").
+WANTED = {("softmax", 1): 5.0, ("softmax", 1000): 3.0, ("mlp", 1): 1.8, ("mlp", 128): 2.0, ("mlp", 1000): 1.6}
 BLOCK = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
 
 
@@ -35,7 +37,7 @@ def figures(document: dict[str, Any]) -> str:
     machine = document["machine"]
     threads = machine["threads"]
     peak = machine["fma_gflops"][str(threads)]["median"]
-    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio")
+    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio", "wanted")
     rows = tuple(_figure(document, line) for line in document["attack"] if line["contender"] == "epsball")
     contenders = dict.fromkeys(f"{line['contender']} {line['version']}" for line in document["attack"])
     absent = ", ".join(dict.fromkeys(peer["name"] for peer in document["absent"]))
@@ -58,6 +60,7 @@ def _figure(document: dict[str, Any], line: dict[str, Any]) -> tuple[str, ...]:
         "–" if best is None else best["contender"],
         number(None if best is None else best["rate"]["median"]),
         "–" if best is None else f"{number(line['best_peer_ratio'], 1)} ×",
+        f"{number(WANTED[cell], 1)} ×" if cell in WANTED else "–",
     )
 
 

@@ -22,20 +22,25 @@ void clip_row(const Row& r) {
             [&](Index i, Index n) { store(r.x + i, clip(load(r.x + i, n), load(r.lo + i, n), load(r.hi + i, n)), n); });
 }
 
+// x0 moved by d, which comes out no longer than it is.
+EPSBALL_INLINE Vec moved_by(Vec x0, DVec d) {
+  return add_toward(x0, with_sign_of(no_longer(d < 0.0 ? -d : d), to_single(d)));
+}
+
 void project_l2(const Row& r, float eps) {
+  const auto difference = [&](Index i, Index n) {
+    return to_double(load(r.x + i, n)) - to_double(load(r.x0 + i, n));  // a float could overflow
+  };
   DVec squares = {};
   for_lanes(r.features, [&](Index i, Index n) {
-    const DVec d = to_double(load(r.x + i, n)) - to_double(load(r.x0 + i, n));
+    const DVec d = difference(i, n);
     squares = squares + d * d;
   });
   const double norm = __builtin_sqrt(sum(squares));
-  if (norm > within(eps)) {
-    // 2^-22 covers the float rounding of each difference and product.
-    const float scale = static_cast<float>(within(eps) / norm * (1.0 - 0x1p-22));
-    for_lanes(r.features, [&](Index i, Index n) {
-      const Vec x0 = load(r.x0 + i, n);
-      store(r.x + i, add_toward(x0, (load(r.x + i, n) - x0) * scale), n);
-    });
+  if (norm > within(eps, r.features)) {
+    const double scale = aim(eps, r.features) / norm;
+    for_lanes(r.features,
+              [&](Index i, Index n) { store(r.x + i, moved_by(load(r.x0 + i, n), difference(i, n) * scale), n); });
   }
   clip_row(r);
 }
@@ -49,46 +54,61 @@ struct Distance {
     length = d < 0.0 ? -d : d;
     room = d < 0.0 ? down : up;
   }
-  DVec beyond(double threshold) const {
-    const DVec past = length - threshold, most = past < room ? past : room;
+  // What is left of it after a threshold of above - rise. For far points the two must not be one number: it would
+  // round by more than eps.
+  DVec beyond(double above, double rise) const {
+    const DVec past = (length - above) + rise, most = past < room ? past : room;
     return most > 0.0 ? most : DVec{};
   }
 };
+
+struct Threshold {
+  double above, rise;
+};
+
+// The threshold that leaves a total of `target`: first the float just above it (doubled, as a difference of two floats
+// may overflow), then, where floats lie too far apart, a float to go below that, then the linear rest.
+Threshold threshold_l1(const Row& r, float top, double target) {
+  const auto total = [&](double above, double rise) {
+    DVec s = {};
+    for_lanes(r.features, [&](Index i, Index n) { s = s + Distance(r, i, n).beyond(above, rise); });
+    return sum(s);
+  };
+  const float half = first_float(top, [&](float t) { return total(2.0 * t, 0.0) <= target; });
+  const double above = 2.0 * half;
+  float rise = 0.0f, next = half > 0.0f ? 2.0f * (half - float_of_bits(bits_of(half) - 1)) : 0.0f;
+  if (next > target * 0x1p-16) {
+    next = first_float(next, [&](float t) { return total(above, t) > target; });
+    rise = next > 0.0f ? float_of_bits(bits_of(next) - 1) : 0.0f;
+  }
+  DVec growing = {};
+  for_lanes(r.features, [&](Index i, Index n) {
+    const Distance d(r, i, n);
+    growing = growing + (d.beyond(above, next) > d.beyond(above, rise) ? DVec{} + 1.0 : DVec{});
+  });
+  const double count = sum(growing), share = count > 0.0 ? (target - total(above, rise)) / count : 0.0;
+  const double whole = rise + share, most = next;
+  return {above, (whole < most ? whole : most) * (1.0 - 0x1p-50)};  // the factor outweighs the rounding of the sums
+}
 
 // Euclidean projection onto {||x - x0||_1 <= eps} and [lo, hi]: every distance shrinks by one threshold, and the room
 // in the box caps it (Duchi et al. 2008; with the box: Croce and Hein 2021).
 void project_l1(const Row& r, float eps) {
   DVec clipped = {};
-  Vec top = {};
+  Vec tops = {};
   for_lanes(r.features, [&](Index i, Index n) {
     const Vec x = load(r.x + i, n), x0 = load(r.x0 + i, n);
     const DVec d = to_double(clip(x, load(r.lo + i, n), load(r.hi + i, n))) - to_double(x0);
     clipped = clipped + (d < 0.0 ? -d : d);
-    top = max(top, abs(x - x0));
+    tops = max(tops, abs(x * 0.5f - x0 * 0.5f));
   });
-  if (sum(clipped) <= within(eps)) return clip_row(r);
-
-  const double target = within(eps) * (1.0 - 0x1p-38);  // summed again, what comes out is within
-  const auto length = [&](double threshold) {
-    DVec s = {};
-    for_lanes(r.features, [&](Index i, Index n) { s = s + Distance(r, i, n).beyond(threshold); });
-    return sum(s);
-  };
-  const float above = first_float(largest(top), [&](float t) { return length(t) <= target; });
-  // Below `above` the length grows linearly: what the float threshold leaves unused is shared by the moving features.
-  DVec moving = {};
+  if (sum(clipped) <= within(eps, r.features)) return clip_row(r);
+  const float top = float_of_bits(bits_of(largest(tops)) + 1);  // in case the difference was rounded down
+  const Threshold t = threshold_l1(r, top, aim(eps, r.features));
   for_lanes(r.features, [&](Index i, Index n) {
-    const Distance d(r, i, n);
-    moving = moving + ((d.length >= above) & (d.length - above < d.room) ? DVec{} + 1.0 : DVec{});
-  });
-  const double count = sum(moving), left = target - length(above);
-  // The last term outweighs the rounding of lengths and threshold.
-  const double threshold = (count > 0.0 ? above - left / count : above) + largest(top) * 0x1p-50;
-  for_lanes(r.features, [&](Index i, Index n) {
-    // The factor keeps the rounding to float from growing a distance.
-    const DVec to = (Distance(r, i, n).length - threshold) * (1.0 - 0x1p-24);
-    const Vec x0 = load(r.x0 + i, n), length = to_single(to > 0.0 ? to : DVec{});
-    const Vec moved = add_toward(x0, select(load(r.x + i, n) < x0, -length, length));
+    const Vec x = load(r.x + i, n), x0 = load(r.x0 + i, n);
+    const DVec length = Distance(r, i, n).beyond(t.above, t.rise);
+    const Vec moved = moved_by(x0, to_double(x) < to_double(x0) ? -length : length);
     store(r.x + i, clip(moved, load(r.lo + i, n), load(r.hi + i, n)), n);
   });
 }

@@ -104,7 +104,8 @@ void store_row(const StoreRows& a, Index r) {
     double total = 0;
     for (Index i = 0; i < n; ++i) total += a.norm == Norm::l2 ? change(i) * change(i) : absolute(change(i));
     const double norm = a.norm == Norm::l2 ? __builtin_sqrt(total) : total;
-    const double limit = eps * (1.0 - 0x1p-36);
+    const double slack = static_cast<double>(n) * 0x1p-52;  // as `within` in project.h
+    const double limit = eps * (1.0 - (slack > 0x1p-36 ? slack : 0x1p-36));
     if (norm > limit) scale = limit / norm * (1.0 - 0x1p-40);
   }
   for (Index i = 0; i < n; ++i) {

@@ -27,9 +27,12 @@ void limits(Stream, const Limits& a) {
     });
 }
 
+// What a step on the edge of the float range may leave: no infinity, which projections could not bring back.
+EPSBALL_INLINE Vec finite(Vec x) { return clip(x, splat<Vec>(-0x1.fffffep127f), splat<Vec>(0x1.fffffep127f)); }
+
 void step_linf(const Row& r, const float* gradient, float size) {
   for_lanes(r.features, [&](Index i, Index n) {
-    const Vec moved = load(r.x + i, n) + sign(load(gradient + i, n)) * size;
+    const Vec moved = finite(load(r.x + i, n) + sign(load(gradient + i, n)) * size);
     store(r.x + i, clip(moved, load(r.lo + i, n), load(r.hi + i, n)), n);
   });
 }
@@ -55,7 +58,7 @@ void step_l2(const Row& r, const float* gradient, float size) {
   });
   const float scale = static_cast<float>(size / __builtin_sqrt(sum(squares)));
   for_lanes(r.features, [&](Index i, Index n) {
-    store(r.x + i, mul_add(free(i, n) * first * second, splat<Vec>(scale), load(r.x + i, n)), n);
+    store(r.x + i, finite(mul_add(free(i, n) * first * second, splat<Vec>(scale), load(r.x + i, n))), n);
   });
 }
 
@@ -87,7 +90,7 @@ void step_l1(const Row& r, const float* gradient, float top, float size) {
         left -= move[j];
       }
     }
-    const Vec moved = mul_add(sign(g), load(move), load(r.x + i, n));
+    const Vec moved = finite(mul_add(sign(g), load(move), load(r.x + i, n)));
     store(r.x + i, clip(moved, load(r.lo + i, n), load(r.hi + i, n)), n);
   });
 }

@@ -17,13 +17,12 @@ Job job_of(const Caller& c, const Array& x, double passes) {
 
 }  // namespace
 
-void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* predicted) {
+void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* predicted, float* judged) {
   const Kernels& k = c.plan.kernels();
   const Index classes = c.plan.classes();
   for_slabs(job_of(c, x, 1), [&](Worker& w) {
     const Rows in = w.arena.take_rows(w.slab_rows, c.plan.features());
     auto* label = w.arena.take<std::int32_t>(w.slab_rows);
-    auto* ignored = w.arena.take<float>(w.slab_rows);
     PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
     for (Index first, rows; w.next(first, rows);) {
       k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
@@ -39,7 +38,7 @@ void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* p
       loss.logits = z.data;
       loss.ld = z.ld;
       loss.labels = label;
-      loss.loss = ignored;
+      loss.loss = judged + first;
       loss.predicted = predicted + first;
       k.loss(nullptr, loss);
     }

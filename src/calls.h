@@ -19,8 +19,9 @@ struct Caller {
   Interruption& interruption;
 };
 
-// logits is (rows, classes); either output may be null.
-void call_logits(const Caller&, const Array& x, float* logits, std::int32_t* predicted);
+// logits is (rows, classes); predicted and judged, which is NaN where a logit is not finite, are (rows). Either logits
+// or both of the others may be null.
+void call_logits(const Caller&, const Array& x, float* logits, std::int32_t* predicted, float* judged);
 // loss is (rows); gradient, if not null, (rows, features): of each row's own loss.
 void call_loss(const Caller&, const Array& x, const Labels&, float* loss, float* gradient);
 // jacobian is (rows, classes, features).

@@ -1,6 +1,7 @@
-// Plans on demand.
+// Plans on demand, and parameters in and out.
 #include "model.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "dispatch.h"
@@ -29,9 +30,33 @@ void Model::changed() {
   plans_.clear();
 }
 
+std::vector<Parameter*> Model::parameters() {
+  std::vector<Parameter*> all;
+  for (const auto& layer : layers_)
+    for (Parameter& p : layer->parameters) all.push_back(&p);
+  return all;
+}
+
+ParameterValues Model::values() {
+  const std::lock_guard lock(mutex_);
+  check_open();
+  ParameterValues values;
+  for (const Parameter* p : parameters()) values.push_back(p->value);
+  return values;
+}
+
+void Model::load(const std::vector<const float*>& values) {
+  const std::lock_guard lock(mutex_);
+  check_open();
+  const std::vector<Parameter*> all = parameters();
+  for (std::size_t i = 0; i < all.size(); ++i) std::copy_n(values[i], all[i]->value.size(), all[i]->value.begin());
+  plans_.clear();
+}
+
 void Model::close() {
   if (closed_.exchange(true)) throw std::runtime_error("model: it is being trained by another eb.fit");
-  changed();  // calls that are under way keep their plan, which the trainer must not write to
+  // Calls that are under way keep their plan, which the trainer must not write to; a load that has begun is waited for.
+  changed();
   admit(false);
 }
 

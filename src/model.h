@@ -8,6 +8,8 @@
 
 namespace epsball {
 
+using ParameterValues = std::vector<std::vector<float>>;
+
 class Model {
  public:
   explicit Model(Layers layers);
@@ -20,6 +22,12 @@ class Model {
   std::shared_ptr<Plan> plan();
   std::shared_ptr<Plan> plan(const Kernels& table);
   void changed();
+
+  // All parameters' values in layer order, copied out and in under one lock: no reader sees half a load. Refused, like
+  // calls, while the model is trained.
+  ParameterValues values();
+  void load(const std::vector<const float*>& values);
+
   ArenaPool& arenas() { return arenas_; }
 
   // While it is trained, the model is closed to every call but those that the trainer itself admits on its thread: an
@@ -30,6 +38,8 @@ class Model {
   void check_open() const;
 
  private:
+  std::vector<Parameter*> parameters();
+
   Layers layers_;
   std::mutex mutex_;
   std::map<const Kernels*, std::shared_ptr<Plan>> plans_;

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
 import epsball as eb
-from epsball import cli, datasets, demo, reports
+from epsball import cli, datasets, demo, models, reports
+from epsball.bench import run as benchmark
+from epsball.bench import scaling
+from epsball.cli import attacks as attack_options
 from epsball.cli import options
 
 
@@ -80,9 +85,29 @@ def test_data_option_knows_the_data_sets():
         ("attack", "MODEL", "--out", "examples.txt"),
         ("evaluate", "MODEL", "--attacks", "fgsm,nonsense"),
         ("evaluate", "MODEL", "--rows", "0"),
+        ("attack", "MODEL", "--eps", "-1"),
+        ("attack", "MODEL", "--eps", "1e400"),
+        ("attack", "MODEL", "--step-size", "-0.1"),
+        ("attack", "MODEL", "--steps", "99999999999"),
+        ("attack", "MODEL", "--restarts", "99999999999"),
+        ("attack", "MODEL", "--attack", "rfgsm", "--norm", "l2"),
+        ("evaluate", "MODEL", "--attacks", "fgsm,rfgsm", "--norm", "l2"),
+        ("train", "--out", "x.safetensors", "--lr", "nan"),
+        ("train", "--out", "x.safetensors", "--lr", "-1"),
+        ("train", "--out", "x.safetensors", "--seed", "99999999999999999999"),
+        ("train", "--out", "x.safetensors", "--hidden", "10000000000"),
+        ("train", "--out", "x.safetensors", "--batch-size", "99999999999999999999"),
+        ("train", "--out", "x.safetensors", "--method", "pgd", "--steps", "99999999999"),
+        ("bench", "--threads", "9999"),
+        ("bench", "--peers", "torch", "--no-peers"),
+        ("bench", "--peers", ""),
+        ("bench", "--peers", "nobody"),
+        ("bench", "--rows", ""),
     ],
 )
-def test_wrong_usage_exits_with_2_and_prints_nothing_on_stdout(run, model_file, arguments):
+def test_wrong_usage_exits_with_2_and_prints_nothing_on_stdout(run, model_file, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)  # should one of them write its file after all
+    monkeypatch.setattr(benchmark, "run", lambda *_, **__: pytest.fail("the benchmark started"))
     code, out, err = run(*(model_file if argument == "MODEL" else argument for argument in arguments))
     assert (code, out) == (2, "")
     assert err
@@ -95,6 +120,81 @@ def test_a_failure_at_run_time_exits_with_1_and_one_line(run, tmp_path):
     assert err.startswith("epsball: error: ")
     assert "broken.safetensors" in err
     assert "Traceback" not in err
+
+
+def test_training_that_diverges_exits_with_1_and_one_line(run, tmp_path):
+    out = tmp_path / "model.safetensors"
+    code, text, err = run("train", "--out", out, "--rows", 200, "--epochs", 2, "--lr", "1e30", "--json")
+    assert (code, text) == (1, "")
+    assert err.splitlines()[-1].startswith("epsball: error: epoch 1: ")
+    assert not out.exists()
+
+
+def test_a_model_too_large_for_memory_exits_with_1_and_one_line(run, monkeypatch, tmp_path):
+    def too_large(*_: object, **__: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(models, "mlp", too_large)
+    code, _, err = run("train", "--out", tmp_path / "model.safetensors")
+    assert (code, err) == (1, "epsball: error: not enough memory for this model or data\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--out", "FILE/x.safetensors"),
+        ("train", "--out", "x.safetensors", "--checkpoint", "FILE/x.safetensors"),
+        ("attack", "MODEL", "--out", "FILE/x.npz"),
+        ("evaluate", "MODEL", "--report", "FILE/page"),
+        ("demo", "--report", "FILE/page"),
+        ("bench", "--plot", "FILE/x.png"),
+        ("bench", "--plot", "x.nonsense"),
+    ],
+)
+def test_a_result_that_cannot_be_written_fails_before_the_work(run, model_file, monkeypatch, tmp_path, arguments):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("a file where a folder is wanted")
+    for place, work in ((eb, "fit"), (eb, "evaluate"), (eb.attacks.PGD, "run"), (demo, "run"), (benchmark, "run")):
+        monkeypatch.setattr(place, work, lambda *_, **__: pytest.fail("the work started"))
+    code, out, err = run(*(model_file if argument == "MODEL" else argument for argument in arguments))
+    assert (code, out) == (1, "")
+    assert err.startswith("epsball: error: ")
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+
+
+def test_a_plot_that_fails_after_all_loses_no_figures(run, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    found = benchmark.run([("softmax", 1)], [], seconds=0.001, repeats=1, threads=1)
+    monkeypatch.setattr(benchmark, "run", lambda *_, **__: found)
+    monkeypatch.setattr(scaling, "plot", full)
+    code, out, err = run("bench", "--plot", tmp_path / "x.png", "--json")
+    assert (code, err.strip()) == (1, "epsball: error: no space left")
+    assert json.loads(out)["attack"]
+
+
+def test_version_is_that_of_the_project(run):
+    code, out, _ = run("--version")
+    assert (code, out) == (0, f"epsball {eb.__version__}\n")
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    assert re.findall(r'^version = "(.*?)"', project, re.MULTILINE) == [eb.__version__]
+
+
+def test_modules_found_on_first_use_are_public():
+    assert set(eb._MODULES) <= set(eb.__all__)
+
+
+def test_attack_names_are_listed_once(run, model_file):
+    assert get_args(attack_options.Name) == tuple(attack_options.CLASSES)
+    assert all(hasattr(eb.attacks, name) for name in attack_options.CLASSES.values())
+    _, _, err = run("attack", model_file, "--attack", "nonsense")
+    assert all(f"'{name}'" in err for name in attack_options.CLASSES)
 
 
 @pytest.mark.parametrize("command", ["demo", "evaluate"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from epsball.attacks.base import Attack, AttackResult
+from epsball.attacks.base import Attack
 from epsball.reports import files
 
 # One feature x in [0, 1]; the model says 1 where x > 0.5. Rows 0-2 are right, row 3 is wrong.
@@ -34,18 +34,13 @@ class Answer(Attack):
 
     x_adv: Any = None
 
-    def run(self, model, x, y=None, index=None, trace=False):
+    def _attack(self, model, x, y, index, *, judged, trace):
         x_adv = np.array(self.x_adv, np.float32)[:, None]
         rows = len(x)
-        return AttackResult(
-            x_adv=x_adv,
-            success=model.predict(x_adv) != y,
-            distance=np.abs(x_adv - x).max(axis=1).astype(np.float64),
-            queries=np.ones(rows, np.int64),
-            loss=np.zeros(rows, np.float32),
-            zero_gradient=np.zeros(rows, bool),
-            trace=None,
-        )
+        success = model.predict(x_adv) != y
+        distance = np.abs(x_adv - x).max(axis=1).astype(np.float64)
+        queries, loss, zero_gradient = np.ones(rows, np.int64), np.zeros(rows, np.float32), np.zeros(rows, bool)
+        return x_adv, success, distance, queries, loss, zero_gradient, None
 
     def to_dict(self):
         return {"x_adv": self.x_adv}
@@ -140,15 +135,15 @@ def test_examples_are_the_first_image_of_each_class_under_the_strongest_attack()
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"attacks": []}, ValueError, "attacks: is empty"),
-        ({"attacks": ["fgsm"]}, TypeError, "attacks: holds 'fgsm'"),
+        ({"attacks": []}, ValueError, "attacks: wanted at least one"),
+        ({"attacks": ["fgsm"]}, TypeError, "attacks: .*got 'fgsm'"),
         (
             {"attacks": [eb.attacks.FGSM(eps=0.1, targeted=True)]},
             ValueError,
-            "attacks: .* is targeted",
+            "attacks: wanted untargeted",
         ),
-        ({"y": Y[:3]}, ValueError, r"y: has shape \(3,\).*\(4,\)"),
-        ({"y": np.ones((4, 2))}, ValueError, r"y: has shape \(4, 2\)"),
+        ({"y": Y[:3]}, ValueError, r"y: .*\(4,\), got shape \(3,\)"),
+        ({"y": np.ones((4, 2), int)}, ValueError, r"y: .*got shape \(4, 2\)"),
         ({"x": X[:0], "y": Y[:0]}, ValueError, "x: .*at least one row"),
     ],
 )
@@ -188,3 +183,31 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 def test_json_refuses_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.to_json({"loss": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "bad", [Y + 0.5, Y.astype(str), None, [None] * len(Y)], ids=["halves", "text", "none", "nones"]
+)
+def test_labels_that_are_not_integers_are_an_error(model, bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"^y: "):
+        eb.evaluate(model, X, bad, [eb.attacks.FGSM(0.1)])
+
+
+@pytest.mark.parametrize("bad", [eb.attacks.FGSM(0.1), None])
+def test_attacks_that_are_no_list_are_an_error(model, bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"^attacks: "):
+        eb.evaluate(model, X, Y, bad)
+
+
+def test_what_is_not_a_model_cannot_be_evaluated() -> None:
+    with pytest.raises(TypeError, match=r"^model: "):
+        eb.evaluate(None, X, Y, [eb.attacks.FGSM(0.1)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("attack", "steps"), [(eb.attacks.PGD(0.0, steps=5, restarts=2), 10), (eb.attacks.FGSM(0.0), 1)]
+)
+def test_steps_per_second_counts_steps_not_forward_passes(model, dtype: Any, attack: Any, steps: int) -> None:
+    row = next(iter(eb.evaluate(model, X.astype(dtype), Y, [attack]).rows.values()))
+    assert row["sample_steps_per_second"] * row["seconds"] == pytest.approx(steps * len(X))

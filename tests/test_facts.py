@@ -81,8 +81,11 @@ def test_logistic_three_versus_seven_falls_from_two_to_ninety_nine_percent(data:
     pairs = three_and_seven(data)
     model = trained(eb.models.linear(784, 1), pairs)
     clean, attacked = error(model, pairs["xt"], pairs["yt"]), fgsm_error(model, pairs)
-    assert clean < 0.035  # published 1.6 % with all 12,000 training digits
-    assert attacked > 0.97  # published 99 %
+    if len(data["x"]) == 60_000:  # published 1.6 %, here 1.8 %; one standard deviation of 2,038 test digits is 0.3 %
+        assert clean == pytest.approx(0.016, abs=0.005)
+    else:
+        assert clean < 0.035  # 2.2 %, with a sixth of the training digits
+    assert attacked > 0.99  # published 99 %, here 100 %
     exact = eb.exact_robust_accuracy(model, pairs["xt"], pairs["yt"], eps=EPS, norm="linf", bounds=None)
     assert attacked == pytest.approx(1 - exact, abs=2 / len(pairs["yt"]))  # FGSM is the worst case here
 

@@ -79,6 +79,7 @@ def test_dropout_is_taken_and_idle_outside_training() -> None:
         nn.BatchNorm1d(4),
         nn.GELU(approximate="tanh"),
         nn.Softplus(beta=2.0),
+        nn.Softplus(threshold=0.1),
         nn.LSTM(4, 4),
     ],
     ids=lambda m: str(m).split("(")[0],
@@ -86,6 +87,114 @@ def test_dropout_is_taken_and_idle_outside_training() -> None:
 def test_unsupported_layers_are_named(layer: Any) -> None:
     module = nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2))
     with pytest.raises(ValueError, match=type(layer).__name__):
+        eb.from_torch(module, input_shape=(4,))
+
+
+def test_repeated_modules_become_layers_each_time() -> None:
+    torch.manual_seed(0)
+    relu, shared = nn.ReLU(), nn.Linear(16, 16)
+    block = nn.Sequential(shared, relu)
+    module = nn.Sequential(block, shared, relu, block, nn.Linear(16, 3))
+    model = eb.from_torch(module, input_shape=(16,))
+    assert [type(layer).__name__ for layer in model.layers] == ["Linear", "ReLU"] * 3 + ["Linear"]
+    close(model(batch(6, 16)), module(torch.from_numpy(batch(6, 16))))
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
+class Backwards(nn.Sequential):
+    def __iter__(self) -> Any:
+        return reversed(list(super().__iter__()))
+
+
+class Plain(nn.Sequential):
+    """Only another constructor, as in torchvision's MLP."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 4), nn.Tanh())
+
+
+class OwnLinear(nn.Linear):
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
+class OwnReLU(nn.ReLU):
+    def forward(self, x: Any) -> Any:
+        return -super().forward(x)
+
+
+class OwnIdentity(nn.Identity):
+    def forward(self, x: Any) -> Any:
+        return 2 * x
+
+
+def replaced_forward() -> Any:
+    layer = nn.ReLU()
+    layer.forward = lambda x: 2 * x
+    return layer
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Doubled(nn.ReLU()),
+        Backwards(nn.ReLU(), nn.Tanh()),
+        OwnLinear(4, 4),
+        OwnReLU(),
+        OwnIdentity(),
+        replaced_forward(),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_layers_with_a_forward_of_their_own_are_named(layer: Any) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=rf"layer '1' \({type(layer).__name__}"):
+        eb.from_torch(module, input_shape=(4,))
+    if isinstance(layer, nn.Sequential):
+        with pytest.raises(ValueError, match=type(layer).__name__):
+            eb.from_torch(layer, input_shape=(4,))
+
+
+def test_subclass_of_sequential_with_its_forward_is_taken() -> None:
+    module = nn.Sequential(Plain(), nn.Linear(4, 2))
+    close(eb.from_torch(module, input_shape=(4,))(batch(6, 4)), module(torch.from_numpy(batch(6, 4))))
+
+
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+@pytest.mark.parametrize("make", [nn.Identity, nn.ReLU, lambda: nn.Linear(4, 4), lambda: nn.Sequential(nn.Tanh())])
+def test_hooks_are_named(kind: str, make: Any) -> None:
+    layer = make()
+    handle = getattr(layer, f"register_{kind}_hook")(lambda *_: None)
+    module = nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=r"layer '1' .*hooks"):
+        eb.from_torch(module, input_shape=(4,))
+    handle.remove()
+    eb.from_torch(module, input_shape=(4,))
+
+
+def test_global_hooks_are_refused() -> None:
+    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    try:
+        with pytest.raises(ValueError, match="global module hooks"):
+            eb.from_torch(nn.Sequential(nn.Linear(4, 2)), input_shape=(4,))
+    finally:
+        handle.remove()
+
+
+def test_parametrized_layers_are_named() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match="layer '0'"):
+        eb.from_torch(nn.Sequential(layer, nn.Linear(4, 2)), input_shape=(4,))
+
+
+def test_empty_child_is_named() -> None:
+    module = nn.Sequential(nn.Linear(4, 2))
+    module.add_module("later", None)
+    with pytest.raises(ValueError, match="'later'"):
         eb.from_torch(module, input_shape=(4,))
 
 

@@ -113,3 +113,52 @@ def test_own_loop_built_from_ops_is_the_engine_s_bim(table: str) -> None:
     last_is_best &= np.asarray(model.predict(x_adv)) != y
     assert last_is_best.any()
     np.testing.assert_array_equal(run.x_adv[last_is_best], x_adv[last_is_best])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["x_adv", "grad", "x"])
+def test_values_that_are_not_finite_are_refused(name: str, bad: float) -> None:
+    x_adv, gradient, x = problem(5, 17)
+    arrays = {"x_adv": x_adv, "grad": gradient, "x": x}
+    arrays[name][3, 7] = bad
+    before = x_adv.copy()
+    with pytest.raises(ValueError, match=rf"^{name}:"):
+        eb.ops.sign_step_(**arrays, step_size=0.1, eps=0.3, bounds=None)
+    if name != "grad":
+        with pytest.raises(ValueError, match=rf"^{name}:"):
+            eb.ops.project_(x_adv, x, eps=0.3, norm="l2", bounds=None)
+    np.testing.assert_array_equal(x_adv, before)
+
+
+def test_clean_inputs_outside_the_box_are_refused() -> None:
+    x_adv, gradient, x = problem(5, 17)
+    x[2, 3] = 2.5
+    with pytest.raises(ValueError, match=r"^x: .*bounds"):
+        eb.ops.sign_step_(x_adv, gradient, x, step_size=0.1, eps=0.1, bounds=(0, 1))
+    with pytest.raises(ValueError, match=r"^x: .*bounds"):
+        eb.ops.project_(x_adv, x, eps=0.1, bounds=(0, 1))
+
+
+@pytest.mark.parametrize("bad", ["0.1", ["0.1"] * 5, True, [True] * 5, None])
+def test_radii_and_steps_that_are_no_numbers_are_refused(bad: object) -> None:
+    x_adv, gradient, x = problem(5, 17)
+    with pytest.raises(TypeError, match=r"^eps: "):
+        eb.ops.project_(x_adv, x, eps=bad)
+    with pytest.raises(TypeError, match=r"^step_size: "):
+        eb.ops.sign_step_(x_adv, gradient, x, step_size=bad, eps=0.1)
+
+
+def test_swapped_bytes_are_refused_where_the_memory_is_used_and_read_elsewhere() -> None:
+    x_adv, gradient, x = problem(5, 17)
+    swapped = x.dtype.newbyteorder()
+    with pytest.raises(TypeError, match=r"^x_adv: .*native byte order"):
+        eb.ops.project_(x_adv.astype(swapped), x, eps=0.1)
+    with pytest.raises(TypeError, match=r"^x: .*native byte order"):
+        eb.ops.sign_step_(x_adv, gradient, x.astype(swapped), step_size=0.1, eps=0.1)
+    model = eb.models.mlp([17, 4, 3])
+    with pytest.raises(TypeError, match=r"^x: .*native byte order"):
+        eb.fgsm(model, x.astype(swapped), np.zeros(5, int), eps=0.1)
+    wanted, y = model(x), np.full((5, 3), 1 / 3, np.float32)
+    np.testing.assert_array_equal(model.loss(x, y.astype(swapped)), model.loss(x, y))
+    model.load_parameters({name: p.astype(swapped) for name, p in model.parameters().items()})
+    np.testing.assert_array_equal(model(x), wanted)

@@ -204,3 +204,20 @@ def test_torch_tensor_is_projected_in_place_without_a_copy(table: str, norm: str
     eb.ops.project_(tensor, torch.from_numpy(x), eps=1.0, norm=norm, bounds=(0.0, 1.0))
     assert tensor.data_ptr() == address
     np.testing.assert_array_equal(tensor.numpy(), projected(v, x, 1.0, norm, (0.0, 1.0)))
+
+
+@pytest.mark.parametrize("eps", [0.1, 1e-3, 1e-30, 1e-40, 1e30])
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_bound_holds_from_however_far(table: str, norm: str, eps: float) -> None:
+    v = (np.random.default_rng(0).normal(size=(20, 784)) * 5e37).astype(np.float32)
+    out = projected(v, np.zeros_like(v), eps, norm, None)
+    assert (oracle.distance(out, np.zeros_like(v), norm) <= eps).all()
+
+
+@pytest.mark.parametrize("far", [1e4, 1e10, 1e14, 1e18, 3e38])
+def test_l1_projection_of_far_points_is_exact(table: str, far: float) -> None:
+    v = np.array([[far, 0, 0, 0], [far, -far, 0, 0]], np.float32)
+    out = projected(v, np.zeros_like(v), 1.0, "l1", None)
+    np.testing.assert_allclose(out, [[1, 0, 0, 0], [0.5, -0.5, 0, 0]], rtol=4 * U)
+    boxed = projected(np.full((1, 2), far, np.float32), np.zeros((1, 2), np.float32), 1.0, "l1", ([0, 0], [0.3, 5]))
+    np.testing.assert_allclose(boxed, [[0.3, 0.7]], rtol=4 * U)

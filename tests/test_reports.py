@@ -18,6 +18,8 @@ from epsball.reports.tables import Table, number, percent
 pytest.importorskip("jinja2")
 mpl = pytest.importorskip("matplotlib")
 
+from epsball.demo_page import demo_page  # noqa: E402
+from epsball.evaluation.evaluate import evaluation_page  # noqa: E402
 from epsball.reports import figures, page  # noqa: E402
 
 
@@ -69,7 +71,7 @@ def monkeypatch_module():
 
 @pytest.fixture(scope="module")
 def pages(evaluation, demonstration):
-    return {"evaluation": page.evaluation_page(evaluation), "demo": page.demo_page(demonstration)}
+    return {"evaluation": evaluation_page(evaluation), "demo": demo_page(demonstration)}
 
 
 @pytest.mark.parametrize("name", ["evaluation", "demo"])

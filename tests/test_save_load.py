@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import LAYERS, batch, engine
+from cases import LAYERS, batch, engine, labels
 from oracle import random_net
 
 pytest.importorskip("safetensors")
@@ -93,6 +93,26 @@ def test_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no such folder"):
         engine(random_net([9, 4])).save(tmp_path / "no such folder" / "m.safetensors")
     assert path.read_bytes() == before
+
+
+def test_path_to_write_is_named_as_given(tmp_path: Path) -> None:
+    model = engine(random_net([9, 4]))
+    (tmp_path / "file").touch()
+    for error, path in (
+        (FileNotFoundError, tmp_path / "nodir" / "m.st"),
+        (NotADirectoryError, tmp_path / "file" / "m.st"),
+        (IsADirectoryError, tmp_path),
+    ):
+        with pytest.raises(error, match=re.escape(f"'{path}'") + "$"):
+            model.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_folder_to_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=re.escape(f"'{tmp_path}'")):
+        eb.load(tmp_path)
+    with pytest.raises(IsADirectoryError, match=re.escape(f"'{tmp_path}'")):
+        eb.fit(eb.models.linear(9, 3), batch(6, 9), labels(6, 3), epochs=1, checkpoint=tmp_path)
 
 
 def _bumped(text: str) -> str:

@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -30,8 +31,15 @@ inline std::string shape_text(const py::array& a) {
 
 inline std::string dtype_text(const py::array& a) { return py::str(py::object(a.dtype())); }
 
+inline bool native_order(const py::dtype& dtype) {
+  return dtype.byteorder() != (std::endian::native == std::endian::little ? '>' : '<');
+}
+
 inline DType dtype_of(const py::array& a, const char* name) {
   const py::dtype dtype = a.dtype();
+  if (dtype.kind() == 'f' && !native_order(dtype))
+    throw py::type_error(std::string(name) + ": wanted float32, float64 or float16 in native byte order, got " +
+                         dtype_text(a));
   if (dtype.kind() == 'f' && dtype.itemsize() == 4) return DType::float32;
   if (dtype.kind() == 'f' && dtype.itemsize() == 8) return DType::float64;
   if (dtype.kind() == 'f' && dtype.itemsize() == 2) return DType::float16;
@@ -70,12 +78,11 @@ void for_values(const Array& a, F f) {
       f(i, static_cast<double>(generic::half_to_float(static_cast<const std::uint16_t*>(a.data)[i])));
 }
 
-// Whether every element lies in [lo, hi]; NaN does not. No early exit: the loop is one the compiler vectorises.
-template <class T>
-bool all_within(const T* values, Index count, T lo, T hi) {
+// Whether no element is NaN or infinite. No early exit: the loop is one the compiler vectorises.
+inline bool all_finite(const float* values, Index count) {
   int outside = 0;
   for (Index i = 0; i < count; ++i)
-    outside |= static_cast<int>(!(values[i] >= lo)) | static_cast<int>(!(values[i] <= hi));
+    outside |= static_cast<int>((std::bit_cast<std::int32_t>(values[i]) & 0x7fffffff) >= 0x7f800000);
   return outside == 0;
 }
 
@@ -84,7 +91,7 @@ inline void check_finite(const Array& a, const char* name) {
   const double most = kMost;
   bool finite = true;
   if (a.dtype == DType::float32)
-    finite = all_within(static_cast<const float*>(a.data), a.rows * a.features, -kMost, kMost);
+    finite = all_finite(static_cast<const float*>(a.data), a.rows * a.features);
   else
     for_values(a, [&](Index, double v) { finite &= v >= -most && v <= most; });
   if (finite) return;
@@ -97,10 +104,12 @@ inline void check_finite(const Array& a, const char* name) {
                         " in row " + std::to_string(at / a.features));
 }
 
-// The same for an array of any layout, before it is cast: NumPy warns where a cast overflows.
+// The same for an array of any layout and byte order, before it is cast: NumPy warns where a cast overflows.
 inline void check_finite(const py::array& a, const char* name) {
-  const py::array rows = py::array::ensure(a, py::array::c_style);
-  check_finite(Array{const_cast<void*>(rows.data()), dtype_of(a, name), 1, rows.size()}, name);
+  py::object native = a;
+  if (!native_order(a.dtype())) native = a.attr("astype")(a.dtype().attr("newbyteorder")("="));
+  const py::array rows = py::array::ensure(native, py::array::c_style);
+  check_finite(Array{const_cast<void*>(rows.data()), dtype_of(rows, name), 1, rows.size()}, name);
 }
 
 // Probabilities in half precision may miss a sum of 1 by almost 1e-3; a single class has no sum to keep.
@@ -175,8 +184,12 @@ inline std::vector<double> per_row(const py::object& value, const char* name, In
   if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value)) {
     values.assign(static_cast<std::size_t>(rows), value.cast<double>());
   } else {
-    const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(value);
-    if (!a) {
+    // NumPy would cast anything: None is NaN to it, "0.1" and True are numbers.
+    const py::array given = py::array::ensure(value);
+    const bool numbers = given && std::string("fiu").find(given.dtype().kind()) != std::string::npos;
+    py::array_t<double, py::array::c_style | py::array::forcecast> a;
+    if (numbers) a = decltype(a)::ensure(given);
+    if (!numbers || !a) {
       PyErr_Clear();
       throw py::type_error(std::string(name) + ": wanted a number or one per row, got " +
                            std::string(py::str(py::type::of(value))));

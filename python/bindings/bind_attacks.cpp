@@ -111,13 +111,6 @@ struct PgdArguments {
   }
 };
 
-void check_broken(const std::vector<std::uint8_t>& broken) {
-  for (std::size_t i = 0; i < broken.size(); ++i)
-    if (broken[i])
-      throw py::value_error("model: it gave a logit that is not finite for row " + std::to_string(i) +
-                            "; its weights are too large for float32");
-}
-
 py::tuple run_pgd(Model& model, const py::array& x, const py::array& y, const py::dict& options) {
   const Use use(model);
   const PgdSettings settings = settings_of(options);
@@ -146,7 +139,7 @@ py::tuple run_pgd(Model& model, const py::array& x, const py::array& y, const py
     trace = values;
   }
   without_gil([&](Interruption& i) { pgd(*use.plan, model.arenas(), settings, in.view, out, i); });
-  check_broken(broken);
+  check_logits(rows, [&](Index r) { return broken[static_cast<std::size_t>(r)] != 0; });
   return py::make_tuple(x_adv, success, distance, queries, loss, zero_gradient, trace);
 }
 
@@ -171,7 +164,8 @@ py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y,
   auto margin = new_array<double>({rows}), distance = new_array<double>({rows});
   const LinearExactOutputs out{
       {x_adv.mutable_data(), in.view.dtype, rows, model.features()}, distance.mutable_data(), margin.mutable_data()};
-  without_gil([&](Interruption& i) { linear_exact(*use.plan, model.arenas(), inputs, out, i); });
+  const ParameterValues parameters = model.values();
+  without_gil([&](Interruption& i) { linear_exact(*use.plan, parameters, model.arenas(), inputs, out, i); });
   return py::make_tuple(x_adv, distance, margin);
 }
 

@@ -11,6 +11,8 @@
 #include "training/trainer.h"
 #include "use.h"
 
+#include <cmath>
+
 namespace epsball::bindings {
 namespace {
 
@@ -45,12 +47,15 @@ py::array_t<float> copy_of(const std::vector<Index>& shape, const std::vector<fl
   return a;
 }
 
-py::dict parameters(Model& model) {
-  model.check_open();
+py::dict dict_of(Model& model, const ParameterValues& values) {
+  const auto named = named_parameters(model);
   py::dict d;
-  for (const auto& [name, p] : named_parameters(model)) d[py::str(name)] = copy_of(p->shape, p->value);
+  for (std::size_t i = 0; i < named.size(); ++i)
+    d[py::str(named[i].first)] = copy_of(named[i].second->shape, values[i]);
   return d;
 }
+
+py::dict parameters(Model& model) { return dict_of(model, model.values()); }
 
 // All or nothing: every array is checked before the first is copied.
 void load_parameters(Model& model, const py::dict& values) {
@@ -76,9 +81,9 @@ void load_parameters(Model& model, const py::dict& values) {
       for (const auto& n : named) known |= n.first == name;
       if (!known) throw py::value_error("parameters: the model has no '" + name + "'");
     }
-  for (std::size_t i = 0; i < named.size(); ++i)
-    std::copy_n(arrays[i].data(), named[i].second->value.size(), named[i].second->value.begin());
-  model.changed();
+  std::vector<const float*> data;
+  for (const auto& a : arrays) data.push_back(a.data());
+  model.load(data);
 }
 
 // ---- calls ----
@@ -89,7 +94,11 @@ py::array_t<float> logits(Model& model, const py::array& x) {
   check_finite(in.view, "x");
   auto z = new_array<float>({in.view.rows, model.classes()});
   float* out = z.mutable_data();
-  without_gil([&](Interruption& i) { call_logits({*use.plan, model.arenas(), i}, in.view, out, nullptr); });
+  without_gil([&](Interruption& i) { call_logits({*use.plan, model.arenas(), i}, in.view, out, nullptr, nullptr); });
+  const Index classes = model.classes();
+  check_logits(in.view.rows, [&](Index r) {
+    return std::any_of(out + r * classes, out + (r + 1) * classes, [](float v) { return !std::isfinite(v); });
+  });
   return z;
 }
 
@@ -97,8 +106,13 @@ py::array_t<std::int64_t> predict(Model& model, const py::array& x) {
   const Use use(model);
   const RowsIn in = rows_in(x, "x", model.features());
   check_finite(in.view, "x");
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(in.view.rows));
-  without_gil([&](Interruption& i) { call_logits({*use.plan, model.arenas(), i}, in.view, nullptr, labels.data()); });
+  const auto rows = static_cast<std::size_t>(in.view.rows);
+  std::vector<std::int32_t> labels(rows);
+  std::vector<float> judged(rows);
+  without_gil([&](Interruption& i) {
+    call_logits({*use.plan, model.arenas(), i}, in.view, nullptr, labels.data(), judged.data());
+  });
+  check_logits(in.view.rows, [&](Index r) { return std::isnan(judged[static_cast<std::size_t>(r)]); });
   auto y = new_array<std::int64_t>({in.view.rows});
   std::copy(labels.begin(), labels.end(), y.mutable_data());
   return y;
@@ -122,6 +136,7 @@ py::tuple loss_and_gradient(Model& model, const py::array& x, const py::array& y
   }
   const Labels wanted{loss, labels.hard_data(), labels.soft_data()};
   without_gil([&](Interruption& i) { call_loss({*use.plan, model.arenas(), i}, in.view, wanted, out, out_gradient); });
+  check_logits(in.view.rows, [&](Index r) { return std::isnan(out[r]); });
   return py::make_tuple(values, dx);
 }
 
@@ -145,12 +160,9 @@ py::dict parameter_gradients(Model& model, const py::array& x, const py::array& 
   const LabelsIn labels = labels_or_targets_in(y, "y", in.view.rows, model.classes(), method.loss);
   Trainer trainer(model, {}, method);
   const TrainingData data{in.view, labels.hard_data(), labels.soft_data()};
+  model.check_open();  // training may have begun in between, and the trainer above may hold the plan it writes to
   const auto& gradients = without_gil([&](Interruption& i) -> const auto& { return trainer.gradients(data, i); });
-  py::dict d;
-  const auto named = named_parameters(model);
-  for (std::size_t i = 0; i < named.size(); ++i)
-    d[py::str(named[i].first)] = copy_of(named[i].second->shape, gradients[i]);
-  return d;
+  return dict_of(model, gradients);
 }
 
 }  // namespace

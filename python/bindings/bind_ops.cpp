@@ -1,6 +1,7 @@
 // Building blocks on the caller's own float32 arrays, in place: one fused attack step, and projections.
 #include "arrays.h"
 #include "bind.h"
+#include "box.h"
 #include "dispatch.h"
 #include "names.h"
 #include "rounding.h"
@@ -37,23 +38,20 @@ std::vector<float> radii(const py::object& value, const char* name, Index rows) 
   return floats;
 }
 
-// lo, hi: None or float64 arrays of one input, made by the Python side.
-std::vector<float> side(const py::object& values, Index features, bool upper) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  std::vector<float> floats(static_cast<std::size_t>(features), upper ? kInfinity : -kInfinity);
-  if (values.is_none()) return floats;
-  const auto a = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(values);
-  for (std::size_t i = 0; i < floats.size(); ++i) {
-    const double v = a.data()[a.size() == 1 ? 0 : i];
-    floats[i] = upper ? float_below(v) : float_above(v);
-  }
-  return floats;
+// lo, hi: both None, or what `Box` takes.
+Box box_of(const py::object& lo, const py::object& hi, Index features) {
+  return {lo.is_none() ? py::object(py::none()) : py::object(py::make_tuple(lo, hi)), features};
+}
+
+void check_values(const float* values, const char* name, Shape shape, const Box* box = nullptr) {
+  const Array a{const_cast<float*>(values), DType::float32, shape.rows, shape.features};
+  check_finite(a, name);
+  if (box) box->check(a);
 }
 
 // Runs f(first, rows, lo, hi) on row ranges; lo and hi are the box (and for L-infinity the ball) of those rows.
 template <class F>
-void for_boxes(Norm norm, Shape shape, const float* x0, const std::vector<float>& eps, const std::vector<float>& box_lo,
-               const std::vector<float>& box_hi, F f) {
+void for_boxes(Norm norm, Shape shape, const float* x0, const std::vector<float>& eps, const Box& box, F f) {
   static ArenaPool arenas;  // of the building blocks; models have their own
   without_gil([&](Interruption& interruption) {
     const Kernels& k = chosen_table();
@@ -62,9 +60,9 @@ void for_boxes(Norm norm, Shape shape, const float* x0, const std::vector<float>
       auto* lo = w.arena.take<float>(w.slab_rows * shape.features);
       auto* hi = w.arena.take<float>(w.slab_rows * shape.features);
       for (Index first, rows; w.next(first, rows);) {
-        k.limits(nullptr,
-                 {rows, shape.features, x0 + first * shape.features, shape.features,
-                  norm == Norm::linf ? eps.data() + first : nullptr, box_lo.data(), box_hi.data(), nullptr, 0, lo, hi});
+        k.limits(nullptr, {rows, shape.features, x0 + first * shape.features, shape.features,
+                           norm == Norm::linf ? eps.data() + first : nullptr, box.inner_lo.data(), box.inner_hi.data(),
+                           nullptr, 0, lo, hi});
         f(k, first, rows, lo, hi);
       }
     });
@@ -77,7 +75,11 @@ void sign_step(const py::array& x_adv, const py::array& gradient, const py::arra
   float* to = in_place(x_adv, "x_adv", x_adv, true);
   const float *g = in_place(gradient, "grad", x_adv, false), *from = in_place(x, "x", x_adv, false);
   const auto radius = radii(eps, "eps", shape.rows), size = radii(step_size, "step_size", shape.rows);
-  for_boxes(Norm::linf, shape, from, radius, side(lo, shape.features, false), side(hi, shape.features, true),
+  const Box box = box_of(lo, hi, shape.features);
+  check_values(to, "x_adv", shape);
+  check_values(g, "grad", shape);
+  check_values(from, "x", shape, &box);
+  for_boxes(Norm::linf, shape, from, radius, box,
             [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
               const Index at = first * shape.features;
               const BallRows ball{Norm::linf, rows,           shape.features,       to + at, from + at, box_lo,
@@ -93,7 +95,10 @@ void project(const py::array& x_adv, const py::array& x, const py::object& eps, 
   const float* from = in_place(x, "x", x_adv, false);
   const auto radius = radii(eps, "eps", shape.rows);
   const Norm which = norm_of(norm);
-  for_boxes(which, shape, from, radius, side(lo, shape.features, false), side(hi, shape.features, true),
+  const Box box = box_of(lo, hi, shape.features);
+  check_values(to, "x_adv", shape);
+  check_values(from, "x", shape, &box);
+  for_boxes(which, shape, from, radius, box,
             [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
               const Index at = first * shape.features;
               k.project(nullptr, {which, rows, shape.features, to + at, from + at, box_lo, box_hi, shape.features,

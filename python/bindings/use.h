@@ -18,4 +18,13 @@ struct Use {
   }
 };
 
+// Raises for the first row of which broken(row) says that its logits are not finite.
+template <class F>
+void check_logits(Index rows, F broken) {
+  for (Index r = 0; r < rows; ++r)
+    if (broken(r))
+      throw py::value_error("model: it gave a logit that is not finite for row " + std::to_string(r) +
+                            "; its weights are too large for float32");
+}
+
 }  // namespace epsball::bindings

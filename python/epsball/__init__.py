@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# As in pyproject.toml, which a test compares: importlib.metadata would slow the import and needs an installation.
 __version__ = "0.1.0"
 
 # Where each public name lives; modules are imported when a name is first used, so that importing epsball stays cheap.
@@ -20,7 +21,7 @@ _HOMES = {
     "epsball.training.fit": ("fit",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("attacks", "datasets", "demo", "evaluation", "interop", "models", "ops", "training")
+_MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "training")
 
 __all__ = [
     "ELU", "GELU", "Dropout", "Flatten", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sequential", "Sigmoid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from os import PathLike
@@ -39,11 +40,15 @@ def load_tensors(
     ------
     ValueError
         The file is no intact safetensors file, or not of this kind and version; the message names the file.
+    OSError
+        It is missing, a folder or not readable.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    path.stat()  # a missing file is an OSError that names it
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "wanted a safetensors file, got a folder", str(path))
+    path.open("rb").close()  # a missing or unreadable file is an OSError that names it; safetensors' does not
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

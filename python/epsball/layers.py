@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
+
+from epsball.arguments import BELOW_ONE, FLOAT32, flag, number, settle, whole
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,12 @@ class Linear:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("in_features", "out_features"):
-            positive(name, getattr(self, name))
+        settle(
+            self,
+            in_features=whole("in_features", self.in_features, 1),
+            out_features=whole("out_features", self.out_features, 1),
+            bias=flag("bias", self.bias),
+        )
 
     def native(self, features: int) -> tuple[Any, ...]:
         """Return the engine's description of this layer on `features` inputs."""
@@ -58,8 +63,7 @@ class Dropout:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise ValueError(f"p: wanted a probability in [0, 1), got {self.p}")
+        settle(self, p=number("p", self.p, 0, BELOW_ONE))
 
     def native(self, features: int) -> tuple[Any, ...]:
         """Return the engine's description of this layer on `features` inputs."""
@@ -100,8 +104,7 @@ class LeakyReLU(_Activation):
 
     def __post_init__(self) -> None:
         # The derivative is read off the output's sign, which a negative slope would turn round.
-        if not 0 < self.slope < math.inf:
-            raise ValueError(f"slope: wanted a positive number, got {self.slope}")
+        settle(self, slope=number("slope", self.slope, float(FLOAT32.tiny), float(FLOAT32.max)))
 
     def _parameter(self) -> float:
         return self.slope
@@ -121,8 +124,7 @@ class ELU(_Activation):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < math.inf:
-            raise ValueError(f"alpha: wanted a positive number, got {self.alpha}")
+        settle(self, alpha=number("alpha", self.alpha, float(FLOAT32.tiny), float(FLOAT32.max)))
 
     def _parameter(self) -> float:
         return self.alpha
@@ -169,10 +171,3 @@ ACTIVATIONS: dict[str, type[_Activation]] = {
     kind.name: kind for kind in (ReLU, LeakyReLU, ELU, Sigmoid, Tanh, Softplus, GELU, Quadratic)
 }
 LAYERS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Linear, Flatten, Dropout, *ACTIVATIONS.values())}
-
-
-def positive(name: str, value: object) -> int:
-    """Return `value` if it is a positive integer; the error names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: wanted a positive integer, got {value!r}")
-    return value

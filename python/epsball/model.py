@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
+from epsball.arguments import check_seed, whole
 from epsball.arrays import as_numpy, like
 from epsball.layers import LAYERS, Flatten, Layer, Linear
 
@@ -55,7 +56,11 @@ class Sequential:
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: Sequence[int], seed: int = 0) -> None:
-        self.layers = tuple(layers)
+        try:
+            self.layers = tuple(layers)
+        except TypeError:
+            raise TypeError(f"layers: wanted a sequence of layers, got {layers!r}") from None
+        seed = check_seed(seed)
         self.input_shape = _shape(input_shape)
         self._native = _native.Model(_descriptions(self.layers, math.prod(self.input_shape)))
         self.classes: int = self._native.classes
@@ -164,6 +169,8 @@ class Sequential:
         ValueError, TypeError
             A parameter is missing, unknown, of the wrong shape or not finite; its name is in the message.
         """
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"parameters: wanted arrays by name, got {type(parameters).__name__}")
         self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
 
     def to(self, device: str) -> Sequential:
@@ -223,10 +230,10 @@ def _layer(description: dict[str, Any]) -> Layer:
 
 def _shape(input_shape: Any) -> tuple[int, ...]:
     try:
-        shape = tuple(int(n) for n in input_shape)
+        shape = tuple(whole("input_shape", n, 1) for n in input_shape)
     except (TypeError, ValueError):
         shape = ()
-    if not shape or any(n < 1 for n in shape):
+    if not shape:
         raise ValueError(f"input_shape: wanted a tuple of positive integers, got {input_shape!r}")
     return shape
 

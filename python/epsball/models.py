@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from epsball.layers import ACTIVATIONS, Dropout, Layer, Linear, positive
+from epsball.arguments import BELOW_ONE, number, one_of, whole
+from epsball.layers import ACTIVATIONS, Dropout, Layer, Linear
 from epsball.model import Sequential
 
 __all__ = ["linear", "mlp"]
@@ -30,10 +31,10 @@ def linear(features: int, classes: int, seed: int = 0) -> Sequential:
 
     Raises
     ------
-    ValueError
-        `features` or `classes` is not a positive integer.
+    ValueError, TypeError
+        `features` or `classes` is not a positive integer, `seed` not one in [0, 2**64).
     """
-    features, classes = positive("features", features), positive("classes", classes)
+    features, classes = whole("features", features, 1), whole("classes", classes, 1)
     return Sequential([Linear(features, classes)], input_shape=(features,), seed=seed)
 
 
@@ -58,7 +59,7 @@ def mlp(sizes: Sequence[int], activation: str = "relu", dropout: float = 0.0, se
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         Fewer than two sizes, a size that is not positive, an unknown activation, a dropout outside [0, 1).
 
     Examples
@@ -66,13 +67,15 @@ def mlp(sizes: Sequence[int], activation: str = "relu", dropout: float = 0.0, se
     >>> import epsball as eb
     >>> model = eb.models.mlp([784, 256, 256, 10], activation="relu")
     """
-    widths = [positive("sizes", n) for n in sizes]
+    try:
+        given = list(sizes)
+    except TypeError:
+        raise TypeError(f"sizes: wanted a sequence of integers, got {sizes!r}") from None
+    widths = [whole("sizes", n, 1) for n in given]
     if len(widths) < 2:
         raise ValueError(f"sizes: wanted at least the features and the classes, got {sizes!r}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation: wanted one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout: wanted a share in [0, 1), got {dropout}")
+    one_of("activation", activation, ACTIVATIONS)
+    dropout = number("dropout", dropout, 0, BELOW_ONE)
     layers: list[Layer] = []
     for i, (wide, narrow) in enumerate(pairwise(widths)):
         layers.append(Linear(wide, narrow))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy, is_tensor
-from epsball.attacks.base import Bounds, normal_bounds
+from epsball.attacks.base import Bounds, check_eps, check_step_size, normal_bounds
 
 __all__ = ["project_", "sign_step_"]
 
@@ -21,7 +19,7 @@ def sign_step_(x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: 
     Parameters
     ----------
     x_adv, grad, x
-        float32 and C-contiguous, of one shape (N, ...); `x_adv` is written.
+        float32, finite and C-contiguous, of one shape (N, ...), x within `bounds`; `x_adv` is written.
     step_size, eps
         Numbers or one per row; |x_adv − x| ≤ eps holds exactly, measured in float64.
     bounds
@@ -35,10 +33,14 @@ def sign_step_(x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: 
     Raises
     ------
     ValueError, TypeError
-        A bad argument, named: other shapes, another dtype, memory that is not contiguous or may not be written.
+        A bad argument, named: other shapes, another dtype, memory that is not contiguous or may not be written,
+        values that are not finite, an x outside the bounds. `x_adv` is as it was.
     """
-    lo, hi = _box(bounds, x_adv)
-    _native.sign_step(_memory("x_adv", x_adv), _memory("grad", grad), _memory("x", x), step_size, eps, lo, hi)
+    eps = check_eps(eps)
+    step_size = _checked_step_size(step_size)
+    to = _memory("x_adv", x_adv)
+    lo, hi = _box(bounds, to)
+    _native.sign_step(to, _memory("grad", grad), _memory("x", x), step_size, eps, lo, hi)
     return x_adv
 
 
@@ -51,7 +53,7 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
     Parameters
     ----------
     x_adv, x
-        float32 and C-contiguous, of one shape (N, ...); `x_adv` is written.
+        float32, finite and C-contiguous, of one shape (N, ...), x within `bounds`; `x_adv` is written.
     eps
         A number or one per row; for "l0" the number of features that may differ.
     norm
@@ -67,12 +69,15 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
     Raises
     ------
     ValueError, TypeError
-        A bad argument, named: other shapes, another dtype, memory that is not contiguous or may not be written.
+        A bad argument, named: other shapes, another dtype, memory that is not contiguous or may not be written,
+        values that are not finite, an x outside the bounds. `x_adv` is as it was.
     """
     if not isinstance(norm, str):
         raise TypeError(f"norm: wanted a name, got {norm!r}")
-    lo, hi = _box(bounds, x_adv)
-    _native.project(_memory("x_adv", x_adv), _memory("x", x), eps, norm, lo, hi)
+    eps = check_eps(eps)
+    to = _memory("x_adv", x_adv)
+    lo, hi = _box(bounds, to)
+    _native.project(to, _memory("x", x), eps, norm, lo, hi)
     return x_adv
 
 
@@ -83,12 +88,11 @@ def _memory(name: str, value: Any) -> Array:
     return as_numpy(name, value)
 
 
-def _box(bounds: Bounds, x_adv: Any) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
-    shape = tuple(getattr(x_adv, "shape", ()))[1:]
-    if bounds is None:
-        return None, None
-    lo, hi = normal_bounds(bounds, shape)
-    sides = (np.full(1, lo) if isinstance(lo, float) else lo, np.full(1, hi) if isinstance(hi, float) else hi)
-    if not (sides[0] <= sides[1]).all() or math.isnan(float(sides[0].sum() + sides[1].sum())):
-        raise ValueError(f"bounds: wanted lower <= upper, got {bounds!r}")
-    return sides
+def _checked_step_size(step_size: Any) -> Any:
+    if step_size is None:
+        raise TypeError("step_size: wanted a number or one per row, got None")
+    return check_step_size(step_size)
+
+
+def _box(bounds: Bounds, x_adv: Any) -> tuple[Any, Any]:
+    return (None, None) if bounds is None else normal_bounds(bounds, tuple(x_adv.shape)[1:])

@@ -10,19 +10,18 @@
 namespace epsball {
 namespace {
 
-const Linear& only_layer(const Plan& plan) {
+void check_linear(const Plan& plan) {
   const Lowered& first = plan.inference().front();
-  const auto* linear = dynamic_cast<const Linear*>(first.layer);
-  if (plan.inference().size() != 1 || !linear || first.activation.kind != Activation::identity)
+  if (plan.inference().size() != 1 || !dynamic_cast<const Linear*>(first.layer) ||
+      first.activation.kind != Activation::identity)
     throw std::invalid_argument("model: the closed form needs a linear model (Flatten and one Linear layer)");
-  return *linear;
 }
 
 }  // namespace
 
-void linear_exact(const Plan& plan, ArenaPool& arenas, const LinearExactInputs& in, const LinearExactOutputs& out,
-                  Interruption& interruption) {
-  const Linear& layer = only_layer(plan);
+void linear_exact(const Plan& plan, const ParameterValues& parameters, ArenaPool& arenas, const LinearExactInputs& in,
+                  const LinearExactOutputs& out, Interruption& interruption) {
+  check_linear(plan);
   const Kernels& k = plan.kernels();
   const Index n = plan.features();
   constexpr double kPasses = 200.0;  // of the bisections over each rival
@@ -39,8 +38,8 @@ void linear_exact(const Plan& plan, ArenaPool& arenas, const LinearExactInputs& 
     c.lo = lo.data;
     c.hi = hi.data;
     c.ld = x0.ld;
-    c.weight = layer.parameters[0].value.data();
-    c.bias = layer.parameters.size() > 1 ? layer.parameters[1].value.data() : nullptr;
+    c.weight = parameters[0].data();
+    c.bias = parameters.size() > 1 ? parameters[1].data() : nullptr;
     c.x = worst.data;
     for (Index first; w.next(first, c.rows);) {
       k.load_rows(stream, in.x, nullptr, first, c.rows, x0.data, x0.ld);

@@ -1,7 +1,7 @@
 // The closed-form attack on linear models: the worst point of ball and box for every row.
 #pragma once
 
-#include "plan.h"
+#include "model.h"
 
 namespace epsball {
 
@@ -22,8 +22,10 @@ struct LinearExactOutputs {
   double* margin = nullptr;  // sup over ball and box of (best other logit - label's logit)
 };
 
-// Throws std::invalid_argument if the plan is anything but one linear layer.
-void linear_exact(const Plan& plan, ArenaPool& arenas, const LinearExactInputs& in, const LinearExactOutputs& out,
-                  Interruption& interruption);
+// Throws std::invalid_argument if the plan is anything but one linear layer. `parameters` are the layer's, weight
+// first: a copy (Model::values), as the closed form wants them unpacked and the model's own may be loaded anew
+// meanwhile.
+void linear_exact(const Plan& plan, const ParameterValues& parameters, ArenaPool& arenas, const LinearExactInputs& in,
+                  const LinearExactOutputs& out, Interruption& interruption);
 
 }  // namespace epsball

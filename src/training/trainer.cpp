@@ -22,6 +22,12 @@ void for_tasks(Index count, double operations, Interruption& interruption, const
   });
 }
 
+// An interrupted call leaves no buffers behind.
+struct ResetAtEnd {
+  Arena& arena;
+  ~ResetAtEnd() { arena.reset(); }
+};
+
 }  // namespace
 
 // The memory of one batch: the rows trained on stand in one matrix, clean ones first, adversarial ones behind them.
@@ -240,11 +246,8 @@ void Trainer::update(float rate, Interruption& interruption) {
 
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
   plan_ = model_.plan(k_);  // parameters that were loaded since have made a new one
+  const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
-  struct Reset {
-    Arena& arena;
-    ~Reset() { arena.reset(); }
-  } reset{arena_};
   double total = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
     batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
@@ -261,12 +264,12 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
 const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& data, Interruption& interruption) {
   std::vector<Index> ids(static_cast<std::size_t>(data.x.rows));
   std::iota(ids.begin(), ids.end(), Index{0});
+  const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, data.x.rows);
   batch.begin(data, ids.data(), data.x.rows);
   passes(data, batch, 0, interruption);
   parameter_gradients(batch, interruption);
   arena_.check();
-  arena_.reset();
   return gradient_;
 }
 

@@ -2,6 +2,9 @@
 #include "training/trainer.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
 #include <numeric>
 
 #include "calls.h"
@@ -11,6 +14,18 @@
 
 using namespace epsball;
 using namespace epsball::test;
+
+// Counts what arenas allocate; they are all that is aligned like this, beside packed weights.
+static std::atomic<int> aligned_allocations{0};
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  ++aligned_allocations;
+  const auto a = static_cast<std::size_t>(alignment);
+  void* p = std::aligned_alloc(a, (bytes + a - 1) / a * a);
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -83,8 +98,9 @@ void test_learning() {
     const std::vector<double> losses = train(model, lesson, standard(), optimizer, 15, 32, 0.01f);
     CHECK(losses.back() < 0.5 * losses.front());
     std::vector<std::int32_t> predicted(300);
+    std::vector<float> judged(300);
     Interruption never({});
-    call_logits({*model.plan(), model.arenas(), never}, lesson.data().x, nullptr, predicted.data());
+    call_logits({*model.plan(), model.arenas(), never}, lesson.data().x, nullptr, predicted.data(), judged.data());
     Index right = 0;
     for (std::size_t i = 0; i < predicted.size(); ++i) right += predicted[i] == lesson.y[i];
     CHECK(right > 240);
@@ -178,6 +194,22 @@ void test_interruption() {
   CHECK(std::isfinite(trainer.run(lesson.data(), epoch, never)));
 }
 
+// An interrupted call leaves its buffers to the next one.
+void test_interruption_keeps_no_memory() {
+  set_threads(1);
+  Lesson lesson(40, 9, 3);
+  Model model(mlp({9, 17, 3}));
+  Trainer trainer(model, {}, standard());
+  Interruption stopped({});
+  stopped.stop();
+  CHECK_THROWS(trainer.gradients(lesson.data(), stopped), Interrupted);
+  const int before = aligned_allocations;
+  CHECK(before > 0);
+  for (int i = 0; i < 3; ++i) CHECK_THROWS(trainer.gradients(lesson.data(), stopped), Interrupted);
+  CHECK(aligned_allocations == before);
+  set_threads(0);
+}
+
 // Weights that are loaded between epochs are the ones trained on, and calls afterwards see the trained ones.
 void test_loading_between_epochs() {
   const auto run = [](bool reload) {
@@ -195,9 +227,9 @@ void test_loading_between_epochs() {
     const std::vector<float> weights = all_parameters(model);
     std::vector<float> before(180), after(180);
     Interruption never({});
-    call_logits({*model.plan(), model.arenas(), never}, lesson.data().x, before.data(), nullptr);
+    call_logits({*model.plan(), model.arenas(), never}, lesson.data().x, before.data(), nullptr, nullptr);
     model.changed();
-    call_logits({*model.plan(), model.arenas(), never}, lesson.data().x, after.data(), nullptr);
+    call_logits({*model.plan(), model.arenas(), never}, lesson.data().x, after.data(), nullptr, nullptr);
     CHECK(same_bits(before, after));
     return weights;
   };
@@ -232,6 +264,7 @@ int main() {
   }
   test_divergence();
   test_interruption();
+  test_interruption_keeps_no_memory();
   test_loading_between_epochs();
   test_closed_model();
   return finish();

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from numbers import Real
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
+from epsball.arguments import check_seed, flag, number, one_of, pair, settle, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.model import Sequential
 
@@ -53,13 +56,22 @@ class AttackResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Attack:
+class Attack(ABC):
     """Base of all attacks: ``attack(model, x, y)`` returns the points, ``attack.run(...)`` everything."""
 
-    needs_labels: ClassVar[bool] = False
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     def __init_subclass__(cls) -> None:
         ATTACKS[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        """Check the options all attacks may have; own copies of arrays keep the attack as frozen as it says."""
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name == "norm":
+                one_of(name, value, self.norms)
+            elif name in OPTIONS:
+                settle(self, **{name: OPTIONS[name](name, value)})
 
     def __call__(self, model: Sequential, x: Any, y: Any = None, index: Any = None) -> Any:
         """Return the adversarial points for x, of its kind, shape and dtype.
@@ -112,8 +124,9 @@ class Attack:
         x_adv, *rest = self._attack(model, as_numpy("x", x), y, index, judged=True, trace=trace)
         return AttackResult(like(x_adv, x), *rest)
 
+    @abstractmethod
     def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        raise NotImplementedError
+        """Return the fields of `AttackResult`, in order."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration, versioned and ready for JSON; `from_dict` reads it back."""
@@ -129,7 +142,15 @@ class Attack:
 
 @lru_cache(maxsize=256, typed=True)
 def _remembered(make: Any, *options: Any) -> Any:
+    if not _is_plain(options):  # what raises is not remembered, so that no array outlives the call
+        raise TypeError("only plain options are remembered")
     return make(*options)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, int | float | str | np.number | np.bool_)
 
 
 def configured(kind: type[Attack], *options: Any) -> Attack:
@@ -137,7 +158,7 @@ def configured(kind: type[Attack], *options: Any) -> Attack:
     try:
         make: Any = kind
         attack: Attack = _remembered(make, *options)
-    except TypeError:  # arrays among the options cannot be remembered; a bad option raises again here
+    except TypeError:  # arrays among the options are not remembered; a bad option raises again here
         attack = kind(*options)
     return attack
 
@@ -164,8 +185,7 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
         raise ValueError(f"configuration: wanted a dictionary with the key 'attack', got {configuration!r}")
     options = dict(configuration)
     name, version = options.pop("attack"), options.pop("version", CONFIG_VERSION)
-    if name not in ATTACKS:
-        raise ValueError(f"attack: wanted one of {', '.join(sorted(ATTACKS))}, got {name!r}")
+    one_of("attack", name, sorted(ATTACKS))
     if version != CONFIG_VERSION:
         raise ValueError(
             f"version: this epsball reads attack configurations of version {CONFIG_VERSION}, got {version!r}"
@@ -217,8 +237,8 @@ def run_loop(
         "eps": attack.eps,
         "start": loop.start,
         "step_size": loop.step_size,
-        "norm": _name("norm", attack.norm),
-        "loss": _name("loss", attack.loss),
+        "norm": attack.norm,
+        "loss": attack.loss,
         "descend": targeted or target is not None,
         "targeted": targeted,
         "steps": loop.steps,
@@ -227,10 +247,10 @@ def run_loop(
         "keep_best": loop.keep_best,
         "measured": judged,
         "early_stop": loop.early_stop,
-        "seed": loop.seed % 2**64,
+        "seed": loop.seed,
         "bounds": bounds,
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
-        "index": None if index is None else _index(index),
+        "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
     }
     return _native.pgd(model._native, x, labels if target is None else target, options)
@@ -252,31 +272,52 @@ def check_model(model: object) -> None:
         raise TypeError(f"model: wanted an epsball model, got {type(model).__name__}")
 
 
-def check_eps(eps: Any) -> None:
-    """Raise unless eps is a finite non-negative number or an array of them."""
-    if isinstance(eps, float | int) and not isinstance(eps, bool):
-        if not 0 <= eps < math.inf:
-            raise ValueError(f"eps: wanted a finite number >= 0, got {eps}")
-    elif not isinstance(eps, np.ndarray | np.generic | list | tuple) and not hasattr(eps, "__array__"):
-        raise TypeError(f"eps: wanted a number or one per row, got {eps!r}")
+def _own(name: str, value: Any, kinds: str) -> Array:
+    """Return a read-only copy, which no later write to the caller's array changes."""
+    own = np.array(as_numpy(name, value))
+    if own.dtype.kind not in kinds:
+        raise TypeError(f"{name}: wanted numbers, got {own.dtype}")
+    own.flags.writeable = False
+    return own
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    """Raise unless value is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: wanted an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name}: wanted an integer >= {least}, got {value}")
+def check_eps(value: Any, name: str = "eps") -> Any:
+    """Return one finite non-negative number, or an array of one per row."""
+    if isinstance(value, Real):
+        return number(name, value)
+    own = _own(name, value, "iuf")
+    if not ((own >= 0) & (own < np.inf)).all():
+        raise ValueError(f"{name}: wanted finite numbers >= 0, got {own}")
+    return own
 
 
-def check_step_size(value: Any, name: str = "step_size") -> None:
-    """Raise unless value is None, or non-negative as eps is."""
-    if value is None:
-        return
-    try:
-        check_eps(value)
-    except (ValueError, TypeError) as error:
-        raise type(error)(str(error).replace("eps", name, 1)) from None
+def check_step_size(value: Any, name: str = "step_size") -> Any:
+    """Return None, or what eps may be."""
+    return None if value is None else check_eps(value, name)
+
+
+def _bounds(name: str, value: Any) -> Any:
+    return None if value is None else tuple(_bound(name, side) for side in pair(name, value))
+
+
+def _bound(name: str, side: Any) -> Any:
+    return number(name, side, -np.inf, np.inf) if isinstance(side, Real) else _own(name, side, "biuf")
+
+
+OPTIONS: dict[str, Callable[[str, Any], Any]] = {
+    "eps": lambda name, value: check_eps(value, name),
+    "alpha": lambda name, value: check_step_size(value, name),
+    "step_size": lambda name, value: check_step_size(value, name),
+    "steps": lambda name, value: whole(name, value, 0),
+    "restarts": lambda name, value: whole(name, value, 1),
+    "random_start": flag,
+    "targeted": flag,
+    "early_stop": flag,
+    "loss": lambda name, value: one_of(name, value, ("cross_entropy", "margin", "squared_error")),
+    "bounds": _bounds,
+    "mask": lambda name, value: None if value is None else _own(name, value, "biuf"),
+    "seed": lambda name, value: check_seed(value, name),
+}
 
 
 def normal_bounds(bounds: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -310,12 +351,13 @@ def _mask(mask: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(flat, dtype=np.uint8).reshape(-1)
 
 
-def _index(index: Any) -> Array:
+def check_index(index: Any, rows: int) -> Array:
+    """Return one integer in [0, 2**63) per row."""
     a = as_numpy("index", index)
-    if a.dtype.kind not in "iu" or a.ndim != 1:
-        raise TypeError(f"index: wanted one integer per row, got {a.dtype} of shape {a.shape}")
-    if a.size and a.min() < 0:
-        raise ValueError(f"index: wanted integers >= 0, got {a.min()}")
+    if a.dtype.kind not in "iu" or a.shape != (rows,):
+        raise TypeError(f"index: wanted {rows} integers, one per row, got {a.dtype} of shape {a.shape}")
+    if a.size and not 0 <= a.min() <= a.max() < 2**63:
+        raise ValueError(f"index: wanted integers >= 0 and < 2**63, got {a.min()} to {a.max()}")
     return a
 
 
@@ -324,12 +366,6 @@ def _hard(labels: Array, model: Sequential) -> Array:
     if labels.dtype.kind != "f" or labels.ndim != 2:
         return labels
     return (labels[:, 0] > 0.5).astype(np.int64) if model.classes == 1 else labels.argmax(axis=1)
-
-
-def _name(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: wanted a name, got {value!r}")
-    return value
 
 
 def _plain(value: Any) -> Any:

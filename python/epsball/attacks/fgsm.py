@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball.arrays import Array
-from epsball.attacks.base import Attack, Bounds, Found, Loop, check_eps, configured, run_loop
+from epsball.attacks.base import Attack, Bounds, Found, Loop, configured, run_loop
 from epsball.model import Sequential
 
 
@@ -35,9 +35,6 @@ class FGSM(Attack):
     loss: str = "cross_entropy"
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
-
-    def __post_init__(self) -> None:
-        check_eps(self.eps)
 
     def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(steps=1, step_size=self.eps, keep_best=False)

@@ -13,10 +13,7 @@ from epsball.attacks.base import (
     Bounds,
     Found,
     Loop,
-    check_count,
-    check_eps,
     check_model,
-    check_step_size,
     default_step_size,
     run_loop,
 )
@@ -43,11 +40,6 @@ class ILCM(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
     early_stop: bool = False
-
-    def __post_init__(self) -> None:
-        check_eps(self.eps)
-        check_count("steps", self.steps, 0)
-        check_step_size(self.step_size)
 
     def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         check_model(model)

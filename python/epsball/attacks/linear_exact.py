@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, Bounds, Found, check_eps, check_model, normal_bounds
+from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, normal_bounds
 from epsball.model import Sequential
 
 
@@ -35,14 +35,13 @@ class LinearExact(Attack):
     norm: str = "linf"
     bounds: Bounds = (0.0, 1.0)
 
-    def __post_init__(self) -> None:
-        check_eps(self.eps)
-
     def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         if trace:
             raise ValueError("trace: the closed form has no iterates")
-        x_adv, distance, _, labels = _worst(model, x, y, self.eps, self.norm, self.bounds)
         n = len(x)
+        if index is not None:
+            check_index(index, n)
+        x_adv, distance, _, labels = _worst(self, model, x, y)
         success = np.asarray(model.predict(x_adv)) != labels
         loss = np.asarray(model.loss(x_adv, labels, loss="margin"))
         return x_adv, success, distance, np.ones(n, np.int64), loss, np.zeros(n, np.bool_)
@@ -72,7 +71,7 @@ def linear_exact(
     ValueError, TypeError
         A bad argument, named.
     """
-    return LinearExact(eps, norm, bounds)(model, x, y)
+    return configured(LinearExact, eps, norm, bounds)(model, x, y)
 
 
 def exact_robust_accuracy(
@@ -100,7 +99,7 @@ def exact_robust_accuracy(
         A bad argument, named; the model is not linear; x has no rows.
     """
     a = as_numpy("x", x)
-    _, _, margin, _ = _worst(model, a, y, eps, norm, bounds)
+    _, _, margin, _ = _worst(LinearExact(eps, norm, bounds), model, a, y)
     if len(a) == 0:
         raise ValueError("x: wanted at least one row, got none")
     # A margin of exactly 0 is a tie, which a predictor may break either way.
@@ -108,13 +107,10 @@ def exact_robust_accuracy(
 
 
 def _worst(
-    model: Sequential, x: Array, y: Any, eps: Any, norm: str, bounds: Bounds
+    attack: LinearExact, model: Sequential, x: Array, y: Any
 ) -> tuple[Array, npt.NDArray[np.float64], npt.NDArray[np.float64], Array]:
     check_model(model)
-    check_eps(eps)
-    if not isinstance(norm, str):
-        raise TypeError(f"norm: wanted a name, got {norm!r}")
     labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y)
-    box = None if bounds is None else normal_bounds(bounds, x.shape[1:])
-    x_adv, distance, margin = _native.linear_exact(model._native, x, labels, eps, norm, box)
+    box = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
+    x_adv, distance, margin = _native.linear_exact(model._native, x, labels, attack.eps, attack.norm, box)
     return x_adv, distance, margin, labels

@@ -11,9 +11,6 @@ from epsball.attacks.base import (
     Bounds,
     Found,
     Loop,
-    check_count,
-    check_eps,
-    check_step_size,
     configured,
     default_step_size,
     run_loop,
@@ -53,7 +50,7 @@ class PGD(Attack):
     early_stop
         Rows leave once they are solved; what they return is misclassified, not the highest loss.
     seed
-        Of the random starts; a row's draw depends on it, on the row's index and on the restart only.
+        Of the random starts, in [0, 2**64); a row's draw depends on it, on the row's index and on the restart only.
     """
 
     eps: Any
@@ -68,13 +65,6 @@ class PGD(Attack):
     mask: Any = None
     early_stop: bool = False
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_eps(self.eps)
-        check_count("steps", self.steps, 0)
-        check_count("restarts", self.restarts, 1)
-        check_count("seed", self.seed, -(2**63))
-        check_step_size(self.step_size)
 
     def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(

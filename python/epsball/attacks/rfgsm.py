@@ -13,9 +13,6 @@ from epsball.attacks.base import (
     Bounds,
     Found,
     Loop,
-    check_count,
-    check_eps,
-    check_step_size,
     run_loop,
 )
 from epsball.model import Sequential
@@ -48,12 +45,7 @@ class RFGSM(Attack):
     mask: Any = None
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_eps(self.eps)
-        check_step_size(self.alpha, "alpha")
-        check_count("seed", self.seed, -(2**63))
-        if self.norm != "linf":
-            raise ValueError(f"norm: R+FGSM is defined for 'linf', got {self.norm!r}")
+    norms = ("linf",)
 
     def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         eps = np.asarray(self.eps, dtype=np.float64)

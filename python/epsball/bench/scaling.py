@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from epsball.reports.progress import Progress, silent
 
 SIZES = (784, 256, 256, 10)
 ROWS, STEPS = 256, 10  # of every sweep that varies something else
+#: Rows are padded to a multiple of this many floats: kRowPad of src/array.h.
+ROW_PAD = 16
 #: A throughput this far below the best smaller point counts as having left the cache.
 DROP = 0.95
 #: Points with this part of the most work or more have amortised the fixed cost of a call: they give the exponent.
@@ -76,8 +79,10 @@ class Case:
 
 
 def slab_bytes(sizes: Sequence[int], rows: int) -> int:
-    """Estimate what a slab keeps at hand: x, its start and best point, activations and their gradients."""
-    return 4 * rows * (3 * sizes[0] + 2 * sum(sizes[1:]))
+    """Return the working set of a slab of an MLP of ReLUs: the attack's rows, activations, two shared gradients."""
+    # The same count as PgdSlab::floats_per_row in src/attacks/pgd.cpp, as the engine does not tell it.
+    features, *outputs = (-(-size // ROW_PAD) * ROW_PAD for size in sizes)
+    return 4 * rows * (5 * features + sum(outputs) + 2 * max(outputs))
 
 
 def cases(threads: int, largest: int = 4096) -> dict[str, list[Case]]:
@@ -176,6 +181,13 @@ def _fits(points: Sequence[Point]) -> int | None:
     if cache is None or not sized:
         return None
     return max((p.value for p in sized if p.slab_bytes is not None and p.slab_bytes <= cache), default=None)
+
+
+def check_plot(file: Path) -> None:
+    """Raise where `plot` could not draw to `file`: matplotlib is missing or does not know the suffix."""
+    from matplotlib.figure import Figure
+
+    Figure().savefig(BytesIO(), format=file.suffix.removeprefix(".") or None)
 
 
 def plot(sweeps: Sequence[Sweep], file: Path) -> None:

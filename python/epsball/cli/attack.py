@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from epsball.cli import options
+from epsball.cli import attacks, options
 
 if TYPE_CHECKING:
     from epsball.attacks.base import Attack, AttackResult
@@ -19,7 +19,7 @@ def attack(
     out: Annotated[Path | None, typer.Option(dir_okay=False, help="Keep x_adv, y and more in this .npz file.")] = None,
     data: options.Data = "mnist-subset",
     split: options.Split = "test",
-    attack: Annotated[Literal["fgsm", "rfgsm", "bim", "ilcm", "pgd"], typer.Option(help="Which attack.")] = "pgd",
+    attack: Annotated[attacks.Name, typer.Option(help="Which attack.")] = "pgd",
     eps: options.Eps = options.EPS,
     norm: options.Norm = None,
     steps: options.Steps = None,
@@ -36,7 +36,7 @@ def attack(
     if out is not None and out.suffix != ".npz":
         raise typer.BadParameter(f"--out: {out} given, expected a name that ends in .npz")
     import epsball as eb
-    from epsball.cli import attacks, output
+    from epsball.cli import output
     from epsball.reports.tables import Table, number, percent
 
     built = attacks.build(
@@ -44,6 +44,7 @@ def attack(
     )[0]
     target = eb.load(model)
     x, y = (array[:rows] for array in eb.datasets.load(data, split))
+    output.check_file(out)
     result = built.run(target, x, y)
     found = {
         "rows": len(x),

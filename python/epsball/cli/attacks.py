@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import typer
 
 if TYPE_CHECKING:
     from epsball.attacks.base import Attack
 
+#: The name of every attack on the command line and its class in `epsball.attacks`.
 CLASSES = {"fgsm": "FGSM", "rfgsm": "RFGSM", "bim": "BIM", "ilcm": "ILCM", "pgd": "PGD"}
+if TYPE_CHECKING:
+    Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it
+else:
+    Name = Literal[tuple(CLASSES)]
 
 
 def build(names: Sequence[str], *, no_clip: bool = False, **options: Any) -> list[Attack]:
@@ -29,7 +34,7 @@ def build(names: Sequence[str], *, no_clip: bool = False, **options: Any) -> lis
     Raises
     ------
     typer.BadParameter
-        A name is unknown, or an option was given that none of the attacks takes.
+        A name is unknown, an option was given that none of the attacks takes, or a value that one of them refuses.
     """
     from epsball import attacks
 
@@ -42,7 +47,10 @@ def build(names: Sequence[str], *, no_clip: bool = False, **options: Any) -> lis
             raise typer.BadParameter(f"no attack {name!r}, expected one of {', '.join(CLASSES)}")
         cls = getattr(attacks, CLASSES[name])
         taken = {field.name for field in fields(cls)} & given.keys()
-        built.append(cls(**{option: given[option] for option in taken}))
+        try:
+            built.append(cls(**{option: given[option] for option in taken}))
+        except ValueError as error:
+            raise typer.BadParameter(f"{name}: {error}") from error
         used |= taken
     if unused := given.keys() - used - {"seed"}:  # a seed is always welcome: not every attack draws
         option = "--" + sorted(unused)[0].replace("_", "-")

@@ -31,7 +31,8 @@ def bench(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.001, help="Time per contender and row of the table.")] = 1.0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of every contender.  [default: what epsball uses]")
+        int | None,
+        typer.Option(min=1, max=options.CORES, help="Threads of every contender.  [default: what epsball uses]"),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -42,25 +43,43 @@ def bench(
     from epsball.reports import progress
 
     cells = _cells(rows, models, batches)
+    chosen = _peers(peers, no_peers)
+    if plot is not None:
+        sweeps.check_plot(plot)
+        output.check_file(plot)
     with progress.bars() as bars:
         found = benchmark.run(
             cells,
-            [] if no_peers else peers.split(",") if peers else None,
+            chosen,
             with_scaling=scaling or plot is not None,
             with_overhead=overhead,
             seconds=seconds,
             threads=threads,
             progress=bars,
         )
-    if plot is not None:
-        sweeps.plot(found.scaling or (), plot)
     if json:
         output.json(found.to_dict())
-        return
-    for title, table, caption in found.tables():
-        output.table(table, title=title, caption=caption)
-    for sweep in () if plot else found.scaling or ():
-        print(f"\n{sweep.name}\n{sweeps.bars(sweep)}")
+    else:
+        for title, table, caption in found.tables():
+            output.table(table, title=title, caption=caption)
+        for sweep in () if plot else found.scaling or ():
+            print(f"\n{sweep.name}\n{sweeps.bars(sweep)}")
+    if plot is not None:  # last, so that a plot that fails loses no figures
+        sweeps.plot(found.scaling or (), plot)
+
+
+def _peers(names: str | None, none: bool) -> list[str] | None:
+    """Read ``torch,art``; None means the default peers."""
+    from epsball.bench.peers import PEERS
+
+    if none and names is not None:
+        raise typer.BadParameter("--peers and --no-peers exclude each other")
+    if names is None:
+        return [] if none else None
+    chosen = names.split(",")
+    if unknown := [name for name in chosen if name not in PEERS]:
+        raise typer.BadParameter(f"--peers: no peer {unknown[0]!r}, expected some of {', '.join(PEERS)}")
+    return chosen
 
 
 def _cells(rows: str | None, models: str, batches: str) -> list[tuple[str, int]]:
@@ -68,7 +87,9 @@ def _cells(rows: str | None, models: str, batches: str) -> list[tuple[str, int]]
     from epsball.bench.attack import MODELS
 
     texts = (
-        rows.split(",") if rows else [f"{model}:{batch}" for model in models.split(",") for batch in batches.split(",")]
+        [f"{model}:{batch}" for model in models.split(",") for batch in batches.split(",")]
+        if rows is None
+        else rows.split(",")
     )
     cells = []
     for text in texts:

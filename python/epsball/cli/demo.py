@@ -19,12 +19,12 @@ def demo(
 
     if report is not None:
         reports.require()
+    output.check_folder(report)
     with progress.bars() as bars:
         result = job.run(rows=rows, seed=seed, progress=bars)
     if report is not None:
-        from epsball.reports.page import demo_page
+        from epsball.demo_page import demo_page
 
-        report.mkdir(parents=True, exist_ok=True)
         files.write_text(report / "demo.json", files.to_json(result.to_dict()) + "\n")
         files.write_text(report / "index.html", demo_page(result))
         output.note(f"Written: {report / 'index.html'}")

@@ -38,10 +38,10 @@ def evaluate(
     )
     target = eb.load(model)
     x, y = (array[:rows] for array in eb.datasets.load(data, split))
+    output.check_folder(report)
     with progress.bars() as bars:
         found = eb.evaluate(target, x, y, attacks=built, progress=bars)
     if report is not None:
-        report.mkdir(parents=True, exist_ok=True)
         found.to_json(report / "evaluation.json")
         found.to_html(report / "index.html")
         output.note(f"Written: {report / 'index.html'}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epsball.reports import files
@@ -50,6 +52,24 @@ def _widths(content: Table, available: int) -> list[int]:
         widths[index] -= given
         excess -= given
     return widths
+
+
+def check_file(path: Path | None) -> None:
+    """Raise OSError if no file can be written beside `path`: called before the work whose result goes there."""
+    if path is None:
+        return
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_folder(path: Path | None) -> None:
+    """Make a folder and raise OSError if nothing can be written there."""
+    if path is not None:
+        path.mkdir(parents=True, exist_ok=True)
+        check_file(path / "index.html")
 
 
 def note(text: str) -> None:

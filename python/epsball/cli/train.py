@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from epsball.model import Sequential
 
 _CLASSES = 10
+_WIDEST = 1 << 20  # two layers of this width already need 4 TiB
 
 
 def train(
@@ -29,11 +30,15 @@ def train(
         float | None,
         typer.Option(parser=options.number, help=f"Budget of fgsm and pgd.  [default: {options.EPS}]"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of pgd.  [default: the method's own]")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch_size: Annotated[int, typer.Option(min=1)] = 100,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=options.MOST, help="Steps of pgd.  [default: the method's own]")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, max=options.MOST)] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, max=options.MOST)] = 100,
     optimizer: Annotated[Literal["adam", "sgd"], typer.Option()] = "adam",
-    lr: Annotated[float | None, typer.Option(help="Learning rate.  [default: the optimizer's own]")] = None,
+    lr: Annotated[
+        float | None, typer.Option(parser=options.number, help="Learning rate.  [default: the optimizer's own]")
+    ] = None,
     seed: options.Seed = 0,
     rows: options.Rows = None,
     checkpoint: Annotated[
@@ -51,6 +56,8 @@ def train(
     recipe = _method(method, eps=eps, steps=steps)
     x, y = eb.datasets.load(data, "train")
     trained = _model(model, x[0].size, _widths(hidden or "256,256"), seed)
+    for file in (out, checkpoint):
+        output.check_file(file)
     optimizers = {"adam": eb.training.Adam, "sgd": eb.training.SGD}
     with progress.bars() as bar:
         history = eb.fit(
@@ -85,7 +92,10 @@ def _method(name: str, **given: Any) -> Any:
     if "eps" in takes:
         chosen.setdefault("eps", options.EPS)
     classes = {"standard": training.Standard, "fgsm": training.FGSMTraining, "pgd": training.PGDTraining}
-    return classes[name](**chosen)
+    try:
+        return classes[name](**chosen)
+    except ValueError as error:
+        raise typer.BadParameter(f"--method {name}: {error}") from error
 
 
 def _widths(text: str) -> list[int]:
@@ -93,8 +103,8 @@ def _widths(text: str) -> list[int]:
         widths = [int(part) for part in text.split(",")]
     except ValueError:
         widths = [0]
-    if min(widths) < 1:
-        raise typer.BadParameter(f"--hidden: {text!r} given, expected widths such as 256,256")
+    if min(widths) < 1 or max(widths) > _WIDEST:
+        raise typer.BadParameter(f"--hidden: {text!r} given, expected widths up to {_WIDEST} such as 256,256")
     return widths
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from epsball.evaluation.evaluate import EvaluationReport, Examples, evaluate
+from epsball.evaluation.evaluate import EvaluationReport, evaluate
+from epsball.reports.examples import Examples
 
 __all__ = ["EvaluationReport", "Examples", "evaluate"]

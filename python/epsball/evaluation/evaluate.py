@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-import epsball as eb
 from epsball.arrays import as_numpy
-from epsball.attacks.base import Attack
+from epsball.attacks.base import Attack, check_model
+from epsball.machine import info
 from epsball.reports import files
+from epsball.reports.examples import Examples
 from epsball.reports.progress import Progress, bars, silent
 from epsball.reports.tables import ABSENT, Table, number, percent
 
@@ -37,31 +38,6 @@ class AttackRow(TypedDict):
     median_distance: float | None
     seconds: float
     sample_steps_per_second: float
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A few images before and after an attack: the first of each class, whatever the attack made of them.
-
-    Attributes
-    ----------
-    attack
-        Name of the attack in the report.
-    clean, adversarial : ndarray of float32, shape (n, channels, height, width)
-        The images.
-    labels, clean_predictions, predictions : ndarray of int64, shape (n,)
-        The true class, and the model's answers for the clean and the adversarial image.
-    confidences : ndarray of float32, shape (n,)
-        Probability of the predicted class of the adversarial image.
-    """
-
-    attack: str
-    clean: npt.NDArray[np.float32]
-    adversarial: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    clean_predictions: npt.NDArray[np.int64]
-    predictions: npt.NDArray[np.int64]
-    confidences: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -155,9 +131,28 @@ class EvaluationReport:
         ImportError
             The ``report`` extra is not installed.
         """
-        from epsball.reports.page import evaluation_page
-
         files.write_text(path, evaluation_page(self))
+
+
+def evaluation_page(report: EvaluationReport) -> str:
+    """Return the page of an evaluation: its table, a strip of images, how it was made."""
+    from epsball.reports import page  # needs the report extra
+
+    rows = len(report.robust)
+    strips = () if report.examples is None else (page.strip("What the strongest attack did", report.examples),)
+    return page.render(
+        page.Page(
+            title="Robustness evaluation",
+            lead=f"Of {rows:,} inputs the model gets {percent(report.clean_accuracy)} right, and at most "
+            f"{percent(report.robust_accuracy)} whichever of these attacks each of them meets.",
+            table=report.table(),
+            table_caption=f"{page.BOUND} Mistakes are the rows that are wrong under the attack. Distances are in the "
+            "attack's own norm, over the rows that were right and were turned.",
+            charts=(),
+            strips=strips,
+            facts={"Model": report.model, "Inputs": f"{rows:,}", **page.surroundings(report.environment, report.date)},
+        )
+    )
 
 
 def evaluate(
@@ -195,8 +190,8 @@ def evaluate(
     ValueError
         `attacks` is empty or holds a targeted attack, or `y` does not hold one class per row of `x`.
     """
-    _check(x, y, attacks)
-    labels = np.asarray(y, np.int64)
+    check_model(model)
+    labels = _check(x, y, attacks)
     clean = np.asarray(model.predict(x))
     named = _named(attacks)
     with _reporter(progress) as report:
@@ -211,7 +206,7 @@ def evaluate(
         robust=robust,
         attacks={name: attack.to_dict() for name, attack in named.items()},
         model=repr(model),
-        environment=eb.info(),
+        environment=info(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         examples=strongest.examples,
     )
@@ -248,7 +243,7 @@ def _run(
         "confidence_on_mistakes": float(confidences[~right].mean(dtype=np.float64)) if not right.all() else None,
         "median_distance": float(np.median(turned)) if turned.size else None,
         "seconds": seconds,
-        "sample_steps_per_second": _sample_steps(attack, result.queries) / seconds,
+        "sample_steps_per_second": _sample_steps(attack, x, result.queries) / seconds,
     }
     examples = None
     if np.ndim(x) == 4:
@@ -259,19 +254,26 @@ def _run(
     return _Outcome(row, right, examples)
 
 
-def _check(x: npt.NDArray[Any], y: npt.ArrayLike, attacks: Sequence[Attack]) -> None:
+def _check(x: npt.NDArray[Any], y: npt.ArrayLike, attacks: Sequence[Attack]) -> npt.NDArray[np.int64]:
+    """Return the labels; the error names the argument."""
     shape = as_numpy("x", x).shape
     if not shape or shape[0] == 0:
-        raise ValueError(f"x: has shape {shape}, expected at least one row")
-    if np.shape(y) != shape[:1]:
-        raise ValueError(f"y: has shape {np.shape(y)}, expected one class per row of x, {shape[:1]}")
-    if not len(attacks):
-        raise ValueError("attacks: is empty, expected at least one attack")
+        raise ValueError(f"x: wanted at least one row, got shape {shape}")
+    labels = as_numpy("y", y)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"y: wanted integer class indices, got {labels.dtype}")
+    if labels.shape != shape[:1]:
+        raise ValueError(f"y: wanted one class per row of x, shape {shape[:1]}, got shape {labels.shape}")
+    if not isinstance(attacks, Sequence):
+        raise TypeError(f"attacks: wanted a list of attacks, got {attacks!r}")
+    if not attacks:
+        raise ValueError("attacks: wanted at least one attack, got none")
     for attack in attacks:
         if not isinstance(attack, Attack):
-            raise TypeError(f"attacks: holds {attack!r}, expected attacks such as epsball.attacks.PGD(eps=0.3)")
+            raise TypeError(f"attacks: wanted attacks such as epsball.attacks.PGD(eps=0.3), got {attack!r}")
         if getattr(attack, "targeted", False):
-            raise ValueError(f"attacks: {attack!r} is targeted, expected untargeted attacks (y holds the true classes)")
+            raise ValueError(f"attacks: wanted untargeted attacks (y holds the true classes), got {attack!r}")
+    return labels.astype(np.int64)
 
 
 def _named(attacks: Sequence[Attack]) -> dict[str, Attack]:
@@ -304,10 +306,13 @@ def _answers(model: Sequential, x: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int
     return np.asarray(model.predict(x)), probabilities.max(axis=1)
 
 
-def _sample_steps(attack: Attack, queries: npt.NDArray[np.int64]) -> int:
-    """Count the steps done: steps × restarts per row, fewer where a row stopped early (it made fewer queries)."""
-    full = getattr(attack, "steps", 1) * getattr(attack, "restarts", 1)
-    return int(np.minimum(queries, full).sum())
+def _sample_steps(attack: Attack, x: npt.NDArray[Any], queries: npt.NDArray[np.int64]) -> int:
+    """Count the steps done: a run of k forward passes made k - 1; single-step attacks make one."""
+    steps = getattr(attack, "steps", None)
+    if steps is None:
+        return len(queries)
+    passes = queries - (as_numpy("x", x).dtype != np.float32)  # other dtypes are judged once more, as they are stored
+    return int((passes - np.ceil(passes / (steps + 1))).sum())
 
 
 def _dashes(count: int) -> tuple[str, ...]:

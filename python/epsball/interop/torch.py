@@ -10,6 +10,8 @@ from epsball.model import Sequential
 
 __all__ = ["from_torch"]
 
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
 
 def from_torch(module: Any, input_shape: Sequence[int]) -> Sequential:
     """Return an epsball model with a torch module's layers and a copy of its weights.
@@ -18,6 +20,7 @@ def from_torch(module: Any, input_shape: Sequence[int]) -> Sequential:
     ----------
     module
         An ``nn.Sequential`` (nested ones too) of Flatten, Linear, Dropout, Identity and element-wise activations.
+        A module that stands there twice becomes two layers with the same weights.
     input_shape
         Shape of one input.
 
@@ -31,7 +34,7 @@ def from_torch(module: Any, input_shape: Sequence[int]) -> Sequential:
     ImportError
         torch is not installed.
     ValueError
-        A layer, named in the message, has no counterpart here.
+        A layer, named in the message, has no counterpart here, a forward of its own, or hooks.
     """
     from torch import nn
 
@@ -40,7 +43,7 @@ def from_torch(module: Any, input_shape: Sequence[int]) -> Sequential:
     layers: list[Layer] = []
     values: dict[str, Any] = {}
     for name, layer in _leaves(module, ""):
-        if isinstance(layer, nn.Identity):
+        if type(layer) is nn.Identity:
             continue
         converted = _convert(name, layer)
         if isinstance(converted, Linear):
@@ -57,13 +60,34 @@ def _leaves(module: Any, name: str) -> list[tuple[str, Any]]:
     """Return (name, module) of the layers in order; only nn.Sequential is known to apply its children so."""
     from torch import nn
 
+    _require_known_call(name or type(module).__name__, module)
     if not isinstance(module, nn.Sequential):
         return [(name or type(module).__name__, module)]
     return [
         leaf
-        for child_name, child in module.named_children()
+        for child_name, child in module._modules.items()  # named_children() leaves out a module's second use
         for leaf in _leaves(child, f"{name}.{child_name}" if name else child_name)
     ]
+
+
+def _require_known_call(name: str, module: Any) -> None:
+    """Refuse what can make a call compute something else than the module's class does."""
+    from torch import nn
+
+    every_module: Any = nn.modules.module  # torch leaves its functions untyped
+    layer = f"layer '{name}' ({type(module).__name__})"
+    own = getattr(module, "__dict__", {})  # a child may be None
+    sequential = isinstance(module, nn.Sequential) and any(
+        getattr(type(module), method) is not getattr(nn.Sequential, method)
+        for method in ("forward", "__call__", "__iter__")
+    )
+    if sequential or "forward" in own:
+        raise ValueError(f"module: {layer} has a forward of its own; wanted that of a torch.nn class")
+    hooks = [hook for hook in HOOKS if own.get(hook)]
+    if every_module._has_any_global_hook():
+        hooks.append("global module hooks")
+    if hooks:
+        raise ValueError(f"module: {layer} runs {', '.join(hooks)}; wanted a module without hooks")
 
 
 def _convert(name: str, layer: Any) -> Layer:
@@ -81,7 +105,7 @@ def _convert(name: str, layer: Any) -> Layer:
         return ELU(layer.alpha)
     if type(layer) is nn.GELU and layer.approximate == "none":
         return GELU()
-    if type(layer) is nn.Softplus and layer.beta == 1:
+    if type(layer) is nn.Softplus and layer.beta == 1 and layer.threshold == 20:  # linear above it, exact to float32
         return Softplus()
     plain: dict[type, type[ReLU | Sigmoid | Tanh]] = {nn.ReLU: ReLU, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh}
     if type(layer) in plain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ import numpy as np
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what was written there becomes `path` if the block succeeds."""
     path = Path(path)
+    _require_writable_name(path)
     # The suffix stays last: writers such as numpy.savez append one where they miss it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -24,6 +26,16 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _require_writable_name(path: Path) -> None:
+    """Name the caller's path where writing would fail on the temporary one."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "wanted a file to write, got a folder", str(path))
+    if not path.parent.exists():
+        raise FileNotFoundError(errno.ENOENT, "wanted a file in a folder that exists, got", str(path))
+    if not path.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "wanted a file in a folder, but its parent is a file", str(path))
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from epsball.arguments import FLOAT32, number, one_of, settle
 from epsball.attacks.base import Attack, Bounds
 from epsball.attacks.fgsm import FGSM
-from epsball.training.method import Method, box, check_number
+from epsball.training.method import Method, box
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,13 @@ class FGSMTraining(Method):
     bounds: Bounds = None
 
     def __post_init__(self) -> None:
-        check_number("eps", self.eps, 0, math.inf)
-        check_number("alpha", self.alpha, 0, 1)
-        box(self.bounds)
+        settle(
+            self,
+            eps=number("eps", self.eps, 0, float(FLOAT32.max)),
+            alpha=number("alpha", self.alpha, 0, 1),
+            norm=one_of("norm", self.norm, FGSM.norms),
+            bounds=None if self.bounds is None else box(self.bounds),
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -14,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
+from epsball.arguments import check_seed, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, check_count, check_model
+from epsball.attacks.base import Attack, check_model, normal_bounds
 from epsball.model import Sequential
 from epsball.training.history import History
 from epsball.training.method import Method
@@ -71,7 +73,7 @@ def fit(
         A file written after every epoch (temporary name, then rename). If it exists the run goes on from there,
         bit-identically; a file of a run with other settings is an error.
     seed
-        Of the order, dropout and random starts.
+        Of the order, dropout and random starts; in [0, 2**64).
     progress
         True: a bar on stderr; or a function of (epochs done, epochs, record).
 
@@ -92,12 +94,12 @@ def fit(
     )
     with run.closed_model(), _reporting(progress) as report:
         done = run.resume(checkpoint)
-        for epoch in range(done, epochs):
+        for epoch in range(done, run.epochs):
             record = run.epoch(epoch)
             run.history.epochs.append(record)
             if checkpoint is not None:
                 run.save(checkpoint)
-            report(epoch + 1, epochs, record)
+            report(epoch + 1, run.epochs, record)
     return run.history
 
 
@@ -119,27 +121,47 @@ class _Run:
         seed: int,
     ) -> None:
         check_model(model)
-        check_count("epochs", epochs, 0)
-        check_count("batch_size", batch_size, 1)
-        check_count("seed", seed, 0)
         _check_type("method", method, Method)
         _check_type("optimizer", optimizer, Optimizer)
         _check_type("loss", loss, str)
-        self.model, self.epochs, self.batch_size, self.seed = model, epochs, batch_size, seed
-        self.method, self.optimizer = method, optimizer
+        self.epochs, self.batch_size = whole("epochs", epochs, 0), whole("batch_size", batch_size, 1)
+        self.seed = check_seed(seed)
+        self.model, self.method, self.optimizer, self.loss = model, method, optimizer, loss
         self.data = _checked(model, x, y, loss, "x", "y")
         if len(self.data[0]) == 0:
             raise ValueError("x: wanted at least one row to train on, got none")
         self.validation = None if validation is None else _validation(model, validation, loss)
         attack = method.monitor() if monitor is None else monitor
         _check_type("monitor", attack, Attack)
+        if getattr(attack, "targeted", False):
+            raise ValueError(f"monitor: wanted an untargeted attack, got {attack!r}")
         self.history = History(attack)
+        self._check_boxes()
         self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
-        self.settings = {
-            "layers": repr(model.layers), "method": repr(method), "optimizer": repr(optimizer), "loss": loss,
-            "epochs": epochs, "batch_size": batch_size, "seed": seed, "monitor": attack.to_dict(),
-            "data": _fingerprint(self.data), "table": _native.table(),
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint's run has in common with this one; hashes all data, so only checkpoints ask for it."""
+        return {
+            "layers": repr(self.model.layers), "method": repr(self.method), "optimizer": repr(self.optimizer),
+            "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
+            "monitor": self.history.attack.to_dict(), "data": _fingerprint(self.data),
+            "validation": None if self.validation is None else _fingerprint(self.validation),
+            "table": _native.table(),
         }  # fmt: skip
+
+    def monitored(self) -> Data:
+        """Return the training rows whose errors are recorded."""
+        rows = MONITORED_ROWS if self.validation is None else len(self.validation[0])
+        return self.data[0][:rows], self.data[1][:rows]
+
+    def _check_boxes(self) -> None:
+        """Refuse, before the first update, data outside the box that the method or the monitor keeps to."""
+        _check_inside("x", self.data[0], getattr(self.method, "bounds", None))
+        bounds = getattr(self.history.attack, "bounds", None)
+        _check_inside("x", self.monitored()[0], bounds)
+        if self.validation is not None:
+            _check_inside("validation", self.validation[0], bounds)
 
     @contextmanager
     def closed_model(self) -> Iterator[None]:
@@ -187,9 +209,8 @@ class _Run:
             loss = self.trainer.run(x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), seed)
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {number + 1}: {error}") from error
-        rows = MONITORED_ROWS if self.validation is None else len(self.validation[0])
         with self.own_calls():
-            train = self._errors((x[:rows], y[:rows]))
+            train = self._errors(self.monitored())
             test = (None, None) if self.validation is None else self._errors(self.validation)
         attack_steps = int(self.method.settings().get("steps", 0))
         return {
@@ -244,13 +265,27 @@ def _check_type(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name}: wanted {kind.__name__} (see epsball.training), got {value!r}")
 
 
+def _check_inside(name: str, x: Array, bounds: Any) -> None:
+    """Raise unless all of x lies within bounds, compared in float64 as the attacks compare."""
+    if bounds is None:
+        return
+    lo, hi = (np.asarray(side, np.float64) for side in normal_bounds(bounds, x.shape[1:]))
+    rows = x.reshape(len(x), -1)
+    outside = ((rows < lo) | (rows > hi)).any(axis=1)
+    if outside.any():
+        raise ValueError(
+            f"{name}: wanted values within the bounds {bounds} of method and monitor, got others in row "
+            f"{outside.argmax()}; bounds=None is no box"
+        )
+
+
 def _fingerprint(data: Data) -> str:
-    """Return what tells one training set from another, without reading a large one whole."""
-    digest = hashlib.sha256()
+    """Return what tells one data set from another; every byte counts."""
+    digest = hashlib.blake2b(digest_size=16)
     for a in data:
         digest.update(repr((a.shape, a.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(a[:: max(1, len(a) // 1000)]).tobytes())
-    return digest.hexdigest()[:16]
+        digest.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from epsball.training.method import check_number
+from epsball.arguments import BELOW_ONE, FLOAT32, flag, number, pair, settle
 from epsball.training.schedules import Constant, Schedule
 
 
@@ -33,7 +32,7 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay", "l1"):
-            check_number(name, getattr(self, name), 0, math.inf)
+            settle(self, **{name: number(name, getattr(self, name), 0, float(FLOAT32.max))})
         if self.schedule is not None and not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule: wanted a schedule of epsball.training or None, got {self.schedule!r}")
 
@@ -71,7 +70,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("momentum", self.momentum, 0, 1)
+        settle(self, momentum=number("momentum", self.momentum, 0, 1), nesterov=flag("nesterov", self.nesterov))
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""
@@ -102,9 +101,8 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for beta in self.betas:
-            check_number("betas", beta, 0, math.nextafter(1.0, 0.0))
-        check_number("eps", self.eps, 0, math.inf)
+        betas = tuple(number("betas", beta, 0, BELOW_ONE) for beta in pair("betas", self.betas))
+        settle(self, betas=betas, eps=number("eps", self.eps, 0, float(FLOAT32.max)))
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from epsball.attacks.base import Attack, Bounds, check_count, default_step_size
+from epsball.arguments import FLOAT32, flag, number, one_of, settle, whole
+from epsball.attacks.base import Attack, Bounds, default_step_size
 from epsball.attacks.pgd import PGD
-from epsball.training.method import Method, box, check_number
+from epsball.training.method import Method, box
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,16 @@ class PGDTraining(Method):
     bounds: Bounds = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_number("eps", self.eps, 0, math.inf)
-        check_count("steps", self.steps, 1)
-        if self.step_size is not None:
-            check_number("step_size", self.step_size, 0, math.inf)
-        box(self.bounds)
+        most = float(FLOAT32.max)
+        settle(
+            self,
+            eps=number("eps", self.eps, 0, most),
+            steps=whole("steps", self.steps, 1),
+            step_size=None if self.step_size is None else number("step_size", self.step_size, 0, most),
+            norm=one_of("norm", self.norm, PGD.norms),
+            random_start=flag("random_start", self.random_start),
+            bounds=None if self.bounds is None else box(self.bounds),
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""

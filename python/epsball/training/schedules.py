@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+
+from epsball.arguments import BELOW_ONE, FLOAT32, number, settle, whole
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ABC):
     """Base of all schedules."""
 
+    @abstractmethod
     def at(self, epoch: float, epochs: int) -> float:
         """Return the factor on the learning rate `epoch` epochs into a run of `epochs`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Step(Schedule):
     every: int
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        settle(self, every=whole("every", self.every, 1), factor=number("factor", self.factor, 0, float(FLOAT32.max)))
+
     def at(self, epoch: float, epochs: int) -> float:
         """Return factor ** (epochs done // every)."""
         return float(self.factor ** (int(epoch) // self.every))
@@ -56,6 +62,9 @@ class Cosine(Schedule):
 
     final: float = 0.0
 
+    def __post_init__(self) -> None:
+        settle(self, final=number("final", self.final, 0, float(FLOAT32.max)))
+
     def at(self, epoch: float, epochs: int) -> float:
         """Return the cosine's value."""
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
@@ -68,10 +77,13 @@ class Cyclic(Schedule):
     Parameters
     ----------
     peak
-        Where in the run it is highest, as a share.
+        Where in the run it is highest, as a share in [0, 1).
     """
 
     peak: float = 0.4
+
+    def __post_init__(self) -> None:
+        settle(self, peak=number("peak", self.peak, 0, BELOW_ONE))
 
     def at(self, epoch: float, epochs: int) -> float:
         """Return the triangle's value."""

@@ -1,0 +1,74 @@
+"""Checks of arguments that layers, models, attacks and training share; every error names the argument."""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+FLOAT32 = np.finfo(np.float32)
+BELOW_ONE = float(np.nextafter(1.0, 0.0))
+
+
+def whole(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
+    """Return `value` as a Python integer in [least, most]."""
+    try:
+        n = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: wanted an integer, got {value!r}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: wanted an integer, got {value!r}")
+    if not least <= n <= most:
+        raise ValueError(f"{name}: wanted an integer >= {least} and <= {most}, got {n}")
+    return n
+
+
+def number(name: str, value: Any, least: float = 0.0, most: float = sys.float_info.max) -> float:
+    """Return `value` as a Python float in [least, most]."""
+    if isinstance(value, bool) or not issubclass(type(value), Real):
+        raise TypeError(f"{name}: wanted a number, got {value!r}")
+    try:
+        real = float(value)  # before the comparison, which NumPy would make in the value's own precision
+    except OverflowError:
+        real = math.inf if value > 0 else -math.inf
+    if not least <= real <= most:
+        raise ValueError(f"{name}: wanted a number from {least:g} to {most:g}, got {real:g}")
+    return real
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as a Python bool; 1 and "yes" are none."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: wanted True or False, got {value!r}")
+    return bool(value)
+
+
+def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value` if it is among the names in `choices`."""
+    known = list(choices)
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name}: wanted one of {', '.join(known)}, got {value!r}")
+    return value
+
+
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return the two elements of `value`."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name}: wanted a pair, got {value!r}")
+    return value[0], value[1]
+
+
+def check_seed(value: Any, name: str = "seed") -> int:
+    """Return `value` as a Python integer in [0, 2**64), which the engine's counters take."""
+    return whole(name, value, 0, 2**64 - 1)
+
+
+def settle(owner: object, **values: Any) -> None:
+    """Put checked values into the fields of a frozen dataclass."""
+    for name, value in values.items():
+        object.__setattr__(owner, name, value)

@@ -1,0 +1,195 @@
+"""Arguments are checked where they are given, and kept as they were given."""
+
+from __future__ import annotations
+
+import gc
+import re
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import epsball as eb
+from cases import batch, labels
+
+A, T = eb.attacks, eb.training
+INF = float("inf")
+MAKERS: dict[str, Callable[..., Any]] = {
+    "PGD": lambda **o: A.PGD(**{"eps": 0.1, **o}),
+    "FGSM": lambda **o: A.FGSM(**{"eps": 0.1, **o}),
+    "BIM": lambda **o: A.BIM(**{"eps": 0.1, **o}),
+    "ILCM": lambda **o: A.ILCM(**{"eps": 0.1, **o}),
+    "RFGSM": lambda **o: A.RFGSM(**{"eps": 0.1, **o}),
+    "LinearExact": lambda **o: A.LinearExact(**{"eps": 0.1, **o}),
+    "PGDTraining": T.PGDTraining,
+    "FGSMTraining": T.FGSMTraining,
+    "SGD": T.SGD,
+    "Adam": T.Adam,
+    "Step": lambda **o: T.Step(**{"every": 1, **o}),
+    "Cosine": T.Cosine,
+    "Cyclic": T.Cyclic,
+    "Linear": lambda **o: eb.Linear(**{"in_features": 3, "out_features": 2, **o}),
+    "Dropout": eb.Dropout,
+    "LeakyReLU": eb.LeakyReLU,
+    "ELU": eb.ELU,
+    "linear": lambda **o: eb.models.linear(**{"features": 3, "classes": 2, **o}),
+    "mlp": lambda **o: eb.models.mlp(**{"sizes": [3, 4, 2], **o}),
+    "Sequential": lambda **o: eb.Sequential(**{"layers": [eb.Linear(3, 2)], "input_shape": (3,), **o}),
+    "fit": lambda **o: eb.fit(eb.models.linear(3, 2), **{"x": batch(4, 3), "y": labels(4, 2), "epochs": 1, **o}),
+}
+BAD: list[tuple[str, str, Any]] = [
+    *((n, "steps", v) for n in ("PGD", "BIM", "ILCM", "PGDTraining") for v in (2**31, 2**40, 1.5, True)),
+    ("PGD", "restarts", 2**31),
+    *((n, "early_stop", v) for n in ("PGD", "BIM", "ILCM") for v in ("yes", 1, None)),
+    *((n, "targeted", v) for n in ("PGD", "FGSM", "BIM", "RFGSM") for v in ("no", 0)),
+    *((n, "random_start", "no") for n in ("PGD", "PGDTraining")),
+    *((n, "norm", v) for n in ("PGD", "FGSM", "BIM", "ILCM", "LinearExact", "PGDTraining", "FGSMTraining")
+      for v in ("l0", "foo", 3, ["linf"])),
+    *((n, "loss", v) for n in ("PGD", "FGSM", "BIM", "ILCM", "RFGSM") for v in ("foo", None, 3)),
+    *((n, "seed", v) for n in ("PGD", "RFGSM", "linear", "mlp", "Sequential", "fit") for v in (-1, 2**64, 1.5, None)),
+    *((n, "eps", v) for n in ("PGD", "FGSM", "LinearExact") for v in (["a"] * 50, [-0.1], [INF], INF, True, 10**400)),
+    *((n, "eps", v) for n in ("PGDTraining", "FGSMTraining", "Adam") for v in (INF, "a", -1, None)),
+    *((n, "bounds", v) for n in ("PGD", "PGDTraining", "FGSMTraining") for v in (5, (0,), (0, "a"), (0, float("nan")))),
+    *((n, argument, v) for n in ("SGD", "Adam") for argument in ("lr", "weight_decay", "l1") for v in (INF, "a", True)),
+    ("SGD", "nesterov", "no"),
+    *(("Adam", "betas", v) for v in (0.9, (0.9,), (0.9, "a"))),
+    *(("Step", "every", v) for v in (0, -1, "3", 1.5)),
+    *(("Step", "factor", v) for v in (-1, "a", INF)),
+    *(("Cosine", "final", v) for v in ("a", -1, INF)),
+    *(("Cyclic", "peak", v) for v in (5, -1, "a", 1)),
+    ("Linear", "bias", "no"),
+    ("Linear", "in_features", 2.0),
+    ("Linear", "out_features", 2**31),
+    *(("Dropout", "p", v) for v in ("a", 1, True)),
+    *(("LeakyReLU", "slope", v) for v in ("a", 0, INF)),
+    *(("ELU", "alpha", v) for v in ("a", 0, None)),
+    ("mlp", "sizes", 784),
+    ("mlp", "sizes", "784"),
+    ("mlp", "dropout", "0.5"),
+    ("mlp", "activation", ["relu"]),
+    ("Sequential", "layers", None),
+    *(("Sequential", "input_shape", v) for v in ("3", (3.9,), 3, ())),
+    *(("fit", argument, 2**70) for argument in ("epochs", "batch_size")),
+    ("fit", "monitor", A.PGD(0.1, targeted=True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "argument", "value"), BAD, ids=lambda v: str(v)[:24])
+def test_bad_arguments_are_refused_when_they_are_given(kind: str, argument: str, value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=rf"\b{argument}\b: wanted|^{argument}: "):
+        MAKERS[kind](**{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "value", "kept"),
+    [
+        ("PGD", "seed", np.int64(7), 7),
+        ("PGD", "seed", 2**64 - 1, 2**64 - 1),
+        ("PGD", "early_stop", np.True_, True),
+        ("PGD", "steps", np.int32(3), 3),
+        ("PGD", "eps", np.float32(0.5), 0.5),
+        ("PGDTraining", "eps", np.float32(0.5), 0.5),
+        ("PGDTraining", "bounds", [0, np.float32(1)], (0.0, 1.0)),
+        ("SGD", "lr", np.float32(0.5), 0.5),
+        ("Linear", "in_features", np.prod((1, 3)), 3),
+    ],
+)  # fmt: skip
+def test_numpy_scalars_are_kept_as_python_numbers(kind: str, argument: str, value: Any, kept: Any) -> None:
+    got = getattr(MAKERS[kind](**{argument: value}), argument)
+    assert got == kept
+    assert type(got) is type(kept)
+
+
+def test_numpy_integers_are_sizes_and_seeds() -> None:
+    x, y = batch(4, 3), labels(4, 2)
+    model = eb.models.linear(np.prod((1, 3)), np.int64(2), seed=np.int64(5))
+    np.testing.assert_array_equal(model(x), eb.models.linear(3, 2, seed=5)(x))
+    np.testing.assert_array_equal(
+        eb.pgd(model, x, y, eps=0.1, steps=2, seed=np.int64(2**62)), eb.pgd(model, x, y, eps=0.1, steps=2, seed=2**62)
+    )
+    eb.fit(model, x, y, epochs=np.int64(1), batch_size=np.int64(2), seed=np.int64(2**62))
+
+
+def test_parameters_must_be_a_mapping() -> None:
+    with pytest.raises(TypeError, match="parameters"):
+        eb.models.linear(3, 2).load_parameters(None)
+
+
+def test_name_of_a_configured_attack_must_be_a_name() -> None:
+    with pytest.raises(ValueError, match="attack: wanted"):
+        A.from_dict({"attack": ["PGD"]})
+
+
+@pytest.mark.parametrize("index", ["foo", [0, 1], [0, 1, 2, 2**63], [0, 1, 2, -1]])
+def test_bad_index_is_refused_also_where_it_draws_nothing(index: Any) -> None:
+    model, x, y = eb.models.linear(3, 2), batch(4, 3), labels(4, 2)
+    for attack in (A.LinearExact(0.1), A.PGD(0.1, steps=1)):
+        with pytest.raises((ValueError, TypeError), match="index"):
+            attack(model, x, y, index=index)
+
+
+# ---- what is frozen stays
+
+
+def test_an_attack_keeps_its_own_copy_of_arrays() -> None:
+    eps, mask, hi = np.full(4, 0.1), np.ones(3), np.ones(3)
+    attack = A.PGD(eps, mask=mask, bounds=(0.0, hi), step_size=eps)
+    before = attack.to_dict()
+    eps[:], mask[:], hi[:] = 0.9, 0, 0.5
+    assert attack.to_dict() == before
+    for array in (attack.eps, attack.mask, attack.bounds[1], attack.step_size):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+
+
+class Held:
+    """An array by protocol, hashable as torch tensors are."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.ones(3)
+
+
+@pytest.mark.parametrize("options", [lambda m: {"mask": m}, lambda m: {"bounds": (0.0, m)}])
+def test_no_array_outlives_the_call(options: Callable[[Any], dict[str, Any]]) -> None:
+    held = Held()
+    gone = weakref.ref(held)
+    eb.pgd(eb.models.linear(3, 2), batch(4, 3), labels(4, 2), eps=0.1, steps=1, **options(held))
+    del held
+    gc.collect()
+    assert gone() is None
+
+
+# ---- fit
+
+
+@pytest.mark.parametrize("argument", ["x", "validation"])
+def test_data_outside_the_box_are_refused_before_the_first_update(argument: str) -> None:
+    model, x, y = eb.models.linear(3, 2), batch(4, 3), labels(4, 2)
+    before = model.parameters()
+    outside = 3 * x - 1
+    options: dict[str, Any] = {"x": outside} if argument == "x" else {"x": x, "validation": (outside, y)}
+    with pytest.raises(ValueError, match=rf"^{argument}: .*bounds"):
+        eb.fit(model, y=y, method=T.PGDTraining(eps=0.1, steps=2), epochs=2, **options)
+    with pytest.raises(ValueError, match=rf"^{argument}: .*bounds"):
+        eb.fit(model, y=y, monitor=A.FGSM(0.1, bounds=(np.zeros(3), np.ones(3))), epochs=2, **options)
+    for name, p in model.parameters().items():
+        np.testing.assert_array_equal(p, before[name])
+    eb.fit(model, y=y, method=T.PGDTraining(eps=0.1, steps=2, bounds=None), epochs=1, **options)
+
+
+@pytest.mark.parametrize("changed", ["x", "y", "validation"])
+def test_checkpoint_of_other_data_is_refused(tmp_path: Path, changed: str) -> None:
+    path = tmp_path / "run.safetensors"
+    x, y = batch(2500, 3), labels(2500, 2)
+    data = {"x": x, "y": y, "validation": (x[:50].copy(), y[:50].copy())}
+    eb.fit(eb.models.linear(3, 2), **data, epochs=1, checkpoint=path)
+    eb.fit(eb.models.linear(3, 2), **data, epochs=1, checkpoint=path)
+    if changed == "y":
+        y[1777] = 1 - y[1777]
+    else:
+        (x if changed == "x" else data["validation"][0])[7, 1] = 0.123
+    with pytest.raises(ValueError, match=re.escape("checkpoint: ") + ".*(data|validation) was"):
+        eb.fit(eb.models.linear(3, 2), **data, epochs=1, checkpoint=path)
