@@ -221,3 +221,14 @@ def test_l1_projection_of_far_points_is_exact(table: str, far: float) -> None:
     np.testing.assert_allclose(out, [[1, 0, 0, 0], [0.5, -0.5, 0, 0]], rtol=4 * U)
     boxed = projected(np.full((1, 2), far, np.float32), np.zeros((1, 2), np.float32), 1.0, "l1", ([0, 0], [0.3, 5]))
     np.testing.assert_allclose(boxed, [[0.3, 0.7]], rtol=4 * U)
+
+
+def test_the_l1_bound_of_a_wide_row_holds_in_every_order_of_summation() -> None:
+    features, eps = 200_000, 1 + 2.0**-23
+    # Just over half a rounding of 1 each: summed after the 1, every one of them counts twice.
+    small = np.float32(0.5000002 * 2.0**-52)
+    x = np.zeros((1, features), np.float32)
+    x_adv = np.full_like(x, small)
+    x_adv[0, :2] = 1, 2.0**-23 - features * float(small) - 2.0**-36
+    eb.ops.project_(x_adv, x, eps=eps, norm="l1")
+    assert np.cumsum(x_adv[0].astype(np.float64))[-1] <= eps
