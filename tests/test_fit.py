@@ -464,6 +464,16 @@ def test_checkpoint_of_another_run_is_refused(tmp_path: Path, data: dict[str, np
         train(data, checkpoint=path)
 
 
+def test_checkpoint_that_cannot_be_written_is_an_error_before_the_first_update(
+    tmp_path: Path, data: dict[str, np.ndarray]
+) -> None:
+    model = eb.models.linear(9, 3)
+    before = model.parameters()
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        eb.fit(model, data["x"], data["y"], epochs=1, checkpoint=tmp_path / "nowhere" / "run.safetensors")
+    assert all(np.array_equal(p, before[name]) for name, p in model.parameters().items())
+
+
 KILLED = """
 import sys, os
 sys.path.insert(0, sys.argv[1])

@@ -18,7 +18,7 @@ import numpy as np
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what was written there becomes `path` if the block succeeds."""
     path = Path(path)
-    _require_writable_name(path)
+    require_writable_name(path)
     # The suffix stays last: writers such as numpy.savez append one where they miss it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -28,7 +28,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _require_writable_name(path: Path) -> None:
+def require_writable_name(path: Path) -> None:
     """Name the caller's path where writing would fail on the temporary one."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "wanted a file to write, got a folder", str(path))

@@ -19,6 +19,7 @@ from epsball.arguments import check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_model, normal_bounds
 from epsball.model import Sequential
+from epsball.reports.files import require_writable_name
 from epsball.training.history import History
 from epsball.training.method import Method
 from epsball.training.optimizers import Adam, Optimizer
@@ -183,7 +184,10 @@ class _Run:
 
     def resume(self, checkpoint: str | PathLike[str] | None) -> int:
         """Return how many epochs a checkpoint has done."""
-        if checkpoint is None or not Path(checkpoint).exists():
+        if checkpoint is None:
+            return 0
+        if not Path(checkpoint).exists():
+            require_writable_name(Path(checkpoint))  # now, not after an epoch
             return 0
         from epsball.training import checkpoint as files
 
