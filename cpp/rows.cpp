@@ -1,6 +1,7 @@
 // Rows between the caller's arrays and a slab, and what attacks decide per row.
 #include "attacks/track_best.h"
 #include "half.h"
+#include "project.h"
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
@@ -104,8 +105,7 @@ void store_row(const StoreRows& a, Index r) {
     double total = 0;
     for (Index i = 0; i < n; ++i) total += a.norm == Norm::l2 ? change(i) * change(i) : absolute(change(i));
     const double norm = a.norm == Norm::l2 ? __builtin_sqrt(total) : total;
-    const double slack = static_cast<double>(n) * 0x1p-52;  // as `within` in project.h
-    const double limit = eps * (1.0 - (slack > 0x1p-36 ? slack : 0x1p-36));
+    const double limit = within(eps, n);
     if (norm > limit) scale = limit / norm * (1.0 - 0x1p-40);
   }
   for (Index i = 0; i < n; ++i) {
