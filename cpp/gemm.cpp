@@ -3,47 +3,19 @@
 // Every output of gemm is one chain of multiply-adds over p = 0, 1, ..., and every output of dots is kLanes such chains
 // and one tree of sums. Tiles of every height and the single-row paths follow them, so a row's bits never depend on
 // the batch.
-#include <utility>
-
 #include "activation.h"
+#include "panel.h"
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-// Vectors of a full panel, and accumulators of a tile: a tile of V vectors has kAccumulators / V rows, so that it fits
-// the registers beside V vectors of B and one broadcast of A. Wide and low beats narrow and high: fewer loads per
-// multiply-add (10 for 24 at 6 x 4 against 16 for 28 at 14 x 2).
-#if EPSBALL_LANES == 16 || EPSBALL_LANES == 4
-constexpr int kTileVecs = 4, kAccumulators = 24;  // of 32 registers
-#elif EPSBALL_LANES == 8
-constexpr int kTileVecs = 2, kAccumulators = 12;  // of 16
-#else
-constexpr int kTileVecs = 4, kAccumulators = 8;
-#endif
-constexpr Index kPanel = kTileVecs * kLanes;
 constexpr Index kLine = 16;     // floats of a cache line
 constexpr Index kBlockK = 128;  // a block of B: 32 KB, which stays in L1 with ...
 constexpr Index kChunk = 48;    // ... the sums of the rows that share it: 12 KB
 
-// Width in vectors of the panel that starts at column j; the last one is as narrow as it can be.
-Index panel_vecs(Index n, Index j) {
-  Index left = (n - j + kLanes - 1) / kLanes;
-  return left < kTileVecs ? left : kTileVecs;
-}
-
 // How many of a panel's columns exist.
 Index columns(const Gemm& g, Index col, Index width) { return g.n - col < width ? g.n - col : width; }
-
-// Calls f<count>(), for which a count of 1 ... Most becomes a constant.
-template <class F, int... N>
-EPSBALL_INLINE void with_count(Index count, F f, std::integer_sequence<int, N...>) {
-  ((count == N + 1 ? f.template operator()<N + 1>() : void()), ...);
-}
-template <int Most, class F>
-EPSBALL_INLINE void with_count(Index count, F f) {
-  with_count(count, f, std::make_integer_sequence<int, Most>());
-}
 
 // ---- epilogue of a finished tile ----
 

@@ -13,8 +13,21 @@ void column_sums(Stream, Index rows, Index n, const float* x, Index ldx, float* 
   });
 }
 
+// Row by row, pixel by pixel.
+void channel_sums(Stream, Index rows, Index pixels, Index channels, const float* x, Index ldx, float* sums) {
+  for_lanes(channels, [&](Index j, Index m) {
+    Vec s = {};
+    for (Index r = 0; r < rows; ++r)
+      for (Index p = 0; p < pixels; ++p) s = s + load(x + r * ldx + p * channels + j, m);
+    store(sums + j, s, m);
+  });
+}
+
 }  // namespace
 
-void add_reduce(Kernels& k) { k.column_sums = column_sums; }
+void add_reduce(Kernels& k) {
+  k.column_sums = column_sums;
+  k.channel_sums = channel_sums;
+}
 
 }  // namespace epsball::EPSBALL_ISA

@@ -50,6 +50,7 @@ EPSBALL_INLINE Vec to_unit(UVec u) { return static_cast<float>(u >> 8) * 5.96046
 EPSBALL_INLINE Vec first_lanes(Vec v, Index) { return v; }
 EPSBALL_INLINE float sum(Vec v) { return v; }
 EPSBALL_INLINE float largest(Vec v) { return v; }
+EPSBALL_INLINE void transpose(Vec*) {}
 using DVec = double;
 EPSBALL_INLINE DVec to_double(Vec v) { return v; }
 EPSBALL_INLINE Vec to_single(DVec v) { return static_cast<float>(v); }
@@ -175,6 +176,36 @@ EPSBALL_INLINE Vec first_lanes(Vec v, Index n) {
   if (n == kLanes) return v;
   return select(lane_index_i() < (std::int32_t)n, v, Vec{});
 }
+
+// Swaps the upper halves of a's blocks of 2 S lanes with the lower halves of b's.
+template <int S>
+EPSBALL_INLINE void swap_halves(Vec& a, Vec& b) {
+  const IVec lane = lane_index_i();
+  const Vec from = a;
+#if defined(__clang__)
+  const Vec up = from, down = b;
+  for (int i = 0; i < kLanes; ++i) {
+    a[i] = i & S ? down[i - S] : up[i];
+    b[i] = i & S ? down[i] : up[i + S];
+  }
+#else
+  const auto lanes = static_cast<std::int32_t>(kLanes);
+  a = __builtin_shuffle(from, b, select((lane & S) == 0, lane, lane - S + lanes));
+  b = __builtin_shuffle(from, b, select((lane & S) == 0, lane + S, lane + lanes));
+#endif
+}
+
+template <int S>
+EPSBALL_INLINE void transpose(Vec* v) {
+  if constexpr (S > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+      if (!(i & S)) swap_halves<S>(v[i], v[i + S]);
+    transpose<S / 2>(v);
+  }
+}
+// v[i][j] <-> v[j][i] for kLanes vectors.
+EPSBALL_INLINE void transpose(Vec* v) { transpose<static_cast<int>(kLanes) / 2>(v); }
 
 // Writes base + i for every lane i of the mask, in order, and returns how many; `to` has room for a whole vector.
 EPSBALL_INLINE Index store_indices(Mask m, std::int32_t base, std::int32_t* to) {

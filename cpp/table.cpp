@@ -12,6 +12,8 @@ Kernels filled() {
   k.name = EPSBALL_STRING(EPSBALL_ISA);
   k.lanes = kLanes;
   add_gemm(k);
+  add_conv(k);
+  add_pool(k);
   add_activation(k);
   add_loss(k);
   add_step(k);

@@ -62,6 +62,81 @@ struct Gemm {
   Epilogue epilogue;
 };
 
+// ---- images ----
+
+// Rows of images, channels first, from or to blocks of `lanes` rows, channels last (see Images in layers/layer.h);
+// lanes that no row fills become 0.
+struct ArrangeRows {
+  Index rows = 0, lanes = 1, channels = 1, pixels = 1;
+  const float* from = nullptr;
+  Index ld_from = 0;  // of a row; a block is `lanes` times that
+  float* to = nullptr;
+  Index ld_to = 0;
+  bool to_images = true;
+};
+
+// What one row or column of outputs reads: `count` neighbouring rows or columns of the input from `first` on, with the
+// weights of as many neighbouring taps from `tap` on.
+struct Taps {
+  std::int32_t first = 0, count = 0, tap = 0;
+};
+
+// Y = conv(X): every output is one chain of fused multiply-adds over (tap row, tap column, input channel), the weights
+// being a packed matrix of (tap_rows * tap_columns * in_channels) x out_channels. With other taps it is the backward
+// pass, which so needs no scatter, whatever stride and padding.
+struct Conv {
+  Index rows = 0, lanes = 1;  // lanes: 1, or those of the table
+  Index in_width = 0, in_channels = 0;
+  Index out_height = 0, out_width = 0, out_channels = 0;
+  Index tap_columns = 0, taps = 0;  // of the whole kernel; all of its tap rows times columns
+  Index column_step = 1;            // outputs so far apart share their taps but for the borders: the stride, backward
+  const Taps* down = nullptr;       // (out_height)
+  const Taps* across = nullptr;     // (out_width)
+  const float* x = nullptr;
+  Index ldx = 0;
+  const float* b = nullptr;
+  float* y = nullptr;
+  Index ldy = 0;
+  Epilogue epilogue;  // without step
+};
+
+// Gradient of a convolution's weights (taps * in_channels, out_channels), rows [first, last) of them, over images with
+// lanes = 1.
+struct ConvGradient {
+  Index rows = 0;
+  Index in_width = 0, in_height = 0, in_channels = 0;
+  Index out_height = 0, out_width = 0, out_channels = 0;
+  Index kernel_width = 0;
+  Index stride_down = 1, stride_across = 1, padding_down = 0, padding_across = 0;
+  const float* x = nullptr;
+  Index ldx = 0;
+  const float* dy = nullptr;
+  Index ldy = 0;
+  Index first = 0, last = 0;
+  float* gradient = nullptr;  // (last - first, out_channels)
+};
+
+enum class PoolKind : int { max, average };
+
+// Of images, channels last; blocks of rows count as rows of lanes times the channels. Outside the image there is
+// nothing for a maximum, and zeros for an average.
+struct Pool {
+  PoolKind kind = PoolKind::max;
+  Index rows = 0;
+  Index in_height = 0, in_width = 0, out_height = 0, out_width = 0, channels = 0;
+  Index taps = 1;                // of a whole window
+  const Taps* down = nullptr;    // (out_height)
+  const Taps* across = nullptr;  // (out_width)
+  const float* x = nullptr;
+  Index ldx = 0;
+  float* y = nullptr;  // read by backward
+  Index ldy = 0;
+  const float* dy = nullptr;
+  Index lddy = 0;
+  float* dx = nullptr;
+  Index lddx = 0;
+};
+
 // Products of at most this many columns are done as dot products.
 inline constexpr Index kNarrow = 16;
 
@@ -186,6 +261,15 @@ struct Kernels {
   // of few outputs needs one packing for both directions.
   void (*dots)(Stream, const Gemm&) = nullptr;
 
+  // conv.cpp
+  void (*arrange)(Stream, const ArrangeRows&) = nullptr;
+  void (*conv)(Stream, const Conv&) = nullptr;
+  void (*conv_gradient)(Stream, const ConvGradient&) = nullptr;
+
+  // pool.cpp
+  void (*pool_forward)(Stream, const Pool&) = nullptr;
+  void (*pool_backward)(Stream, const Pool&) = nullptr;
+
   // activation.cpp
   void (*activation_forward)(Stream, ActivationSpec, Index rows, Index n, const float* x, Index ldx, float* y,
                              Index ldy) = nullptr;
@@ -212,6 +296,9 @@ struct Kernels {
 
   // reduce.cpp
   void (*column_sums)(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) = nullptr;
+  // sums[c] of images, channels last
+  void (*channel_sums)(Stream, Index rows, Index pixels, Index channels, const float* x, Index ldx,
+                       float* sums) = nullptr;
 
   // rows.cpp. Row i of the slab is row ids[i] of the source, or first + i where ids is null.
   void (*load_rows)(Stream, const Array& source, const Index* ids, Index first, Index rows, float* x,

@@ -4,25 +4,43 @@
 #include <algorithm>
 #include <stdexcept>
 
-namespace epsball {
-namespace {
+#include "layers/arrange.h"
 
-std::vector<Lowered> lower(const Layers& layers, bool training) {
+namespace epsball {
+
+// Puts a rearrangement on top of the plan where `next` (null: the end of the model) needs one.
+void Plan::arrange(std::vector<Lowered>& plan, const Layer* next) {
+  const bool images = !plan.empty() && plan.back().images;
+  const bool wanted = next && (next->images() || (next->is_elementwise() && images));
+  if (images == wanted) return;
+  Image image;
+  if (wanted) {
+    image = next->images()->in;
+  } else {
+    const auto last = std::find_if(plan.rbegin(), plan.rend(), [](const Lowered& l) { return l.layer->images(); });
+    image = last->layer->images()->out;
+  }
+  own_.push_back(std::make_unique<Arrange>(image, wanted ? Arrangement::to_images : Arrangement::to_rows));
+  plan.push_back({own_.back().get(), {}, wanted, 0});
+}
+
+std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
   std::vector<Lowered> plan;
   for (const auto& layer : layers) {
     if (layer->is_identity() || (layer->dropout() > 0.0f && !training)) continue;
     const ActivationSpec activation = layer->activation();
     const bool carried =
         !plan.empty() && plan.back().layer->takes_epilogue() && plan.back().activation.kind == Activation::identity;
-    if (activation.kind != Activation::identity && carried)
+    if (activation.kind != Activation::identity && carried) {
       plan.back().activation = activation;
-    else
-      plan.push_back({layer.get(), activation, 0});
+      continue;
+    }
+    arrange(plan, layer.get());
+    plan.push_back({layer.get(), activation, !plan.empty() && plan.back().images, 0});
   }
+  arrange(plan, nullptr);
   return plan;
 }
-
-}  // namespace
 
 Tape Tape::from(Index first) const {
   Tape tape = *this;
@@ -53,15 +71,20 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
 
 Index Plan::multiply_adds() const {
   Index total = 0;
-  for (const Lowered& l : inference_) total += l.layer->packed_floats() ? l.layer->in * l.layer->out : l.layer->in;
+  for (const Lowered& l : inference_) total += l.layer->multiply_adds();
   return total;
 }
 
 Index Plan::largest_product() const {
   Index largest = 0;
-  for (const Lowered& l : inference_)
-    if (l.layer->packed_floats()) largest = std::max(largest, l.layer->in * l.layer->out);
+  for (const Lowered& l : inference_) largest = std::max(largest, l.layer->multiply_adds());
   return largest;
+}
+
+// A block costs the same however many of its lanes are filled; rows one by one run at half its speed or less.
+Index Plan::lanes(Index rows) const {
+  const bool images = std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images; });
+  return images && 2 * rows > kernels_.lanes ? kernels_.lanes : 1;
 }
 
 Index Plan::floats_per_row() const {
@@ -91,6 +114,8 @@ Tape Plan::attack_tape(Arena& arena, Index rows) const { return tape(inference_,
 Tape Plan::training_tape(Arena& arena, Index rows) const { return tape(training_, arena, rows, true); }
 
 Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bool keep_gradients) const {
+  const Index lanes = keep_gradients ? 1 : this->lanes(rows);
+  rows = (rows + lanes - 1) / lanes * lanes;
   Tape tape;
   Index widest = 0;
   for (const Lowered& l : layers) widest = std::max(widest, l.layer->out);
@@ -118,19 +143,39 @@ void PlanPass::drop(std::size_t i, Index rows, Rows values) const {
                           draw_->seed + (static_cast<std::uint64_t>(draw_->step) << 32), salt);
 }
 
+Stage PlanPass::stage(std::size_t i, Index rows, Rows x) const {
+  Stage s;
+  s.rows = rows;
+  s.features = layers_[i].layer->in;
+  s.x = i == 0 ? x : tape_.out[i - 1];
+  s.y = tape_.out[i];
+  return s;
+}
+
+// Element-wise layers see a block of images as one long row.
+void PlanPass::widen(std::size_t i, Stage& s) const {
+  if (!layers_[i].images || !layers_[i].layer->is_elementwise()) return;
+  s.rows = context_.blocks(s.rows);
+  s.features *= context_.lanes;
+  for (Rows* rows : {&s.x, &s.y, &s.dy, &s.dx}) rows->ld *= context_.lanes;
+  s.end.saved_ld *= context_.lanes;
+}
+
 Rows PlanPass::forward(Index rows, Rows x) {
+  context_.lanes = draw_ ? 1 : plan_.lanes(rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Lowered& l = layers_[i];
-    Epilogue end;
-    end.activation = l.activation;
-    end.pre_activation = tape_.pre[i].data;
-    l.layer->forward(context_, plan_.packed(l), rows, i == 0 ? x : tape_.out[i - 1], tape_.out[i], end);
+    Stage s = stage(i, rows, x);
+    s.end.activation = l.activation;
+    s.end.pre_activation = tape_.pre[i].data;
+    widen(i, s);
+    l.layer->forward(context_, plan_.packed(l), s);
     drop(i, rows, tape_.out[i]);
   }
   return tape_.out.back();
 }
 
-void PlanPass::backward(Index rows, Rows, Rows dx, const SignStep* step) {
+void PlanPass::backward(Index rows, Rows x, Rows dx, const SignStep* step) {
   const Kernels& k = plan_.kernels();
   const auto saved = [&](std::size_t i) { return tape_.pre[i].data ? tape_.pre[i] : tape_.out[i]; };
   const std::size_t last = layers_.size() - 1;
@@ -143,16 +188,18 @@ void PlanPass::backward(Index rows, Rows, Rows dx, const SignStep* step) {
     const bool first = i == 0;
     if (first && !dx.data && !step) return;
     drop(i, rows, tape_.gradient[i]);
-    Epilogue end;
+    Stage s = stage(i, rows, x);
+    s.dy = tape_.gradient[i];
+    s.dx = first ? dx : tape_.gradient[i - 1];
     if (first) {
-      end.step = step;
+      s.end.step = step;
     } else if (layers_[i - 1].activation.kind != Activation::identity) {
-      end.derivative = layers_[i - 1].activation;
-      end.saved = saved(i - 1).data;
-      end.saved_ld = saved(i - 1).ld;
+      s.end.derivative = layers_[i - 1].activation;
+      s.end.saved = saved(i - 1).data;
+      s.end.saved_ld = saved(i - 1).ld;
     }
-    layers_[i].layer->backward(context_, plan_.packed(layers_[i]), rows, tape_.gradient[i],
-                               first ? dx : tape_.gradient[i - 1], end);
+    widen(i, s);
+    layers_[i].layer->backward(context_, plan_.packed(layers_[i]), s);
   }
 }
 

@@ -15,7 +15,8 @@ using Layers = std::vector<std::unique_ptr<Layer>>;
 struct Lowered {
   const Layer* layer = nullptr;
   ActivationSpec activation;
-  Index packed = 0;  // offset into the plan's packed weights
+  bool images = false;  // its output is images, see Images
+  Index packed = 0;     // offset into the plan's packed weights
 };
 
 // The values that a forward pass leaves for the backward pass, per lowered layer.
@@ -42,6 +43,9 @@ class Plan {
   const std::vector<Lowered>& training() const { return training_; }
   const float* packed(const Lowered& l) const { return packed_.get() + l.packed; }
 
+  // How many rows a pass over `rows` of them interleaves between layers of images.
+  Index lanes(Index rows) const;
+
   // Weights changed: pack them again. Parts are independent of each other.
   Index pack_parts() const;
   void pack_part(Index part);
@@ -51,6 +55,8 @@ class Plan {
   Tape training_tape(Arena& arena, Index rows) const;
 
  private:
+  std::vector<Lowered> lower(const Layers& layers, bool training);
+  void arrange(std::vector<Lowered>& plan, const Layer* next);
   Tape tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bool keep_gradients) const;
 
   struct Free {
@@ -58,6 +64,7 @@ class Plan {
   };
   const Kernels& kernels_;
   Index features_, classes_;
+  Layers own_;  // what stands between rows and images
   std::vector<Lowered> inference_, training_;
   std::unique_ptr<float, Free> packed_;
 };
@@ -86,6 +93,8 @@ class PlanPass : public Pass {
   void backward_to_first(Index rows, Rows x) { backward(rows, x, {}, nullptr); }
 
  private:
+  Stage stage(std::size_t i, Index rows, Rows x) const;
+  void widen(std::size_t i, Stage& s) const;
   void drop(std::size_t i, Index rows, Rows values) const;
 
   const Plan& plan_;

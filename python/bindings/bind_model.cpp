@@ -3,9 +3,11 @@
 #include "bind.h"
 #include "calls.h"
 #include "layers/activation.h"
+#include "layers/conv2d.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
+#include "layers/pool2d.h"
 #include "model.h"
 #include "names.h"
 #include "training/trainer.h"
@@ -16,9 +18,32 @@
 namespace epsball::bindings {
 namespace {
 
-// ("linear", in, out, bias) | ("dropout", features, p) | ("flatten", features) | (activation, features, parameter)
+// A description's (C, H, W) and its kernel, stride and padding, each (down, across).
+Image image_of(const py::handle& shape) {
+  const auto [c, h, w] = shape.cast<std::array<Index, 3>>();
+  return {c, h, w};
+}
+
+Window window_of(const Image& in, const py::handle& kernel, const py::handle& stride, const py::handle& padding) {
+  const auto k = kernel.cast<std::array<Index, 2>>(), s = stride.cast<std::array<Index, 2>>(),
+             p = padding.cast<std::array<Index, 2>>();
+  return {{in.height, k[0], s[0], p[0]}, {in.width, k[1], s[1], p[1]}};
+}
+
+// ("linear", in, out, bias) | ("dropout", features, p) | ("flatten", features) | (activation, features, parameter) |
+// ("conv2d", image, channels, kernel, stride, padding, bias) | ("max_pool2d" or "avg_pool2d", image, kernel, stride,
+// padding)
 std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   const auto kind = d[0].cast<std::string>();
+  if (kind == "conv2d") {
+    const Image in = image_of(d[1]);
+    return std::make_unique<Conv2d>(in, d[2].cast<Index>(), window_of(in, d[3], d[4], d[5]), d[6].cast<bool>());
+  }
+  if (kind == "max_pool2d" || kind == "avg_pool2d") {
+    const Image in = image_of(d[1]);
+    const PoolKind pool = kind == "max_pool2d" ? PoolKind::max : PoolKind::average;
+    return std::make_unique<Pool2d>(in, window_of(in, d[2], d[3], d[4]), pool);
+  }
   const auto in = d[1].cast<Index>();
   if (kind == "linear") return std::make_unique<Linear>(in, d[2].cast<Index>(), d[3].cast<bool>());
   if (kind == "dropout") return std::make_unique<Dropout>(in, d[2].cast<float>());

@@ -15,8 +15,11 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import check_seed, whole
 from epsball.arrays import as_numpy, like
-from epsball.layers import LAYERS, Flatten, Layer, Linear
+from epsball.layers import LAYERS, Dropout, Flatten, Layer
+from epsball.layers.activation import Activation
+from epsball.layers.base import Description, Shape, Values
 
+PLAIN = (Flatten, Dropout, Activation)  # what keeps the number of features
 FORMAT = "epsball-model"
 FORMAT_VERSION = 1
 
@@ -27,7 +30,7 @@ class Sequential:
     Parameters
     ----------
     layers
-        `Linear`, `Flatten`, `Dropout` and activations, from the input to the logits.
+        The layers of `epsball.layers`, from the input to the logits.
     input_shape
         Shape of one input, channels first for images: (1, 28, 28) or (784,).
     seed
@@ -62,21 +65,19 @@ class Sequential:
             raise TypeError(f"layers: wanted a sequence of layers, got {layers!r}") from None
         seed = check_seed(seed)
         self.input_shape = _shape(input_shape)
-        self._native = _native.Model(_descriptions(self.layers, math.prod(self.input_shape)))
+        self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
         self._initialise(seed)
 
     def _initialise(self, seed: int) -> None:
         values: dict[str, npt.NDArray[np.float32]] = {}
-        for i, layer in enumerate(self.layers):
-            if not isinstance(layer, Linear):
-                continue
-            bound = 1 / math.sqrt(layer.in_features)
-            shape = (layer.out_features, layer.in_features)
-            weight = _native.uniform(math.prod(shape), -bound, bound, seed, 2 * i)
-            values[f"{i}.weight"] = weight.reshape(shape)
-            if layer.bias:
-                values[f"{i}.bias"] = _native.uniform(layer.out_features, -bound, bound, seed, 2 * i + 1)
+        for full_name, zeros in self._native.parameters().items():
+            i, name = int(full_name.split(".")[0]), full_name.split(".")[1]
+
+            def draw(bound: float, shape: Shape = zeros.shape, stream: int = 2 * i + (name == "bias")) -> Values:
+                return _native.uniform(math.prod(shape), -bound, bound, seed, stream).reshape(shape)
+
+            values[full_name] = self.layers[i].initial(name, draw)
         self._native.load_parameters(values)
 
     def __repr__(self) -> str:
@@ -224,8 +225,7 @@ def _layer(description: dict[str, Any]) -> Layer:
     kind = description.pop("kind")
     if kind not in LAYERS:
         raise ValueError(f"unknown layer {kind!r}")
-    layer: Layer = LAYERS[kind](**description)
-    return layer
+    return LAYERS[kind](**description)
 
 
 def _shape(input_shape: Any) -> tuple[int, ...]:
@@ -238,7 +238,7 @@ def _shape(input_shape: Any) -> tuple[int, ...]:
     return shape
 
 
-def _descriptions(layers: Sequence[Layer], features: int) -> list[tuple[Any, ...]]:
+def _descriptions(layers: Sequence[Layer], shape: Shape) -> list[Description]:
     """Return the engine's view of the layers, each fitted to the one below."""
     if not layers:
         raise ValueError("layers: wanted at least one layer, got none")
@@ -249,11 +249,11 @@ def _descriptions(layers: Sequence[Layer], features: int) -> list[tuple[Any, ...
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: layer {i} is no epsball layer but {type(layer).__name__}: {layer!r}")
         try:
-            descriptions.append(layer.native(features))
+            descriptions.append(layer.native(shape))
+            shape = layer.output_shape(shape)
         except ValueError as error:
-            below = "input_shape" if not any(isinstance(seen, Linear) for seen in layers[:i]) else "the layer below"
+            below = "input_shape" if all(isinstance(seen, PLAIN) for seen in layers[:i]) else "the layer below"
             raise ValueError(f"layers: layer {i} ({layer}) does not fit {below}: it {error}") from None
-        features = descriptions[-1][2] if isinstance(layer, Linear) else features
     return descriptions
 
 

@@ -30,7 +30,7 @@ PgdSlab::PgdSlab(const Plan& plan, const PgdSettings& settings, Worker& worker)
   lo_ = moved_rows(features_);
   hi_ = moved_rows(features_);
   best_ = s_.keep_best ? arena.take_rows(rows, features_) : x_;
-  const bool fused = s_.norm == Norm::linf && plan.inference().front().layer->takes_epilogue();
+  const bool fused = s_.norm == Norm::linf && plan.inference().front().layer->fuses_step();
   gradient_ = fused ? Rows{} : arena.take_rows(rows, features_);
   targets_ = moved_rows(classes_);
   labels_ = moved(arena.take<std::int32_t>(rows));

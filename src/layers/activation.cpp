@@ -3,12 +3,15 @@
 
 namespace epsball {
 
-void ActivationLayer::forward(const Context& context, const float*, Index rows, Rows x, Rows y,
-                              const Epilogue& end) const {
+void ActivationLayer::forward(const Context& context, const float*, const Stage& s) const {
   const Kernels& k = context.kernels;
-  if (end.pre_activation)
-    k.copy_rows(context.stream, rows, in, x.data, x.ld, end.pre_activation, y.ld, nullptr, nullptr);
-  k.activation_forward(context.stream, end.activation, rows, in, x.data, x.ld, y.data, y.ld);
+  float* const pre = s.end.pre_activation;
+  if (pre) k.copy_rows(context.stream, s.rows, s.features, s.x.data, s.x.ld, pre, s.y.ld, nullptr, nullptr);
+  k.activation_forward(context.stream, s.end.activation, s.rows, s.features, s.x.data, s.x.ld, s.y.data, s.y.ld);
+}
+
+void ActivationLayer::backward(const Context& context, const float*, const Stage& s) const {
+  pass_gradient_on(context, s);
 }
 
 }  // namespace epsball

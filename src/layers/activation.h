@@ -10,12 +10,10 @@ class ActivationLayer : public Layer {
   ActivationLayer(Index features, ActivationSpec spec) : Layer(features, features), spec_(spec) {}
 
   ActivationSpec activation() const override { return spec_; }
+  bool is_elementwise() const override { return true; }
   // Only where no layer below can carry it: the identity, and the plan's epilogue does the rest.
-  void forward(const Context& context, const float*, Index rows, Rows x, Rows y, const Epilogue& end) const override;
-  void backward(const Context& context, const float*, Index rows, Rows dy, Rows dx,
-                const Epilogue& end) const override {
-    finish_backward(context, rows, in, dy, dx, end);
-  }
+  void forward(const Context&, const float*, const Stage&) const override;
+  void backward(const Context&, const float*, const Stage&) const override;
 
  private:
   ActivationSpec spec_;

@@ -10,8 +10,8 @@ class Flatten : public Layer {
   explicit Flatten(Index features) : Layer(features, features) {}
 
   bool is_identity() const override { return true; }
-  void forward(const Context&, const float*, Index, Rows, Rows, const Epilogue&) const override {}
-  void backward(const Context&, const float*, Index, Rows, Rows, const Epilogue&) const override {}
+  void forward(const Context&, const float*, const Stage&) const override {}
+  void backward(const Context&, const float*, const Stage&) const override {}
 };
 
 }  // namespace epsball

@@ -20,9 +20,8 @@ void Context::gemm(const Gemm& g) const {
   });
 }
 
-void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows dx, const Epilogue& end) {
+void finish_backward(const Context& context, Index rows, Index n, Rows dx, const Epilogue& end) {
   const Kernels& k = context.kernels;
-  if (dx.data != dy.data) k.copy_rows(context.stream, rows, n, dy.data, dy.ld, dx.data, dx.ld, nullptr, nullptr);
   if (end.saved)
     k.activation_backward(context.stream, end.derivative, rows, n, end.saved, end.saved_ld, dx.data, dx.ld);
   if (end.step) {
@@ -36,6 +35,18 @@ void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows 
     step.moving = s.moving;
     k.step(context.stream, step);
   }
+}
+
+void finish_images(const Context& context, const Stage& s, Index features) {
+  Epilogue end = s.end;
+  end.saved_ld *= context.lanes;
+  finish_backward(context, context.blocks(s.rows), features * context.lanes, {s.dx.data, s.dx.ld * context.lanes}, end);
+}
+
+void pass_gradient_on(const Context& context, const Stage& s) {
+  const Index n = s.features;
+  context.kernels.copy_rows(context.stream, s.rows, n, s.dy.data, s.dy.ld, s.dx.data, s.dx.ld, nullptr, nullptr);
+  finish_backward(context, s.rows, n, s.dx, s.end);
 }
 
 }  // namespace epsball

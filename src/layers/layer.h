@@ -25,9 +25,37 @@ struct Context {
   const Kernels& kernels;
   Stream stream = nullptr;
   Team* team = nullptr;
+  Index lanes = 1;  // rows that are interleaved between layers of images, see Images
 
+  // Blocks of images, and how far apart they are in a buffer whose rows lie `ld` apart.
+  Index blocks(Index rows) const { return (rows + lanes - 1) / lanes; }
   // Spreads the columns of one product over the team, if it is large enough to be worth waking it.
   void gemm(const Gemm& g) const;
+};
+
+// (channels, height, width) of one row.
+struct Image {
+  Index channels = 1, height = 1, width = 1;
+
+  Index pixels() const { return height * width; }
+  Index features() const { return channels * pixels(); }
+};
+
+// Layers of images hold them channels last, `lanes` rows interleaved: value c of pixel p of row r of a block stands at
+// (p * channels + c) * lanes + r. So a slab is computed with the rows in the lanes of a vector, whatever the number of
+// channels, stride and padding; and a few rows, one by one, with the channels there. The plan rearranges rows where
+// such layers begin and end.
+struct Images {
+  Image in, out;
+};
+
+// One layer's part of a pass.
+struct Stage {
+  Index rows = 0;
+  Index features = 0;  // of x, for element-wise layers: in, or all that a block of images holds
+  Rows x, y;           // input and output of the forward pass, y after the activation the layer carries
+  Rows dy, dx;         // their gradients, in the backward pass only
+  Epilogue end;
 };
 
 class Layer {
@@ -43,6 +71,14 @@ class Layer {
   // An element-wise activation is carried by the layer below where that one can (takes_epilogue).
   virtual ActivationSpec activation() const { return {}; }
   virtual bool takes_epilogue() const { return false; }
+  // Whether backward can end in the attack's step without storing the gradient.
+  virtual bool fuses_step() const { return false; }
+  // Its shapes, if it is a layer of images.
+  virtual const Images* images() const { return nullptr; }
+  // Treats every value by itself, in rows and in images alike.
+  virtual bool is_elementwise() const { return false; }
+  // Of one row's forward pass.
+  virtual Index multiply_adds() const { return in; }
   // The share of inputs a training pass drops; such a layer is left out of inference.
   virtual float dropout() const { return 0.0f; }
   // Nothing to compute (Flatten).
@@ -54,10 +90,9 @@ class Layer {
   virtual void pack(const Kernels&, float* /*packed*/, Index /*part*/) const {}
 
   // y = epilogue(f(x)).
-  virtual void forward(const Context&, const float* packed, Index rows, Rows x, Rows y, const Epilogue& end) const = 0;
+  virtual void forward(const Context&, const float* packed, const Stage&) const = 0;
   // dx = epilogue(df^T dy).
-  virtual void backward(const Context&, const float* packed, Index rows, Rows dy, Rows dx,
-                        const Epilogue& end) const = 0;
+  virtual void backward(const Context&, const float* packed, const Stage&) const = 0;
 
   // Gradient of the parameters from a whole batch, in `gradient_parts` independent parts; gradient[i] belongs to
   // parameters[i]. `scratch` holds gradient_scratch floats.
@@ -67,8 +102,11 @@ class Layer {
                         Index /*part*/, float* /*scratch*/) const {}
 };
 
-// Does with kernels what a product would have done in its epilogue on the way back: dx = dy, times a derivative, into
-// x.
-void finish_backward(const Context& context, Index rows, Index n, Rows dy, Rows dx, const Epilogue& end);
+// Does with kernels what a product would have done in its epilogue on the way back: dx times a derivative, into x.
+void finish_backward(const Context& context, Index rows, Index n, Rows dx, const Epilogue& end);
+// The same where dx holds images of `features` values.
+void finish_images(const Context& context, const Stage& s, Index features);
+// Backward of the identity: dx = epilogue(dy).
+void pass_gradient_on(const Context& context, const Stage& s);
 
 }  // namespace epsball

@@ -40,16 +40,15 @@ void Linear::pack(const Kernels& k, float* packed, Index part) const {
   }
 }
 
-void Linear::forward(const Context& context, const float* packed, Index rows, Rows x, Rows y,
-                     const Epilogue& end) const {
-  Gemm g{rows, out, in, x.data, x.ld, 1, narrow() ? packed : packed + packed_transposed(), 0, out, y.data, y.ld, end};
+void Linear::forward(const Context& context, const float* packed, const Stage& s) const {
+  const float* b = narrow() ? packed : packed + packed_transposed();
+  Gemm g{s.rows, out, in, s.x.data, s.x.ld, 1, b, 0, out, s.y.data, s.y.ld, s.end};
   if (parameters.size() > 1) g.epilogue.bias = packed + packed_bias();
   narrow() ? context.kernels.dots(context.stream, g) : context.gemm(g);
 }
 
-void Linear::backward(const Context& context, const float* packed, Index rows, Rows dy, Rows dx,
-                      const Epilogue& end) const {
-  context.gemm({rows, in, out, dy.data, dy.ld, 1, packed, 0, in, dx.data, dx.ld, end});
+void Linear::backward(const Context& context, const float* packed, const Stage& s) const {
+  context.gemm({s.rows, in, out, s.dy.data, s.dy.ld, 1, packed, 0, in, s.dx.data, s.dx.ld, s.end});
 }
 
 // dW = dy^T x, a panel of input columns at a time: one chain over the batch per weight, whatever the thread count.

@@ -11,11 +11,13 @@ class Linear : public Layer {
   Linear(Index in, Index out, bool bias);
 
   bool takes_epilogue() const override { return true; }
+  bool fuses_step() const override { return true; }
+  Index multiply_adds() const override { return in * out; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override;
   void pack(const Kernels&, float* packed, Index part) const override;
-  void forward(const Context&, const float* packed, Index rows, Rows x, Rows y, const Epilogue& end) const override;
-  void backward(const Context&, const float* packed, Index rows, Rows dy, Rows dx, const Epilogue& end) const override;
+  void forward(const Context&, const float* packed, const Stage&) const override;
+  void backward(const Context&, const float* packed, const Stage&) const override;
   Index gradient_parts(const Kernels&) const override;
   Index gradient_scratch(const Kernels&, Index rows) const override;
   void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,

@@ -1,0 +1,303 @@
+// Convolutions, direct: with the rows of a block in the lanes of a vector, or one row with its channels there.
+//
+// Either way an output is one chain of fused multiply-adds over the taps it has and their channels, so a row's bits do
+// not depend on which way it went.
+#include "activation.h"
+#include "panel.h"
+#include "table.h"
+
+namespace epsball::EPSBALL_ISA {
+namespace {
+
+// Output channels that are summed at a time where rows are the lanes; divides a panel.
+#if EPSBALL_LANES == 8
+constexpr Index kChannels = 8;
+#elif EPSBALL_LANES == 1
+constexpr Index kChannels = 4;
+#else
+constexpr Index kChannels = 16;
+#endif
+
+// ---- from rows to blocks of images and back ----
+
+void arrange_row(const ArrangeRows& a, const float* from, float* to) {
+  for (Index p = 0; p < a.pixels; ++p)
+    for (Index c = 0; c < a.channels; ++c) {
+      const Index first = c * a.pixels + p, last = p * a.channels + c;
+      to[a.to_images ? last : first] = from[a.to_images ? first : last];
+    }
+}
+
+// kLanes pixels of a channel at a time.
+void arrange_block(const ArrangeRows& a, Index rows, const float* from, float* to) {
+  for (Index c = 0; c < a.channels; ++c)
+    for_lanes(a.pixels, [&](Index p, Index n) {
+      Vec v[kLanes];
+      for (Index i = 0; i < kLanes; ++i)
+        if (a.to_images)
+          v[i] = i < rows ? load(from + i * a.ld_from + c * a.pixels + p, n) : Vec{};
+        else
+          v[i] = i < n ? load(from + ((p + i) * a.channels + c) * kLanes) : Vec{};
+      transpose(v);
+      if (a.to_images)
+        for (Index i = 0; i < n; ++i) store(to + ((p + i) * a.channels + c) * kLanes, v[i]);
+      else
+        for (Index i = 0; i < rows; ++i) store(to + i * a.ld_to + c * a.pixels + p, v[i], n);
+    });
+}
+
+void arrange(Stream, const ArrangeRows& a) {
+  for (Index row = 0; row < a.rows; row += a.lanes) {
+    const float* from = a.from + row * a.ld_from;
+    float* to = a.to + row * a.ld_to;
+    const Index rows = a.rows - row < a.lanes ? a.rows - row : a.lanes;
+    a.lanes == 1 ? arrange_row(a, from, to) : arrange_block(a, rows, from, to);
+  }
+}
+
+// ---- runs of outputs ----
+
+// Outputs of one image row that read the same taps, `apart` columns from each other, their inputs `step` floats.
+struct Run {
+  const float* x;  // the first input of the first output
+  const float* b;  // its weights
+  Index rows, row_step;
+  Index length;  // of the chain in each tap row
+  Index b_step;
+  Index step;
+};
+
+// Calls f(column, count, first Taps, columns between inputs) for outputs that share their taps, `most` at a time.
+template <class F>
+EPSBALL_INLINE void for_runs(const Conv& c, Index most, F f) {
+  for (Index start = 0; start < c.column_step; ++start)
+    for (Index column = start; column < c.out_width;) {
+      const Taps& t = c.across[column];
+      Index count = 1, step = 0;
+      for (Index next = column + c.column_step; count < most && next < c.out_width; next += c.column_step, ++count) {
+        const Taps& n = c.across[next];
+        if (count == 1) step = n.first - t.first;
+        if (n.count != t.count || n.tap != t.tap || n.first != t.first + count * step) break;
+      }
+      f(column, count, t, step);
+      column += count * c.column_step;
+    }
+}
+
+// ---- rows as lanes: every weight is broadcast ----
+
+// sums[p][r] of Pixels outputs and Channels channels.
+template <int Channels, int Pixels>
+void tile_of_rows(const Run& run, Index width, float* sums) {
+  Vec acc[Pixels][Channels];
+#pragma GCC unroll 8
+  for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 16
+    for (int r = 0; r < Channels; ++r) acc[p][r] = Vec{};
+  for (Index row = 0; row < run.rows; ++row) {
+    const float *x = run.x + row * run.row_step, *b = run.b + row * run.b_step;
+    for (Index q = 0; q < run.length; ++q) {
+      Vec v[Pixels];
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) v[p] = load(x + p * run.step);
+#pragma GCC unroll 16
+      for (int r = 0; r < Channels; ++r)
+#pragma GCC unroll 8
+        for (int p = 0; p < Pixels; ++p) acc[p][r] = mul_add(splat<Vec>(b[r]), v[p], acc[p][r]);
+      x += kLanes;
+      b += width;
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 16
+    for (int r = 0; r < Channels; ++r) store(sums + (p * Channels + r) * kLanes, acc[p][r]);
+}
+
+// Few channels are too few chains to hide the latency of a multiply-add: several outputs at a time.
+constexpr int pixels_beside(int channels) { return channels >= 8 ? 1 : channels >= 4 ? 2 : 8; }
+
+// ---- one row: channels as lanes, every input is broadcast ----
+
+template <int Vecs, int Pixels>
+void tile_of_channels(const Run& run, float* sums) {
+  constexpr Index width = Vecs * kLanes;
+  Vec acc[Pixels][Vecs];
+#pragma GCC unroll 8
+  for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) acc[p][v] = Vec{};
+  for (Index row = 0; row < run.rows; ++row) {
+    const float* b = run.b + row * run.b_step;
+    const float* x[Pixels];
+#pragma GCC unroll 8
+    for (int p = 0; p < Pixels; ++p) x[p] = run.x + row * run.row_step + p * run.step;
+    for (Index q = 0; q < run.length; ++q) {
+      Vec bv[Vecs];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) bv[v] = load(b + v * kLanes);
+      b += width;
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) {
+        const Vec xv = splat<Vec>(x[p][q]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; ++v) acc[p][v] = mul_add(xv, bv[v], acc[p][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) store(sums + p * width + v * kLanes, acc[p][v]);
+}
+
+// ---- a convolution ----
+
+// Channels [j, j + count) of one block of images, their weights in a panel at `b`, `width` floats wide.
+struct Part {
+  const float* x;
+  float* y;
+  Index block;
+  const float* b;
+  Index width, j, count;
+};
+
+// Finishes an output's values; with rows as lanes every value is a vector of its own.
+void finish(const Conv& c, const Part& part, Index output, const float* sums) {
+  const Epilogue& e = c.epilogue;
+  const Index lanes = c.lanes, at = (output * c.out_channels + part.j) * lanes;
+  const Index in_saved = part.block * e.saved_ld * lanes + at, in_y = part.y - c.y + at;
+  for_lanes(part.count * lanes, [&](Index i, Index n) {
+    Vec v = load(sums + i, n);
+    if (e.bias) v = v + (lanes == 1 ? load(e.bias + part.j + i, n) : splat<Vec>(e.bias[part.j + i / lanes]));
+    if (e.pre_activation) store(e.pre_activation + in_y + i, v, n);
+    v = e.activation.kind == Activation::relu ? activate({Activation::relu, 0.0f}, v) : activate(e.activation, v);
+    if (e.saved) v = v * derivative(e.derivative, load(e.saved + in_saved + i, n));
+    store(part.y + at + i, v, n);
+  });
+}
+
+// Every output of a part, up to Most at a time: tile<count>(run, sums) leaves those of the next one `apart` floats on.
+template <int Most, class F>
+EPSBALL_INLINE void for_outputs(const Conv& c, const Part& part, Index apart, float* sums, F tile) {
+  const Index pixel = c.in_channels * c.lanes, tap = c.in_channels * part.width, tap_row = c.tap_columns * tap;
+  for (Index row = 0; row < c.out_height; ++row) {
+    const Taps& down = c.down[row];
+    for_runs(c, Most, [&](Index column, Index count, const Taps& across, Index step) {
+      const Run run{part.x + (down.first * c.in_width + across.first) * pixel,
+                    part.b + down.tap * tap_row + across.tap * tap,
+                    down.count,
+                    c.in_width * pixel,
+                    across.count * c.in_channels,
+                    tap_row,
+                    step * pixel};
+      with_count<Most>(count, [&]<int Pixels>() { tile.template operator()<Pixels>(run); });
+      for (Index p = 0; p < count; ++p)
+        finish(c, part, row * c.out_width + column + p * c.column_step, sums + p * apart);
+    });
+  }
+}
+
+template <int Channels>
+void rows_part(const Conv& c, const Part& part) {
+  constexpr int kMost = pixels_beside(Channels);
+  alignas(64) float sums[kMost * Channels * kLanes];
+  for_outputs<kMost>(c, part, Channels * kLanes, sums,
+                     [&]<int Pixels>(const Run& run) { tile_of_rows<Channels, Pixels>(run, part.width, sums); });
+}
+
+template <int Vecs>
+void channels_part(const Conv& c, const Part& part) {
+  constexpr int kMost = Vecs > 2 ? 4 : 8;
+  alignas(64) float sums[kMost * Vecs * kLanes];
+  for_outputs<kMost>(c, part, Vecs * kLanes, sums,
+                     [&]<int Pixels>(const Run& run) { tile_of_channels<Vecs, Pixels>(run, sums); });
+}
+
+void conv(Stream, const Conv& c) {
+  const Index depth = c.taps * c.in_channels;
+  for (Index row = 0; row < c.rows; row += c.lanes)
+    for (Index col = 0; col < c.out_channels; col += kPanel) {
+      const Index vecs = panel_vecs(c.out_channels, col), width = vecs * kLanes;
+      const Index last = c.out_channels - col < width ? c.out_channels : col + width;
+      Part part{c.x + row * c.ldx, c.y + row * c.ldy, row / c.lanes, c.b + col * depth, width, col, last - col};
+      if (c.lanes == 1) {
+        with_count<kTileVecs>(vecs, [&]<int V>() { channels_part<V>(c, part); });
+        continue;
+      }
+      for (; part.j < last; part.j += kChannels, part.b += kChannels) {
+        part.count = last - part.j < kChannels ? last - part.j : kChannels;
+        with_count<kChannels>(part.count, [&]<int Channels>() { rows_part<Channels>(c, part); });
+      }
+    }
+}
+
+// ---- gradient of the weights ----
+
+// Weights [q, q + Q) of one panel of output channels: chains over rows and outputs in order. Outputs at the border skip
+// the taps that fall outside.
+template <int Vecs, int Q>
+void gradient_tile(const ConvGradient& g, Index q, Index col, Index count) {
+  Vec acc[Q][Vecs];
+  std::int32_t dy[Q], dx[Q];
+  Index offset[Q];
+#pragma GCC unroll 12
+  for (int i = 0; i < Q; ++i) {
+    const Index tap = (q + i) / g.in_channels;
+    dy[i] = static_cast<std::int32_t>(tap / g.kernel_width - g.padding_down);
+    dx[i] = static_cast<std::int32_t>(tap % g.kernel_width - g.padding_across);
+    offset[i] = (dy[i] * g.in_width + dx[i]) * g.in_channels + (q + i) % g.in_channels;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) acc[i][v] = Vec{};
+  }
+  for (Index row = 0; row < g.rows; ++row)
+    for (Index oy = 0; oy < g.out_height; ++oy)
+      for (Index ox = 0; ox < g.out_width; ++ox) {
+        const Index y = oy * g.stride_down, x = ox * g.stride_across;
+        const float* from = g.x + row * g.ldx + (y * g.in_width + x) * g.in_channels;
+        const float* to = g.dy + row * g.ldy + (oy * g.out_width + ox) * g.out_channels + col;
+        Vec d[Vecs];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; ++v) {
+          const Index left = count - v * kLanes;
+          d[v] = load(to + v * kLanes, left < kLanes ? left : kLanes);
+        }
+#pragma GCC unroll 12
+        for (int i = 0; i < Q; ++i) {
+          const bool inside = static_cast<std::uint64_t>(y + dy[i]) < static_cast<std::uint64_t>(g.in_height) &&
+                              static_cast<std::uint64_t>(x + dx[i]) < static_cast<std::uint64_t>(g.in_width);
+          const Vec value = splat<Vec>(inside ? from[offset[i]] : 0.0f);
+#pragma GCC unroll 4
+          for (int v = 0; v < Vecs; ++v) acc[i][v] = mul_add(value, d[v], acc[i][v]);
+        }
+      }
+#pragma GCC unroll 12
+  for (int i = 0; i < Q; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) {
+      const Index left = count - v * kLanes;
+      store(g.gradient + (q + i - g.first) * g.out_channels + col + v * kLanes, acc[i][v],
+            left < kLanes ? left : kLanes);
+    }
+}
+
+void conv_gradient(Stream, const ConvGradient& g) {
+  for (Index col = 0; col < g.out_channels; col += kPanel)
+    with_count<kTileVecs>(panel_vecs(g.out_channels, col), [&]<int V>() {
+      constexpr int kMost = V > 2 ? 4 : 8;
+      const Index count = g.out_channels - col < V * kLanes ? g.out_channels - col : V * kLanes;
+      for (Index q = g.first; q < g.last; q += kMost)
+        with_count<kMost>(g.last - q < kMost ? g.last - q : kMost,
+                          [&]<int Q>() { gradient_tile<V, Q>(g, q, col, count); });
+    });
+}
+
+}  // namespace
+
+void add_conv(Kernels& k) {
+  k.arrange = arrange;
+  k.conv = conv;
+  k.conv_gradient = conv_gradient;
+}
+
+}  // namespace epsball::EPSBALL_ISA

@@ -1,0 +1,39 @@
+"""Layers as their users write them: frozen descriptions that a model turns into native ones."""
+
+from epsball.layers.activation import (
+    ACTIVATIONS,
+    ELU,
+    GELU,
+    LeakyReLU,
+    Quadratic,
+    ReLU,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
+from epsball.layers.base import LAYERS, Layer
+from epsball.layers.conv2d import Conv2d
+from epsball.layers.dropout import Dropout
+from epsball.layers.flatten import Flatten
+from epsball.layers.linear import Linear
+from epsball.layers.pool2d import AvgPool2d, MaxPool2d
+
+__all__ = [
+    "ACTIVATIONS",
+    "ELU",
+    "GELU",
+    "LAYERS",
+    "AvgPool2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "Quadratic",
+    "ReLU",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+]

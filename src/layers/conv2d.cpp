@@ -1,0 +1,146 @@
+// Convolutions as the table's conv with weights packed for each direction.
+#include "layers/conv2d.h"
+
+#include <algorithm>
+
+namespace epsball {
+namespace {
+
+constexpr Index kGradientRows = 8;  // rows of the weights' matrix that one part of the gradient works on
+
+}  // namespace
+
+Conv2d::Conv2d(Image in, Index out_channels, const Window& window, bool bias)
+    : Layer(in.features(), window.output(out_channels).features()),
+      images_{in, window.output(out_channels)},
+      window_(window),
+      forward_down_(window.down.forward()),
+      forward_across_(window.across.forward()),
+      backward_down_(window.down.backward()),
+      backward_across_(window.across.backward()) {
+  const Index weights = out_channels * depth();
+  parameters.push_back({"weight",
+                        {out_channels, in.channels, window.down.kernel, window.across.kernel},
+                        std::vector<float>(static_cast<std::size_t>(weights))});
+  if (bias) parameters.push_back({"bias", {out_channels}, std::vector<float>(static_cast<std::size_t>(out_channels))});
+}
+
+// The weights for the forward pass, the bias, the weights for the backward pass.
+Index Conv2d::packed_bias() const { return depth() * padded(images_.out.channels); }
+Index Conv2d::packed_backward() const { return packed_bias() + padded(images_.out.channels); }
+Index Conv2d::packed_floats() const {
+  return packed_backward() + window_.taps() * images_.out.channels * padded(images_.in.channels);
+}
+
+void Conv2d::pack(const Kernels& k, float* packed, Index part) const {
+  const Index in = images_.in.channels, out = images_.out.channels;
+  const Index height = window_.down.kernel, width = window_.across.kernel;
+  const std::vector<float>& weight = parameters[0].value;
+  std::vector<float> matrix(weight.size());
+  const auto at = [&](Index o, Index i, Index y, Index x) {
+    return weight[static_cast<std::size_t>(((o * in + i) * height + y) * width + x)];
+  };
+  if (part == 0) {
+    auto to = matrix.begin();
+    for (Index y = 0; y < height; ++y)
+      for (Index x = 0; x < width; ++x)
+        for (Index i = 0; i < in; ++i)
+          for (Index o = 0; o < out; ++o) *to++ = at(o, i, y, x);
+    k.pack(nullptr, depth(), out, matrix.data(), out, 1, 0, out, packed);
+    if (parameters.size() > 1)
+      std::copy(parameters[1].value.begin(), parameters[1].value.end(), packed + packed_bias());
+  } else {
+    auto to = matrix.begin();
+    for (const Index y : window_.down.backward_taps())
+      for (const Index x : window_.across.backward_taps())
+        for (Index o = 0; o < out; ++o)
+          for (Index i = 0; i < in; ++i) *to++ = at(o, i, y, x);
+    k.pack(nullptr, window_.taps() * out, in, matrix.data(), in, 1, 0, in, packed + packed_backward());
+  }
+}
+
+void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
+  Conv c;
+  c.rows = s.rows;
+  c.lanes = context.lanes;
+  c.in_width = images_.in.width;
+  c.in_channels = images_.in.channels;
+  c.out_height = images_.out.height;
+  c.out_width = images_.out.width;
+  c.out_channels = images_.out.channels;
+  c.tap_columns = window_.across.kernel;
+  c.taps = window_.taps();
+  c.down = forward_down_.data();
+  c.across = forward_across_.data();
+  c.x = s.x.data;
+  c.ldx = s.x.ld;
+  c.b = packed;
+  c.y = s.y.data;
+  c.ldy = s.y.ld;
+  c.epilogue = s.end;
+  if (parameters.size() > 1) c.epilogue.bias = packed + packed_bias();
+  context.kernels.conv(context.stream, c);
+}
+
+void Conv2d::backward(const Context& context, const float* packed, const Stage& s) const {
+  Conv c;
+  c.rows = s.rows;
+  c.lanes = context.lanes;
+  c.in_width = images_.out.width;
+  c.in_channels = images_.out.channels;
+  c.out_height = images_.in.height;
+  c.out_width = images_.in.width;
+  c.out_channels = images_.in.channels;
+  c.tap_columns = window_.across.kernel;
+  c.taps = window_.taps();
+  c.column_step = window_.across.stride;
+  c.down = backward_down_.data();
+  c.across = backward_across_.data();
+  c.x = s.dy.data;
+  c.ldx = s.dy.ld;
+  c.b = packed + packed_backward();
+  c.y = s.dx.data;
+  c.ldy = s.dx.ld;
+  c.epilogue = s.end;
+  context.kernels.conv(context.stream, c);
+}
+
+// A few rows of the weights' matrix at a time, the last part being the bias: one chain over the batch per weight,
+// whatever the thread count.
+Index Conv2d::gradient_parts(const Kernels&) const { return (depth() + kGradientRows - 1) / kGradientRows + 1; }
+
+Index Conv2d::gradient_scratch(const Kernels&, Index) const { return kGradientRows * images_.out.channels; }
+
+void Conv2d::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
+                      float* scratch) const {
+  const Index in = images_.in.channels, out = images_.out.channels, taps = window_.taps();
+  ConvGradient g;
+  g.rows = rows;
+  g.in_height = images_.in.height;
+  g.in_width = images_.in.width;
+  g.in_channels = in;
+  g.out_height = images_.out.height;
+  g.out_width = images_.out.width;
+  g.out_channels = out;
+  g.kernel_width = window_.across.kernel;
+  g.stride_down = window_.down.stride;
+  g.stride_across = window_.across.stride;
+  g.padding_down = window_.down.padding;
+  g.padding_across = window_.across.padding;
+  g.x = x.data;
+  g.ldx = x.ld;
+  g.dy = dy.data;
+  g.ldy = dy.ld;
+  g.first = part * kGradientRows;
+  g.last = std::min(depth(), g.first + kGradientRows);
+  if (g.first >= depth()) {
+    if (parameters.size() > 1) k.channel_sums(nullptr, rows, images_.out.pixels(), out, dy.data, dy.ld, gradient[1]);
+    return;
+  }
+  g.gradient = scratch;
+  k.conv_gradient(nullptr, g);
+  for (Index q = g.first; q < g.last; ++q)  // (tap, in) x out to (out, in, tap)
+    for (Index o = 0; o < out; ++o) gradient[0][(o * in + q % in) * taps + q / in] = scratch[(q - g.first) * out + o];
+}
+
+}  // namespace epsball

@@ -1,0 +1,36 @@
+// Convolution (cross-correlation, as torch has it) of images with zero padding, one group.
+#pragma once
+
+#include "layers/window.h"
+
+namespace epsball {
+
+class Conv2d : public Layer {
+ public:
+  // parameters: weight (out, in, kernel height, kernel width) and, if `bias`, bias (out); torch's layout.
+  Conv2d(Image in, Index out_channels, const Window& window, bool bias);
+
+  bool takes_epilogue() const override { return true; }
+  const Images* images() const override { return &images_; }
+  Index multiply_adds() const override { return images_.out.features() * depth(); }
+  Index packed_floats() const override;
+  Index pack_parts(const Kernels&) const override { return 2; }
+  void pack(const Kernels&, float* packed, Index part) const override;
+  void forward(const Context&, const float* packed, const Stage&) const override;
+  void backward(const Context&, const float* packed, const Stage&) const override;
+  Index gradient_parts(const Kernels&) const override;
+  Index gradient_scratch(const Kernels&, Index rows) const override;
+  void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
+                float* scratch) const override;
+
+ private:
+  Index depth() const { return window_.taps() * images_.in.channels; }  // of an output's sum
+  Index packed_bias() const;
+  Index packed_backward() const;
+
+  Images images_;
+  Window window_;
+  std::vector<Taps> forward_down_, forward_across_, backward_down_, backward_across_;
+};
+
+}  // namespace epsball

@@ -1,0 +1,25 @@
+// Max and average pooling.
+#pragma once
+
+#include "layers/window.h"
+
+namespace epsball {
+
+class Pool2d : public Layer {
+ public:
+  Pool2d(Image in, const Window& window, PoolKind kind);
+
+  const Images* images() const override { return &images_; }
+  void forward(const Context&, const float*, const Stage&) const override;
+  void backward(const Context&, const float*, const Stage&) const override;
+
+ private:
+  Pool pool(const Context&, const Stage&) const;
+
+  Images images_;
+  Window window_;
+  PoolKind kind_;
+  std::vector<Taps> down_, across_;
+};
+
+}  // namespace epsball

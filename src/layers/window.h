@@ -1,0 +1,30 @@
+// A kernel that slides over an image: its geometry, and which inputs and outputs see each other.
+#pragma once
+
+#include <vector>
+
+#include "layers/layer.h"
+
+namespace epsball {
+
+// Along one axis.
+struct Axis {
+  Index in = 1, kernel = 1, stride = 1, padding = 0;
+
+  Index out() const { return (in + 2 * padding - kernel) / stride + 1; }
+  // What each output reads, with taps in their order.
+  std::vector<Taps> forward() const;
+  // What each input's gradient reads from the outputs, with taps in the order of backward_taps.
+  std::vector<Taps> backward() const;
+  // Taps grouped by the inputs they serve (those a stride apart), each group descending: outputs then ascend.
+  std::vector<Index> backward_taps() const;
+};
+
+struct Window {
+  Axis down, across;
+
+  Index taps() const { return down.kernel * across.kernel; }
+  Image output(Index channels) const { return {channels, down.out(), across.out()}; }
+};
+
+}  // namespace epsball
