@@ -14,6 +14,7 @@ Kernels filled() {
   add_gemm(k);
   add_conv(k);
   add_pool(k);
+  add_channels(k);
   add_activation(k);
   add_loss(k);
   add_step(k);

@@ -9,6 +9,7 @@ namespace epsball::EPSBALL_ISA {
 void add_gemm(Kernels&);
 void add_conv(Kernels&);
 void add_pool(Kernels&);
+void add_channels(Kernels&);
 void add_activation(Kernels&);
 void add_loss(Kernels&);
 void add_step(Kernels&);

@@ -116,6 +116,31 @@ struct ConvGradient {
   float* gradient = nullptr;  // (last - first, out_channels)
 };
 
+// Values of images, channels last, one after another by row and pixel.
+struct Channels {
+  Index rows = 0, pixels = 1, channels = 0;
+  const float* x = nullptr;
+  Index ldx = 0;
+};
+
+// y = (x - center) * scale + shift + add * add_scale per channel, then the activation; null pointers: 0 for center and
+// shift, no add. Rows are blocks where lanes > 1.
+struct ScaleChannels {
+  Index rows = 0, lanes = 1, pixels = 1, channels = 0;
+  const float* x = nullptr;
+  Index ldx = 0;
+  const float* center = nullptr;
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+  const float* add = nullptr;
+  Index ld_add = 0;
+  const float* add_scale = nullptr;
+  float* y = nullptr;
+  Index ldy = 0;
+  ActivationSpec activation;
+  float* pre_activation = nullptr;  // with y's stride
+};
+
 enum class PoolKind : int { max, average };
 
 // Of images, channels last; blocks of rows count as rows of lanes times the channels. Outside the image there is
@@ -270,6 +295,9 @@ struct Kernels {
   void (*pool_forward)(Stream, const Pool&) = nullptr;
   void (*pool_backward)(Stream, const Pool&) = nullptr;
 
+  // channels.cpp
+  void (*scale_channels)(Stream, const ScaleChannels&) = nullptr;
+
   // activation.cpp
   void (*activation_forward)(Stream, ActivationSpec, Index rows, Index n, const float* x, Index ldx, float* y,
                              Index ldy) = nullptr;
@@ -296,9 +324,11 @@ struct Kernels {
 
   // reduce.cpp
   void (*column_sums)(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) = nullptr;
-  // sums[c] of images, channels last
-  void (*channel_sums)(Stream, Index rows, Index pixels, Index channels, const float* x, Index ldx,
-                       float* sums) = nullptr;
+  // sums[c]; mean[c] and variance[c] (not corrected for bias); sums of dy[c] and of dy[c] * (x[c] - center[c])
+  void (*channel_sums)(Stream, const Channels&, float* sums) = nullptr;
+  void (*channel_moments)(Stream, const Channels&, float* mean, float* variance) = nullptr;
+  void (*channel_products)(Stream, const Channels&, const float* center, const float* dy, Index lddy, float* sums,
+                           float* products) = nullptr;
 
   // rows.cpp. Row i of the slab is row ids[i] of the source, or first + i where ids is null.
   void (*load_rows)(Stream, const Array& source, const Index* ids, Index first, Index rows, float* x,

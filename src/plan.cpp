@@ -29,8 +29,16 @@ std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
   for (const auto& layer : layers) {
     if (layer->is_identity() || (layer->dropout() > 0.0f && !training)) continue;
     const ActivationSpec activation = layer->activation();
-    const bool carried =
-        !plan.empty() && plan.back().layer->takes_epilogue() && plan.back().activation.kind == Activation::identity;
+    const bool open = !plan.empty() && plan.back().activation.kind == Activation::identity;
+    if (open && !training && layer->folds()) {
+      if (auto copy = plan.back().layer->copy_with_bias()) {
+        folds_.push_back({plan.back().layer, layer.get(), copy.get(), 0});
+        plan.back().layer = copy.get();
+        own_.push_back(std::move(copy));
+        continue;
+      }
+    }
+    const bool carried = open && plan.back().layer->takes_epilogue();
     if (activation.kind != Activation::identity && carried) {
       plan.back().activation = activation;
       continue;
@@ -58,12 +66,15 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
       training_(lower(layers, true)) {
   if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
   Index total = 0;
-  for (Lowered& l : training_) {
-    l.packed = total;
-    total += padded(l.layer->packed_floats());
-    for (Lowered& same : inference_)
-      if (same.layer == l.layer) same.packed = l.packed;
-  }
+  const auto place = [&](const Layer* layer) {
+    for (auto* list : {&inference_, &training_})
+      for (Lowered& l : *list)
+        if (l.layer == layer) l.packed = total;
+    total += padded(layer->packed_floats());
+    return total - padded(layer->packed_floats());
+  };
+  for (const Lowered& l : training_) place(l.layer);
+  for (Fold& f : folds_) f.packed = place(f.copy);
   const auto bytes = static_cast<std::size_t>(std::max<Index>(total, 1)) * sizeof(float);
   packed_.reset(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
   for (Index part = 0; part < pack_parts(); ++part) pack_part(part);
@@ -99,7 +110,22 @@ Index Plan::floats_per_row() const {
 Index Plan::pack_parts() const {
   Index parts = 0;
   for (const Lowered& l : training_) parts += l.layer->pack_parts(kernels_);
-  return parts;
+  return parts + static_cast<Index>(folds_.size());
+}
+
+// Weights (channels, ...) and biases, in float64 until they are stored.
+void Plan::fold(const Fold& f) {
+  const ChannelScale by = f.scale->folded();
+  std::vector<float>&weight = f.copy->parameters[0].value, &bias = f.copy->parameters[1].value;
+  const std::size_t each = weight.size() / bias.size();
+  for (std::size_t i = 0; i < bias.size(); ++i) {
+    for (std::size_t j = i * each; j < (i + 1) * each; ++j)
+      weight[j] = static_cast<float>(static_cast<double>(f.base->parameters[0].value[j]) * by.scale[i]);
+    const double below = f.base->parameters.size() > 1 ? static_cast<double>(f.base->parameters[1].value[i]) : 0.0;
+    bias[i] = static_cast<float>(below * by.scale[i] + by.shift[i]);
+  }
+  for (Index part = 0; part < f.copy->pack_parts(kernels_); ++part)
+    f.copy->pack(kernels_, packed_.get() + f.packed, part);
 }
 
 void Plan::pack_part(Index part) {
@@ -108,6 +134,7 @@ void Plan::pack_part(Index part) {
     if (part < parts) return l.layer->pack(kernels_, packed_.get() + l.packed, part);
     part -= parts;
   }
+  fold(folds_[static_cast<std::size_t>(part)]);
 }
 
 Tape Plan::attack_tape(Arena& arena, Index rows) const { return tape(inference_, arena, rows, false); }
@@ -128,6 +155,8 @@ Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bo
     const bool keep_input = derivative_needs_input(layers[i].activation.kind);
     tape.pre.push_back(keep_input ? arena.take_rows(rows, out) : Rows{});
     tape.gradient.push_back(keep_gradients ? arena.take_rows(rows, out) : shared[i % 2]);
+    const Index statistics = keep_gradients ? layers[i].layer->statistics_floats() : 0;
+    tape.statistics.push_back(statistics ? arena.take<float>(statistics) : nullptr);
   }
   return tape;
 }
@@ -136,7 +165,7 @@ Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bo
 
 void PlanPass::drop(std::size_t i, Index rows, Rows values) const {
   const float p = layers_[i].layer->dropout();
-  if (p == 0.0f) return;
+  if (p == 0.0f || !draw_->ids) return;
   // Layers of one step draw from streams of their own.
   const auto salt = static_cast<std::uint32_t>((3u << 24) + static_cast<std::uint32_t>(i));
   plan_.kernels().dropout(context_.stream, p, rows, layers_[i].layer->out, values.data, values.ld, draw_->ids,
@@ -149,6 +178,7 @@ Stage PlanPass::stage(std::size_t i, Index rows, Rows x) const {
   s.features = layers_[i].layer->in;
   s.x = i == 0 ? x : tape_.out[i - 1];
   s.y = tape_.out[i];
+  s.statistics = tape_.statistics[i];
   return s;
 }
 
@@ -162,8 +192,13 @@ void PlanPass::widen(std::size_t i, Stage& s) const {
 }
 
 Rows PlanPass::forward(Index rows, Rows x) {
+  forward(rows, x, 0, layers_.size());
+  return tape_.out.back();
+}
+
+void PlanPass::forward(Index rows, Rows x, std::size_t first, std::size_t last) {
   context_.lanes = draw_ ? 1 : plan_.lanes(rows);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
+  for (std::size_t i = first; i < last; ++i) {
     const Lowered& l = layers_[i];
     Stage s = stage(i, rows, x);
     s.end.activation = l.activation;
@@ -172,35 +207,40 @@ Rows PlanPass::forward(Index rows, Rows x) {
     l.layer->forward(context_, plan_.packed(l), s);
     drop(i, rows, tape_.out[i]);
   }
-  return tape_.out.back();
+}
+
+void PlanPass::begin_backward(Index rows) {
+  const Lowered& l = layers_.back();
+  const Rows saved = tape_.pre.back().data ? tape_.pre.back() : tape_.out.back(), dy = tape_.gradient.back();
+  if (l.activation.kind != Activation::identity)
+    plan_.kernels().activation_backward(context_.stream, l.activation, rows, l.layer->out, saved.data, saved.ld,
+                                        dy.data, dy.ld);
 }
 
 void PlanPass::backward(Index rows, Rows x, Rows dx, const SignStep* step) {
-  const Kernels& k = plan_.kernels();
-  const auto saved = [&](std::size_t i) { return tape_.pre[i].data ? tape_.pre[i] : tape_.out[i]; };
-  const std::size_t last = layers_.size() - 1;
-  if (layers_[last].activation.kind != Activation::identity) {
-    const Rows dy = tape_.gradient[last];
-    k.activation_backward(context_.stream, layers_[last].activation, rows, layers_[last].layer->out, saved(last).data,
-                          saved(last).ld, dy.data, dy.ld);
+  begin_backward(rows);
+  backward(rows, x, layers_.size() - 1, 0);
+  backward_layer(0, rows, x, dx, step);
+}
+
+void PlanPass::backward(Index rows, Rows x, std::size_t last, std::size_t first) {
+  for (std::size_t i = last; i > first; --i) backward_layer(i, rows, x, tape_.gradient[i - 1], nullptr);
+}
+
+void PlanPass::backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const SignStep* step) {
+  drop(i, rows, tape_.gradient[i]);
+  Stage s = stage(i, rows, x);
+  s.dy = tape_.gradient[i];
+  s.dx = dx;
+  s.end.step = step;
+  if (i > 0 && layers_[i - 1].activation.kind != Activation::identity) {
+    const Rows saved = tape_.pre[i - 1].data ? tape_.pre[i - 1] : tape_.out[i - 1];
+    s.end.derivative = layers_[i - 1].activation;
+    s.end.saved = saved.data;
+    s.end.saved_ld = saved.ld;
   }
-  for (std::size_t i = last + 1; i-- > 0;) {
-    const bool first = i == 0;
-    if (first && !dx.data && !step) return;
-    drop(i, rows, tape_.gradient[i]);
-    Stage s = stage(i, rows, x);
-    s.dy = tape_.gradient[i];
-    s.dx = first ? dx : tape_.gradient[i - 1];
-    if (first) {
-      s.end.step = step;
-    } else if (layers_[i - 1].activation.kind != Activation::identity) {
-      s.end.derivative = layers_[i - 1].activation;
-      s.end.saved = saved(i - 1).data;
-      s.end.saved_ld = saved(i - 1).ld;
-    }
-    widen(i, s);
-    layers_[i].layer->backward(context_, plan_.packed(layers_[i]), s);
-  }
+  widen(i, s);
+  layers_[i].layer->backward(context_, plan_.packed(layers_[i]), s);
 }
 
 }  // namespace epsball

@@ -22,6 +22,7 @@ struct Lowered {
 // The values that a forward pass leaves for the backward pass, per lowered layer.
 struct Tape {
   std::vector<Rows> out, pre, gradient;  // gradient: of `out`; pre: only where the derivative needs it
+  std::vector<float*> statistics;        // of the whole batch, where a layer gathers some
 
   // The same tape from row `first` on.
   Tape from(Index first) const;
@@ -64,12 +65,21 @@ class Plan {
   };
   const Kernels& kernels_;
   Index features_, classes_;
-  Layers own_;  // what stands between rows and images
+  struct Fold {
+    const Layer *base, *scale;
+    Layer* copy;  // base with scale folded in
+    Index packed;
+  };
+  void fold(const Fold& f);
+
+  Layers own_;  // what stands between rows and images, and layers with another folded in
+  std::vector<Fold> folds_;
   std::vector<Lowered> inference_, training_;
   std::unique_ptr<float, Free> packed_;
 };
 
-// What dropout needs to draw the same mask forward and backward: a row's id and a counter of the step.
+// What dropout needs to draw the same mask forward and backward: a row's id and a counter of the step. Without ids
+// nothing is dropped.
 struct DropoutDraw {
   const Index* ids = nullptr;
   std::uint64_t seed = 0;
@@ -89,12 +99,18 @@ class PlanPass : public Pass {
   Rows forward(Index rows, Rows x) override;
   Rows dlogits() override { return tape_.gradient.back(); }
   void backward(Index rows, Rows x, Rows dx, const SignStep* step) override;
-  // The gradients of all layers' outputs, without the gradient of x.
-  void backward_to_first(Index rows, Rows x) { backward(rows, x, {}, nullptr); }
+
+  // Forward through layers [first, last); backward from the gradient of `last`'s output to that of `first`'s. Training
+  // goes by parts where layers gather statistics of a batch on the way.
+  void forward(Index rows, Rows x, std::size_t first, std::size_t last);
+  void backward(Index rows, Rows x, std::size_t last, std::size_t first);
+  // Turns the gradient of the logits into that of the last layer's sums, under its activation.
+  void begin_backward(Index rows);
 
  private:
   Stage stage(std::size_t i, Index rows, Rows x) const;
   void widen(std::size_t i, Stage& s) const;
+  void backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const SignStep* step);
   void drop(std::size_t i, Index rows, Rows values) const;
 
   const Plan& plan_;

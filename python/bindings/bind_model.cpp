@@ -3,10 +3,12 @@
 #include "bind.h"
 #include "calls.h"
 #include "layers/activation.h"
+#include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
+#include "layers/normalize.h"
 #include "layers/pool2d.h"
 #include "model.h"
 #include "names.h"
@@ -32,7 +34,7 @@ Window window_of(const Image& in, const py::handle& kernel, const py::handle& st
 
 // ("linear", in, out, bias) | ("dropout", features, p) | ("flatten", features) | (activation, features, parameter) |
 // ("conv2d", image, channels, kernel, stride, padding, bias) | ("max_pool2d" or "avg_pool2d", image, kernel, stride,
-// padding)
+// padding) | ("batch_norm", image, eps, momentum) | ("normalize", mean, std, pixels)
 std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   const auto kind = d[0].cast<std::string>();
   if (kind == "conv2d") {
@@ -44,6 +46,10 @@ std::unique_ptr<Layer> layer_of(const py::tuple& d) {
     const PoolKind pool = kind == "max_pool2d" ? PoolKind::max : PoolKind::average;
     return std::make_unique<Pool2d>(in, window_of(in, d[2], d[3], d[4]), pool);
   }
+  if (kind == "batch_norm") return std::make_unique<BatchNorm>(image_of(d[1]), d[2].cast<float>(), d[3].cast<float>());
+  if (kind == "normalize")
+    return std::make_unique<Normalize>(d[1].cast<std::vector<float>>(), d[2].cast<std::vector<float>>(),
+                                       d[3].cast<Index>());
   const auto in = d[1].cast<Index>();
   if (kind == "linear") return std::make_unique<Linear>(in, d[2].cast<Index>(), d[3].cast<bool>());
   if (kind == "dropout") return std::make_unique<Dropout>(in, d[2].cast<float>());

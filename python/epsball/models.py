@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 from epsball.arguments import BELOW_ONE, number, one_of, whole
-from epsball.layers import ACTIVATIONS, Dropout, Layer, Linear
+from epsball.layers import ACTIVATIONS, Conv2d, Dropout, Flatten, Layer, Linear, ReLU
 from epsball.model import Sequential
 
-__all__ = ["linear", "mlp"]
+__all__ = ["cnn", "linear", "mlp"]
 
 
 def linear(features: int, classes: int, seed: int = 0) -> Sequential:
@@ -85,3 +86,45 @@ def mlp(sizes: Sequence[int], activation: str = "relu", dropout: float = 0.0, se
         if dropout:
             layers.append(Dropout(dropout))
     return Sequential(layers, input_shape=(widths[0],), seed=seed)
+
+
+def cnn(input_shape: Sequence[int] = (1, 28, 28), classes: int = 10, seed: int = 0) -> Sequential:
+    """Return the small convolutional network of fast adversarial training (Wong et al. 2020, arXiv 2001.03994).
+
+    Parameters
+    ----------
+    input_shape
+        (channels, height, width) of one image.
+    classes
+        Logits.
+    seed
+        Of the initial weights.
+
+    Returns
+    -------
+    Sequential
+        Two convolutions of 16 and 32 channels, 4 x 4 with stride 2 and padding 1, a hidden layer of 100, ReLU between.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `input_shape` is no image of at least 4 x 4, `classes` no positive integer.
+    """
+    try:
+        channels, height, width = (whole("input_shape", n, 1) for n in input_shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"input_shape: wanted (channels, height, width), got {input_shape!r}") from None
+    if min(height, width) < 4:
+        raise ValueError(f"input_shape: wanted images of at least 4 x 4, got {input_shape!r}")
+    features = prod((32, height // 2 // 2, width // 2 // 2))
+    layers: list[Layer] = [
+        Conv2d(channels, 16, 4, stride=2, padding=1),
+        ReLU(),
+        Conv2d(16, 32, 4, stride=2, padding=1),
+        ReLU(),
+        Flatten(),
+        Linear(features, 100),
+        ReLU(),
+        Linear(100, whole("classes", classes, 1)),
+    ]
+    return Sequential(layers, input_shape=(channels, height, width), seed=seed)

@@ -134,7 +134,7 @@ void Conv2d::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* cons
   g.first = part * kGradientRows;
   g.last = std::min(depth(), g.first + kGradientRows);
   if (g.first >= depth()) {
-    if (parameters.size() > 1) k.channel_sums(nullptr, rows, images_.out.pixels(), out, dy.data, dy.ld, gradient[1]);
+    if (parameters.size() > 1) k.channel_sums(nullptr, {rows, images_.out.pixels(), out, dy.data, dy.ld}, gradient[1]);
     return;
   }
   g.gradient = scratch;

@@ -12,6 +12,9 @@ class Conv2d : public Layer {
 
   bool takes_epilogue() const override { return true; }
   const Images* images() const override { return &images_; }
+  std::unique_ptr<Layer> copy_with_bias() const override {
+    return std::make_unique<Conv2d>(images_.in, images_.out.channels, window_, true);
+  }
   Index multiply_adds() const override { return images_.out.features() * depth(); }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override { return 2; }

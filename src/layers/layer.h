@@ -14,6 +14,7 @@ struct Parameter {
   std::string name;  // "weight", "bias"
   std::vector<Index> shape;
   std::vector<float> value;
+  bool trained = true;
 };
 
 // Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the
@@ -49,12 +50,18 @@ struct Images {
   Image in, out;
 };
 
+// y -> y * scale + shift, per channel of the outputs.
+struct ChannelScale {
+  std::vector<double> scale, shift;
+};
+
 // One layer's part of a pass.
 struct Stage {
   Index rows = 0;
-  Index features = 0;  // of x, for element-wise layers: in, or all that a block of images holds
-  Rows x, y;           // input and output of the forward pass, y after the activation the layer carries
-  Rows dy, dx;         // their gradients, in the backward pass only
+  Index features = 0;           // of x, for element-wise layers: in, or all that a block of images holds
+  Rows x, y;                    // input and output of the forward pass, y after the activation the layer carries
+  Rows dy, dx;                  // their gradients, in the backward pass only
+  float* statistics = nullptr;  // of the batch, in training passes of layers that gather some
   Epilogue end;
 };
 
@@ -77,6 +84,11 @@ class Layer {
   virtual const Images* images() const { return nullptr; }
   // Treats every value by itself, in rows and in images alike.
   virtual bool is_elementwise() const { return false; }
+  // Outside training, a layer that scales its input's channels is folded into the layer below, if that has a copy to
+  // offer whose weights (channels, ...) and bias may be scaled.
+  virtual bool folds() const { return false; }
+  virtual ChannelScale folded() const { return {}; }
+  virtual std::unique_ptr<Layer> copy_with_bias() const { return nullptr; }
   // Of one row's forward pass.
   virtual Index multiply_adds() const { return in; }
   // The share of inputs a training pass drops; such a layer is left out of inference.
@@ -100,6 +112,16 @@ class Layer {
   virtual Index gradient_scratch(const Kernels&, Index /*rows*/) const { return 0; }
   virtual void gradient(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* const* /*gradient*/,
                         Index /*part*/, float* /*scratch*/) const {}
+
+  // Layers that look at the whole batch while training: forward runs after gather_forward has seen all of its rows,
+  // backward after gather_backward, which also leaves the gradient of the parameters. What lies between is in
+  // `statistics`; parameter gradients outside training start from running_statistics.
+  virtual Index statistics_floats() const { return 0; }
+  virtual void running_statistics(float* /*statistics*/) const {}
+  virtual void gather_forward(const Kernels&, Index /*rows*/, Rows /*x*/, float* /*statistics*/) const {}
+  virtual void gather_backward(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* /*statistics*/,
+                               float* const* /*gradient*/) const {}
+  virtual void keep_statistics(Index /*rows*/, const float* /*statistics*/) {}
 };
 
 // Does with kernels what a product would have done in its epilogue on the way back: dx times a derivative, into x.

@@ -55,6 +55,7 @@ struct Trainer::Batch {
   // Where clean rows are gathered: they take part in training, or lie behind what does.
   float* gathered() const { return inputs + (clean ? 0 : capacity * features); }
   float* attacked() const { return inputs + (clean ? rows * features : 0); }
+  Rows input_of(std::size_t layer) const { return layer == 0 ? Rows{inputs, features} : tape.out[layer - 1]; }
 };
 
 Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
@@ -117,39 +118,38 @@ Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodS
 
 // ---- phases ----
 
-// A slab of the batch: gather, attack, forward, loss and backward; every layer's gradient stays on the batch's tape.
-void Trainer::pass_slab(Worker& worker, PgdSlab* attack, const TrainingData& data, Batch& batch, DropoutDraw draw,
-                        Index first, Index rows) {
+void Trainer::gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const {
   float* gathered = batch.gathered() + first * batch.features;
   k_.load_rows(nullptr, data.x, batch.ids + first, 0, rows, gathered, batch.features);
   if (attack) attack->run(batch.attack_in, batch.attack_out, first, rows);
-  draw.ids = batch.ids + first;
-  for (Index part = 0; part < batch.parts(); ++part) {
-    const Index at = part * batch.rows + first;
-    const Rows x{batch.inputs + at * batch.features, batch.features};
-    PlanPass pass(*plan_, worker.context, batch.tape.from(at), &draw);
-    const Rows logits = pass.forward(rows, x), dlogits = pass.dlogits();
-    const bool clean = batch.clean && part == 0;
-    LossRows loss;
-    loss.kind = method_.loss;
-    loss.rows = rows;
-    loss.classes = batch.classes;
-    loss.logits = logits.data;
-    loss.ld = logits.ld;
-    loss.labels = data.labels ? batch.labels + first : nullptr;
-    loss.targets = batch.targets + first * batch.classes;
-    loss.targets_ld = batch.classes;
-    loss.scale = (clean ? method_.clean_weight : 1.0f - method_.clean_weight) / static_cast<float>(batch.rows);
-    loss.loss = batch.loss + at;
-    loss.predicted = batch.predicted + at;
-    loss.dlogits = dlogits.data;
-    loss.dlogits_ld = dlogits.ld;
-    k_.loss(nullptr, loss);
-    pass.backward_to_first(rows, x);
-  }
 }
 
-double Trainer::passes(const TrainingData& data, Batch& batch, std::uint64_t seed, Interruption& interruption) {
+// Losses of a slab and the gradient of its logits.
+void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const {
+  const Index at = part * batch.rows + first;
+  const Rows logits = batch.tape.out.back(), dlogits = batch.tape.gradient.back();
+  const bool clean = batch.clean && part == 0;
+  LossRows loss;
+  loss.kind = method_.loss;
+  loss.rows = rows;
+  loss.classes = batch.classes;
+  loss.logits = logits.data + at * logits.ld;
+  loss.ld = logits.ld;
+  loss.labels = data.labels ? batch.labels + first : nullptr;
+  loss.targets = batch.targets + first * batch.classes;
+  loss.targets_ld = batch.classes;
+  loss.scale = (clean ? method_.clean_weight : 1.0f - method_.clean_weight) / static_cast<float>(batch.rows);
+  loss.loss = batch.loss + at;
+  loss.predicted = batch.predicted + at;
+  loss.dlogits = dlogits.data + at * dlogits.ld;
+  loss.dlogits_ld = dlogits.ld;
+  k_.loss(nullptr, loss);
+}
+
+// Through the whole plan a slab at a time, every layer's gradient staying on the batch's tape. A layer that gathers
+// statistics of the batch is a seam: all slabs come up to it before any goes on.
+double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
+                       Interruption& interruption) {
   PgdSettings attack = method_.attack;
   attack.seed = seed;
   const double work = 2.0 * static_cast<double>(batch.parts() + (batch.adversarial ? attack.steps + 1 : 0));
@@ -160,18 +160,80 @@ double Trainer::passes(const TrainingData& data, Batch& batch, std::uint64_t see
                 PgdSlab::floats_per_row(*plan_),
                 work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
                 0};
-  const DropoutDraw draw{nullptr, seed, static_cast<std::uint32_t>(updates_)};
-  for_slabs(job, [&](Worker& worker) {
-    std::unique_ptr<PgdSlab> slab;
-    if (batch.adversarial) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
-    for (Index first, rows; worker.next(first, rows);) pass_slab(worker, slab.get(), data, batch, draw, first, rows);
-  });
+  std::vector<std::size_t> seams{0};
+  for (std::size_t i = 0; i < plan_->training().size(); ++i)
+    if (batch.tape.statistics[i]) seams.push_back(i);
+  const std::size_t last = seams.size() - 1, end = plan_->training().size();
+  // f(pass, x, part) for every part of the slab that starts at row `first`
+  const auto for_parts = [&](Worker& worker, Index first, auto f) {
+    for (Index part = 0; part < batch.parts(); ++part) {
+      const Index at = part * batch.rows + first;
+      const DropoutDraw draw{mode == Mode::training ? batch.ids + first : nullptr, seed,
+                             static_cast<std::uint32_t>(updates_)};
+      PlanPass pass(*plan_, worker.context, batch.tape.from(at), &draw);
+      f(pass, Rows{batch.inputs + at * batch.features, batch.features}, part);
+    }
+  };
+  for (std::size_t s = 0; s <= last; ++s) {
+    if (s > 0) gather_forward(batch, mode, seams[s]);
+    for_slabs(job, [&](Worker& worker) {
+      std::unique_ptr<PgdSlab> slab;
+      if (batch.adversarial && s == 0) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
+      for (Index first, rows; worker.next(first, rows);) {
+        if (s == 0) gather_rows(slab.get(), data, batch, first, rows);
+        for_parts(worker, first, [&](PlanPass& pass, Rows x, Index part) {
+          pass.forward(rows, x, seams[s], s == last ? end : seams[s + 1]);
+          if (s < last) return;
+          loss(data, batch, part, first, rows);
+          pass.begin_backward(rows);
+          pass.backward(rows, x, end - 1, seams[s]);
+        });
+      }
+    });
+  }
+  for (std::size_t s = last; s > 0; --s) {
+    gather_backward(batch, seams[s]);
+    for_slabs(job, [&](Worker& worker) {
+      for (Index first, rows; worker.next(first, rows);)
+        for_parts(worker, first,
+                  [&](PlanPass& pass, Rows x, Index) { pass.backward(rows, x, seams[s], seams[s - 1]); });
+    });
+  }
   double total = 0.0;
   for (Index i = 0; i < batch.rows * batch.parts(); ++i) {
     const bool clean = batch.clean && i < batch.rows;
     total += (clean ? method_.clean_weight : 1.0f - method_.clean_weight) * static_cast<double>(batch.loss[i]);
   }
   return total;
+}
+
+// ---- statistics of a batch ----
+
+void Trainer::gather_forward(const Batch& batch, Mode mode, std::size_t layer) const {
+  const Layer& l = *plan_->training()[layer].layer;
+  float* const statistics = batch.tape.statistics[layer];
+  if (mode == Mode::inference)
+    l.running_statistics(statistics);
+  else
+    l.gather_forward(k_, batch.rows * batch.parts(), batch.input_of(layer), statistics);
+}
+
+void Trainer::gather_backward(const Batch& batch, std::size_t layer) {
+  std::size_t parameter = 0;
+  for (std::size_t l = 0; l < layer; ++l) parameter += plan_->training()[l].layer->parameters.size();
+  std::vector<float*> gradients;
+  for (std::size_t p = parameter; p < gradient_.size(); ++p) gradients.push_back(gradient_[p].data());
+  plan_->training()[layer].layer->gather_backward(k_, batch.rows * batch.parts(), batch.input_of(layer),
+                                                  batch.tape.gradient[layer], batch.tape.statistics[layer],
+                                                  gradients.data());
+}
+
+void Trainer::keep_statistics(const Batch& batch) {
+  const std::vector<Lowered>& layers = plan_->training();
+  for (const auto& layer : model_.layers())
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      if (layers[i].layer == layer.get() && batch.tape.statistics[i])
+        layer->keep_statistics(batch.rows * batch.parts(), batch.tape.statistics[i]);
 }
 
 void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption) {
@@ -199,8 +261,8 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
     float* room = (*arena).take<float>(scratch);
     for (Index i; (i = tasks.next()) >= 0;) {
       const auto [l, part, first] = parts[static_cast<std::size_t>(i)];
-      const Rows x = l == 0 ? Rows{batch.inputs, batch.features} : batch.tape.out[l - 1];
-      layers[l].layer->gradient(k_, rows, x, batch.tape.gradient[l], gradients.data() + first, part, room);
+      layers[l].layer->gradient(k_, rows, batch.input_of(l), batch.tape.gradient[l], gradients.data() + first, part,
+                                room);
     }
     (*arena).check();
   });
@@ -223,6 +285,7 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.l1 = o.l1;
   std::vector<Update> stretches;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    if (!parameters_[p]->trained) continue;
     const auto size = static_cast<Index>(parameters_[p]->value.size());
     for (Index at = 0; at < size; at += kUpdateStretch) {
       Update u = common;
@@ -251,10 +314,11 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
   double total = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
     batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
-    const double loss = passes(data, batch, epoch.seed, interruption);
+    const double loss = passes(data, batch, Mode::training, epoch.seed, interruption);
     if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
     total += loss;
     parameter_gradients(batch, interruption);
+    keep_statistics(batch);
     update(epoch.rates[number], interruption);
   }
   arena_.check();
@@ -267,7 +331,7 @@ const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& da
   const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, data.x.rows);
   batch.begin(data, ids.data(), data.x.rows);
-  passes(data, batch, 0, interruption);
+  passes(data, batch, Mode::inference, 0, interruption);
   parameter_gradients(batch, interruption);
   arena_.check();
   return gradient_;

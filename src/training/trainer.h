@@ -66,9 +66,14 @@ class Trainer {
 
  private:
   struct Batch;
-  double passes(const TrainingData& data, Batch& batch, std::uint64_t seed, Interruption& interruption);
-  void pass_slab(Worker& worker, PgdSlab* attack, const TrainingData& data, Batch& batch, DropoutDraw draw, Index first,
-                 Index rows);
+  enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
+
+  double passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption);
+  void gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const;
+  void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;
+  void gather_forward(const Batch& batch, Mode mode, std::size_t layer) const;
+  void gather_backward(const Batch& batch, std::size_t layer);
+  void keep_statistics(const Batch& batch);
   void parameter_gradients(const Batch& batch, Interruption& interruption);
   void update(float rate, Interruption& interruption);
 

@@ -12,10 +12,12 @@ from epsball.layers.activation import (
     Tanh,
 )
 from epsball.layers.base import LAYERS, Layer
+from epsball.layers.batch_norm import BatchNorm1d, BatchNorm2d
 from epsball.layers.conv2d import Conv2d
 from epsball.layers.dropout import Dropout
 from epsball.layers.flatten import Flatten
 from epsball.layers.linear import Linear
+from epsball.layers.normalize import Normalize
 from epsball.layers.pool2d import AvgPool2d, MaxPool2d
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "GELU",
     "LAYERS",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
     "Dropout",
     "Flatten",
@@ -31,6 +35,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "Normalize",
     "Quadratic",
     "ReLU",
     "Sigmoid",

@@ -1,0 +1,41 @@
+// Channel constants spread over their pixels once, then one kernel.
+#include "layers/normalize.h"
+
+namespace epsball {
+
+Normalize::Normalize(const std::vector<float>& mean, const std::vector<float>& std, Index pixels)
+    : Layer(static_cast<Index>(mean.size()) * pixels, static_cast<Index>(mean.size()) * pixels) {
+  for (std::size_t c = 0; c < mean.size(); ++c)
+    for (Index p = 0; p < pixels; ++p) {
+      mean_.push_back(mean[c]);
+      scale_.push_back(1.0f / std[c]);
+    }
+}
+
+void Normalize::forward(const Context& context, const float*, const Stage& s) const {
+  ScaleChannels c;
+  c.rows = s.rows;
+  c.channels = in;
+  c.x = s.x.data;
+  c.ldx = s.x.ld;
+  c.center = mean_.data();
+  c.scale = scale_.data();
+  c.y = s.y.data;
+  c.ldy = s.y.ld;
+  context.kernels.scale_channels(context.stream, c);
+}
+
+void Normalize::backward(const Context& context, const float*, const Stage& s) const {
+  ScaleChannels c;
+  c.rows = s.rows;
+  c.channels = in;
+  c.x = s.dy.data;
+  c.ldx = s.dy.ld;
+  c.scale = scale_.data();
+  c.y = s.dx.data;
+  c.ldy = s.dx.ld;
+  context.kernels.scale_channels(context.stream, c);
+  finish_backward(context, s.rows, in, s.dx, s.end);
+}
+
+}  // namespace epsball

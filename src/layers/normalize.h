@@ -1,0 +1,20 @@
+// (x - mean) / std with fixed numbers per feature, so that bounds and eps stay in the units of the input.
+#pragma once
+
+#include "layers/layer.h"
+
+namespace epsball {
+
+class Normalize : public Layer {
+ public:
+  // One mean and standard deviation per channel of images, or per feature where pixels is 1.
+  Normalize(const std::vector<float>& mean, const std::vector<float>& std, Index pixels);
+
+  void forward(const Context&, const float*, const Stage&) const override;
+  void backward(const Context&, const float*, const Stage&) const override;
+
+ private:
+  std::vector<float> mean_, scale_;  // per feature
+};
+
+}  // namespace epsball
