@@ -90,7 +90,7 @@ EPSBALL_INLINE void for_runs(const Conv& c, Index most, F f) {
 template <int Channels, int Pixels>
 void tile_of_rows(const Run& run, Index width, float* sums) {
   Vec acc[Pixels][Channels];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 16
     for (int r = 0; r < Channels; ++r) acc[p][r] = Vec{};
@@ -98,24 +98,24 @@ void tile_of_rows(const Run& run, Index width, float* sums) {
     const float *x = run.x + row * run.row_step, *b = run.b + row * run.b_step;
     for (Index q = 0; q < run.length; ++q) {
       Vec v[Pixels];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int p = 0; p < Pixels; ++p) v[p] = load(x + p * run.step);
 #pragma GCC unroll 16
       for (int r = 0; r < Channels; ++r)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int p = 0; p < Pixels; ++p) acc[p][r] = mul_add(splat<Vec>(b[r]), v[p], acc[p][r]);
       x += kLanes;
       b += width;
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 16
     for (int r = 0; r < Channels; ++r) store(sums + (p * Channels + r) * kLanes, acc[p][r]);
 }
 
 // Few channels are too few chains to hide the latency of a multiply-add: several outputs at a time.
-constexpr int pixels_beside(int channels) { return channels >= 8 ? 1 : channels >= 4 ? 2 : 8; }
+constexpr int pixels_beside(int channels) { return channels >= 8 ? 1 : channels >= 3 ? 4 : 14; }
 
 // ---- one row: channels as lanes, every input is broadcast ----
 
@@ -123,21 +123,21 @@ template <int Vecs, int Pixels>
 void tile_of_channels(const Run& run, float* sums) {
   constexpr Index width = Vecs * kLanes;
   Vec acc[Pixels][Vecs];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) acc[p][v] = Vec{};
   for (Index row = 0; row < run.rows; ++row) {
     const float* b = run.b + row * run.b_step;
     const float* x[Pixels];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int p = 0; p < Pixels; ++p) x[p] = run.x + row * run.row_step + p * run.step;
     for (Index q = 0; q < run.length; ++q) {
       Vec bv[Vecs];
 #pragma GCC unroll 4
       for (int v = 0; v < Vecs; ++v) bv[v] = load(b + v * kLanes);
       b += width;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int p = 0; p < Pixels; ++p) {
         const Vec xv = splat<Vec>(x[p][q]);
 #pragma GCC unroll 4
@@ -145,7 +145,7 @@ void tile_of_channels(const Run& run, float* sums) {
       }
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) store(sums + p * width + v * kLanes, acc[p][v]);
@@ -162,19 +162,36 @@ struct Part {
   Index width, j, count;
 };
 
-// Finishes an output's values; with rows as lanes every value is a vector of its own.
-void finish(const Conv& c, const Part& part, Index output, const float* sums) {
+// Stores values [i, i + n) of an output, `at` floats into y; `bias` is theirs.
+EPSBALL_INLINE void finish(const Conv& c, const Part& part, Index at, Vec v, Vec bias, Index n) {
   const Epilogue& e = c.epilogue;
-  const Index lanes = c.lanes, at = (output * c.out_channels + part.j) * lanes;
-  const Index in_saved = part.block * e.saved_ld * lanes + at, in_y = part.y - c.y + at;
-  for_lanes(part.count * lanes, [&](Index i, Index n) {
-    Vec v = load(sums + i, n);
-    if (e.bias) v = v + (lanes == 1 ? load(e.bias + part.j + i, n) : splat<Vec>(e.bias[part.j + i / lanes]));
-    if (e.pre_activation) store(e.pre_activation + in_y + i, v, n);
-    v = e.activation.kind == Activation::relu ? activate({Activation::relu, 0.0f}, v) : activate(e.activation, v);
-    if (e.saved) v = v * derivative(e.derivative, load(e.saved + in_saved + i, n));
-    store(part.y + at + i, v, n);
-  });
+  if (e.bias) v = v + bias;
+  if (e.pre_activation) store(e.pre_activation + (part.y - c.y) + at, v, n);
+  v = e.activation.kind == Activation::relu ? activate({Activation::relu, 0.0f}, v) : activate(e.activation, v);
+  if (e.saved) {
+    const Vec saved = load(e.saved + part.block * e.saved_ld * c.lanes + at, n);
+    v = v * (e.derivative.kind == Activation::relu ? derivative({Activation::relu, 0.0f}, saved)
+                                                   : derivative(e.derivative, saved));
+  }
+  store(part.y + at, v, n);
+}
+
+// Nothing but the sums is wanted: the gradient of a model's input.
+bool is_plain(const Epilogue& e) {
+  return !e.bias && !e.pre_activation && !e.saved && e.activation.kind == Activation::identity;
+}
+
+// With rows as lanes every value is a vector of its own.
+EPSBALL_INLINE void finish(const Conv& c, const Part& part, Index output, const float* sums) {
+  const float* bias = c.epilogue.bias ? c.epilogue.bias + part.j : sums;  // if there is none, anything
+  const Index at = (output * c.out_channels + part.j) * c.lanes;
+  if (is_plain(c.epilogue))
+    for_lanes(part.count * c.lanes, [&](Index i, Index n) { store(part.y + at + i, load(sums + i, n), n); });
+  else if (c.lanes == kLanes)
+    for (Index j = 0; j < part.count; ++j)
+      finish(c, part, at + j * kLanes, load(sums + j * kLanes), splat<Vec>(bias[j]), kLanes);
+  else
+    for_lanes(part.count, [&](Index j, Index n) { finish(c, part, at + j, load(sums + j, n), load(bias + j, n), n); });
 }
 
 // Every output of a part, up to Most at a time: tile<count>(run, sums) leaves those of the next one `apart` floats on.
@@ -214,22 +231,70 @@ void channels_part(const Conv& c, const Part& part) {
                      [&]<int Pixels>(const Run& run) { tile_of_channels<Vecs, Pixels>(run, sums); });
 }
 
-void conv(Stream, const Conv& c) {
-  const Index depth = c.taps * c.in_channels;
-  for (Index row = 0; row < c.rows; row += c.lanes)
-    for (Index col = 0; col < c.out_channels; col += kPanel) {
-      const Index vecs = panel_vecs(c.out_channels, col), width = vecs * kLanes;
-      const Index last = c.out_channels - col < width ? c.out_channels : col + width;
-      Part part{c.x + row * c.ldx, c.y + row * c.ldy, row / c.lanes, c.b + col * depth, width, col, last - col};
-      if (c.lanes == 1) {
-        with_count<kTileVecs>(vecs, [&]<int V>() { channels_part<V>(c, part); });
-        continue;
-      }
-      for (; part.j < last; part.j += kChannels, part.b += kChannels) {
-        part.count = last - part.j < kChannels ? last - part.j : kChannels;
-        with_count<kChannels>(part.count, [&]<int Channels>() { rows_part<Channels>(c, part); });
+// Where a weight serves one output only, that output of several blocks at a time.
+template <int Channels>
+void dense_part(const Conv& c, Part part, Index blocks) {
+  constexpr int kMost = 3;
+  alignas(64) float sums[kMost * Channels * kLanes];
+  const Index step = c.lanes * c.ldx, tap = c.in_channels * part.width;
+  for (Index row = 0; row < c.out_height; ++row)
+    for (Index column = 0; column < c.out_width; ++column) {
+      const Taps &down = c.down[row], &across = c.across[column];
+      const Index first = (down.first * c.in_width + across.first) * c.in_channels * c.lanes;
+      for (Index block = 0; block < blocks; block += kMost) {
+        const Index count = blocks - block < kMost ? blocks - block : kMost;
+        const Run run{c.x + block * step + first,
+                      part.b + (down.tap * c.tap_columns + across.tap) * tap,
+                      down.count,
+                      c.in_width * c.in_channels * c.lanes,
+                      across.count * c.in_channels,
+                      c.tap_columns * tap,
+                      step};
+        with_count<kMost>(count, [&]<int Blocks>() { tile_of_rows<Channels, Blocks>(run, part.width, sums); });
+        for (Index i = 0; i < count; ++i) {
+          part.block = block + i;
+          part.y = c.y + part.block * c.lanes * c.ldy;
+          finish(c, part, row * c.out_width + column, sums + i * Channels * kLanes);
+        }
       }
     }
+}
+
+// Calls f(part) for every panel of output channels, `most` channels at a time at most.
+template <class F>
+EPSBALL_INLINE void for_parts(const Conv& c, Index most, F f) {
+  for (Index col = 0; col < c.out_channels; col += kPanel) {
+    const Index width = panel_vecs(c.out_channels, col) * kLanes;
+    const Index last = c.out_channels - col < width ? c.out_channels : col + width;
+    for (Index j = col; j < last; j += most)
+      f(Part{c.x, c.y, 0, c.b + col * c.taps * c.in_channels + (j - col), width, j, last - j < most ? last - j : most});
+  }
+}
+
+void conv(Stream, const Conv& c) {
+  if (c.lanes != 1 && c.dense) {
+    for_parts(c, kChannels / 2, [&](const Part& part) {
+      with_count<kChannels / 2>(
+          part.count, [&]<int Channels>() { dense_part<Channels>(c, part, (c.rows + c.lanes - 1) / c.lanes); });
+    });
+    return;
+  }
+  for (Index row = 0; row < c.rows; row += c.lanes) {
+    const auto here = [&](Part part) {
+      part.x += row * c.ldx;
+      part.y += row * c.ldy;
+      part.block = row / c.lanes;
+      return part;
+    };
+    if (c.lanes == 1)
+      for_parts(c, kPanel, [&](const Part& part) {
+        with_count<kTileVecs>(part.width / kLanes, [&]<int V>() { channels_part<V>(c, here(part)); });
+      });
+    else
+      for_parts(c, kChannels, [&](const Part& part) {
+        with_count<kChannels>(part.count, [&]<int Channels>() { rows_part<Channels>(c, here(part)); });
+      });
+  }
 }
 
 // ---- gradient of the weights ----

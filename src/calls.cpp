@@ -12,7 +12,8 @@ Job job_of(const Caller& c, const Array& x, double passes) {
           x.rows,
           floats,
           passes * static_cast<double>(x.rows) * static_cast<double>(c.plan.multiply_adds()),
-          c.plan.largest_product()};
+          c.plan.largest_product(),
+          c.plan.slab_tile()};
 }
 
 }  // namespace

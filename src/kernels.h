@@ -89,6 +89,7 @@ struct Conv {
   Index in_width = 0, in_channels = 0;
   Index out_height = 0, out_width = 0, out_channels = 0;
   Index tap_columns = 0, taps = 0;  // of the whole kernel; all of its tap rows times columns
+  bool dense = false;               // every weight serves one output only
   Index column_step = 1;            // outputs so far apart share their taps but for the borders: the stride, backward
   const Taps* down = nullptr;       // (out_height)
   const Taps* across = nullptr;     // (out_width)
@@ -150,6 +151,7 @@ struct Pool {
   Index rows = 0;
   Index in_height = 0, in_width = 0, out_height = 0, out_width = 0, channels = 0;
   Index taps = 1;                // of a whole window
+  bool tiled = false;            // every input lies in one window
   const Taps* down = nullptr;    // (out_height)
   const Taps* across = nullptr;  // (out_width)
   const float* x = nullptr;
@@ -160,6 +162,7 @@ struct Pool {
   Index lddy = 0;
   float* dx = nullptr;
   Index lddx = 0;
+  ActivationSpec derivative;  // of the layer below, whose output is x, where windows tile the input
 };
 
 // Products of at most this many columns are done as dot products.

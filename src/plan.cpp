@@ -8,20 +8,30 @@
 
 namespace epsball {
 
+namespace {
+
+// The images that the plan so far gives.
+Image top_image(const std::vector<Lowered>& plan) {
+  const auto last = std::find_if(plan.rbegin(), plan.rend(), [](const Lowered& l) { return l.layer->images(); });
+  return last->layer->images()->out;
+}
+
+}  // namespace
+
 // Puts a rearrangement on top of the plan where `next` (null: the end of the model) needs one.
 void Plan::arrange(std::vector<Lowered>& plan, const Layer* next) {
   const bool images = !plan.empty() && plan.back().images;
   const bool wanted = next && (next->images() || (next->is_elementwise() && images));
   if (images == wanted) return;
-  Image image;
-  if (wanted) {
-    image = next->images()->in;
-  } else {
-    const auto last = std::find_if(plan.rbegin(), plan.rend(), [](const Lowered& l) { return l.layer->images(); });
-    image = last->layer->images()->out;
-  }
+  const Image image = wanted ? next->images()->in : top_image(plan);
   own_.push_back(std::make_unique<Arrange>(image, wanted ? Arrangement::to_images : Arrangement::to_rows));
-  plan.push_back({own_.back().get(), {}, wanted, 0});
+  plan.push_back({own_.back().get(), {}, wanted, nullptr});
+}
+
+Layer* Plan::vary(const Layer* base, const Layer* scale, std::unique_ptr<Layer> copy) {
+  variants_.push_back({base, scale, copy.get()});
+  own_.push_back(std::move(copy));
+  return variants_.back().copy;
 }
 
 std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
@@ -31,20 +41,25 @@ std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
     const ActivationSpec activation = layer->activation();
     const bool open = !plan.empty() && plan.back().activation.kind == Activation::identity;
     if (open && !training && layer->folds()) {
-      if (auto copy = plan.back().layer->copy_with_bias()) {
-        folds_.push_back({plan.back().layer, layer.get(), copy.get(), 0});
-        plan.back().layer = copy.get();
-        own_.push_back(std::move(copy));
+      Lowered& below = plan.back();
+      if (!variants_.empty() && variants_.back().copy == below.layer && !variants_.back().scale) {
+        variants_.back().scale = layer.get();
+        continue;
+      }
+      if (auto copy = below.layer->copy_with_bias()) {
+        below.layer = vary(below.layer, layer.get(), std::move(copy));
         continue;
       }
     }
-    const bool carried = open && plan.back().layer->takes_epilogue();
-    if (activation.kind != Activation::identity && carried) {
+    if (activation.kind != Activation::identity && open && plan.back().layer->takes_epilogue()) {
       plan.back().activation = activation;
       continue;
     }
-    arrange(plan, layer.get());
-    plan.push_back({layer.get(), activation, !plan.empty() && plan.back().images, 0});
+    const Layer* next = layer.get();
+    if (!training && !plan.empty() && plan.back().images)
+      if (auto copy = layer->copy_on_images(top_image(plan))) next = vary(layer.get(), nullptr, std::move(copy));
+    arrange(plan, next);
+    plan.push_back({next, activation, !plan.empty() && plan.back().images, nullptr});
   }
   arrange(plan, nullptr);
   return plan;
@@ -66,17 +81,22 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
       training_(lower(layers, true)) {
   if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
   Index total = 0;
-  const auto place = [&](const Layer* layer) {
-    for (auto* list : {&inference_, &training_})
-      for (Lowered& l : *list)
-        if (l.layer == layer) l.packed = total;
-    total += padded(layer->packed_floats());
-    return total - padded(layer->packed_floats());
-  };
-  for (const Lowered& l : training_) place(l.layer);
-  for (Fold& f : folds_) f.packed = place(f.copy);
+  std::vector<std::pair<const Layer*, Index>> places;
+  for (const auto* list : {&inference_, &training_})
+    for (const Lowered& l : *list) {
+      const auto is_it = [&](const auto& place) { return place.first == l.layer; };
+      if (std::any_of(places.begin(), places.end(), is_it)) continue;
+      places.emplace_back(l.layer, total);
+      total += padded(l.layer->packed_floats());
+    }
   const auto bytes = static_cast<std::size_t>(std::max<Index>(total, 1)) * sizeof(float);
   packed_.reset(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
+  for (const auto& [layer, offset] : places) {
+    packed_layers_.push_back({layer, {}, false, packed_.get() + offset});
+    for (auto* list : {&inference_, &training_})
+      for (Lowered& l : *list)
+        if (l.layer == layer) l.packed = packed_.get() + offset;
+  }
   for (Index part = 0; part < pack_parts(); ++part) pack_part(part);
 }
 
@@ -92,11 +112,14 @@ Index Plan::largest_product() const {
   return largest;
 }
 
-// A block costs the same however many of its lanes are filled; rows one by one run at half its speed or less.
-Index Plan::lanes(Index rows) const {
-  const bool images = std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images; });
-  return images && 2 * rows > kernels_.lanes ? kernels_.lanes : 1;
+Index Plan::slab_tile() const { return has_images() ? kernels_.lanes : kernels_.tile_rows; }
+
+bool Plan::has_images() const {
+  return std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images; });
 }
+
+// A block costs the same however many of its lanes are filled; rows one by one run at half its speed or less.
+Index Plan::lanes(Index rows) const { return has_images() && 2 * rows > kernels_.lanes ? kernels_.lanes : 1; }
 
 Index Plan::floats_per_row() const {
   Index total = 0, widest = 0;
@@ -107,34 +130,48 @@ Index Plan::floats_per_row() const {
   return total + 2 * widest;
 }
 
+// A variant is one part: its weights are made anew, then packed.
 Index Plan::pack_parts() const {
   Index parts = 0;
-  for (const Lowered& l : training_) parts += l.layer->pack_parts(kernels_);
-  return parts + static_cast<Index>(folds_.size());
-}
-
-// Weights (channels, ...) and biases, in float64 until they are stored.
-void Plan::fold(const Fold& f) {
-  const ChannelScale by = f.scale->folded();
-  std::vector<float>&weight = f.copy->parameters[0].value, &bias = f.copy->parameters[1].value;
-  const std::size_t each = weight.size() / bias.size();
-  for (std::size_t i = 0; i < bias.size(); ++i) {
-    for (std::size_t j = i * each; j < (i + 1) * each; ++j)
-      weight[j] = static_cast<float>(static_cast<double>(f.base->parameters[0].value[j]) * by.scale[i]);
-    const double below = f.base->parameters.size() > 1 ? static_cast<double>(f.base->parameters[1].value[i]) : 0.0;
-    bias[i] = static_cast<float>(below * by.scale[i] + by.shift[i]);
-  }
-  for (Index part = 0; part < f.copy->pack_parts(kernels_); ++part)
-    f.copy->pack(kernels_, packed_.get() + f.packed, part);
+  for (const Lowered& l : packed_layers_) parts += variant_of(l.layer) ? 1 : l.layer->pack_parts(kernels_);
+  return parts;
 }
 
 void Plan::pack_part(Index part) {
-  for (const Lowered& l : training_) {
-    const Index parts = l.layer->pack_parts(kernels_);
-    if (part < parts) return l.layer->pack(kernels_, packed_.get() + l.packed, part);
-    part -= parts;
+  for (const Lowered& l : packed_layers_) {
+    const Variant* variant = variant_of(l.layer);
+    const Index own = l.layer->pack_parts(kernels_), parts = variant ? 1 : own;
+    if (part >= parts) {
+      part -= parts;
+      continue;
+    }
+    if (!variant) return l.layer->pack(kernels_, l.packed, part);
+    refresh(*variant);
+    for (Index i = 0; i < own; ++i) l.layer->pack(kernels_, l.packed, i);
+    return;
   }
-  fold(folds_[static_cast<std::size_t>(part)]);
+}
+
+const Plan::Variant* Plan::variant_of(const Layer* layer) const {
+  const auto found =
+      std::find_if(variants_.begin(), variants_.end(), [&](const Variant& v) { return v.copy == layer; });
+  return found == variants_.end() ? nullptr : &*found;
+}
+
+// Weights (channels, ...) and biases, in float64 until they are stored.
+void Plan::refresh(const Variant& v) const {
+  const std::vector<Parameter>& from = v.base->parameters;
+  std::vector<float>&weight = v.copy->parameters[0].value, &bias = v.copy->parameters[1].value;
+  weight = from[0].value;
+  if (from.size() > 1) bias = from[1].value;
+  if (!v.scale) return;
+  const ChannelScale by = v.scale->folded();
+  const std::size_t each = weight.size() / bias.size();
+  for (std::size_t i = 0; i < bias.size(); ++i) {
+    for (std::size_t j = i * each; j < (i + 1) * each; ++j)
+      weight[j] = static_cast<float>(static_cast<double>(weight[j]) * by.scale[i]);
+    bias[i] = static_cast<float>(static_cast<double>(bias[i]) * by.scale[i] + by.shift[i]);
+  }
 }
 
 Tape Plan::attack_tape(Arena& arena, Index rows) const { return tape(inference_, arena, rows, false); }
@@ -204,7 +241,7 @@ void PlanPass::forward(Index rows, Rows x, std::size_t first, std::size_t last) 
     s.end.activation = l.activation;
     s.end.pre_activation = tape_.pre[i].data;
     widen(i, s);
-    l.layer->forward(context_, plan_.packed(l), s);
+    l.layer->forward(context_, l.packed, s);
     drop(i, rows, tape_.out[i]);
   }
 }
@@ -240,7 +277,7 @@ void PlanPass::backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const 
     s.end.saved_ld = saved.ld;
   }
   widen(i, s);
-  layers_[i].layer->backward(context_, plan_.packed(layers_[i]), s);
+  layers_[i].layer->backward(context_, layers_[i].packed, s);
 }
 
 }  // namespace epsball

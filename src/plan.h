@@ -16,7 +16,7 @@ struct Lowered {
   const Layer* layer = nullptr;
   ActivationSpec activation;
   bool images = false;  // its output is images, see Images
-  Index packed = 0;     // offset into the plan's packed weights
+  float* packed = nullptr;
 };
 
 // The values that a forward pass leaves for the backward pass, per lowered layer.
@@ -42,7 +42,8 @@ class Plan {
   // Without dropout, and with.
   const std::vector<Lowered>& inference() const { return inference_; }
   const std::vector<Lowered>& training() const { return training_; }
-  const float* packed(const Lowered& l) const { return packed_.get() + l.packed; }
+
+  Index slab_tile() const;  // slabs of so many rows, or multiples, waste nothing
 
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;
@@ -56,25 +57,29 @@ class Plan {
   Tape training_tape(Arena& arena, Index rows) const;
 
  private:
+  bool has_images() const;
   std::vector<Lowered> lower(const Layers& layers, bool training);
   void arrange(std::vector<Lowered>& plan, const Layer* next);
   Tape tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bool keep_gradients) const;
+
+  // A layer of the model in the form that inference wants it, with a scale folded in or on images.
+  struct Variant {
+    const Layer *base, *scale;
+    Layer* copy;
+  };
+  Layer* vary(const Layer* base, const Layer* scale, std::unique_ptr<Layer> copy);
+  const Variant* variant_of(const Layer* layer) const;
+  void refresh(const Variant& v) const;
 
   struct Free {
     void operator()(float* p) const { ::operator delete(p, std::align_val_t{64}); }
   };
   const Kernels& kernels_;
   Index features_, classes_;
-  struct Fold {
-    const Layer *base, *scale;
-    Layer* copy;  // base with scale folded in
-    Index packed;
-  };
-  void fold(const Fold& f);
-
-  Layers own_;  // what stands between rows and images, and layers with another folded in
-  std::vector<Fold> folds_;
+  Layers own_;  // variants, and what stands between rows and images
+  std::vector<Variant> variants_;
   std::vector<Lowered> inference_, training_;
+  std::vector<Lowered> packed_layers_;  // each once
   std::unique_ptr<float, Free> packed_;
 };
 

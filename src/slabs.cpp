@@ -22,11 +22,12 @@ Index l2_bytes() {
 // thread.
 Index rows_per_slab(const Job& job, int threads) {
   if (const int forced = requested_slab_rows()) return forced;
-  const Index tile = job.kernels.tile_rows;
+  const Index tile = job.tile;
   const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
   const Index most = std::clamp<Index>(fitting / tile * tile, tile, 16 * tile);
   const Index rounds = (job.rows + most * threads - 1) / (most * threads);
-  return (job.rows + rounds * threads - 1) / (rounds * threads);
+  const Index even = (job.rows + rounds * threads - 1) / (rounds * threads);
+  return std::min((even + tile - 1) / tile * tile, most);
 }
 
 }  // namespace

@@ -204,7 +204,8 @@ void pgd(const Plan& plan, ArenaPool& arenas, const PgdSettings& settings, const
                 in.x.rows,
                 PgdSlab::floats_per_row(plan),
                 passes * static_cast<double>(in.x.rows) * static_cast<double>(plan.multiply_adds()),
-                plan.largest_product()};
+                plan.largest_product(),
+                plan.slab_tile()};
   for_slabs(job, [&](Worker& worker) {
     PgdSlab slab(plan, settings, worker);
     for (Index first, rows; worker.next(first, rows);) slab.run(in, out, first, rows);

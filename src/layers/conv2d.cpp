@@ -70,6 +70,7 @@ void Conv2d::forward(const Context& context, const float* packed, const Stage& s
   c.out_channels = images_.out.channels;
   c.tap_columns = window_.across.kernel;
   c.taps = window_.taps();
+  c.dense = images_.out.pixels() == 1;
   c.down = forward_down_.data();
   c.across = forward_across_.data();
   c.x = s.x.data;
@@ -93,6 +94,7 @@ void Conv2d::backward(const Context& context, const float* packed, const Stage& 
   c.out_channels = images_.in.channels;
   c.tap_columns = window_.across.kernel;
   c.taps = window_.taps();
+  c.dense = images_.out.pixels() == 1;
   c.column_step = window_.across.stride;
   c.down = backward_down_.data();
   c.across = backward_across_.data();

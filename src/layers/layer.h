@@ -89,6 +89,8 @@ class Layer {
   virtual bool folds() const { return false; }
   virtual ChannelScale folded() const { return {}; }
   virtual std::unique_ptr<Layer> copy_with_bias() const { return nullptr; }
+  // The same for inputs that are images, where that saves rearranging them.
+  virtual std::unique_ptr<Layer> copy_on_images(Image) const { return nullptr; }
   // Of one row's forward pass.
   virtual Index multiply_adds() const { return in; }
   // The share of inputs a training pass drops; such a layer is left out of inference.

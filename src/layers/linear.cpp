@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "layers/conv2d.h"
+
 namespace epsball {
 namespace {
 
@@ -14,6 +16,12 @@ Index panels(const Kernels& k, Index columns) { return (columns + k.panel - 1) /
 Linear::Linear(Index in, Index out, bool bias) : Layer(in, out) {
   parameters.push_back({"weight", {out, in}, std::vector<float>(static_cast<std::size_t>(in * out))});
   if (bias) parameters.push_back({"bias", {out}, std::vector<float>(static_cast<std::size_t>(out))});
+}
+
+// A convolution whose kernel is the image: even the weights lie as they do here.
+std::unique_ptr<Layer> Linear::copy_on_images(Image image) const {
+  const Window whole{{image.height, image.height, 1, 0}, {image.width, image.width, 1, 0}};
+  return std::make_unique<Conv2d>(image, out, whole, true);
 }
 
 bool Linear::narrow() const { return out <= kNarrow; }

@@ -21,6 +21,7 @@ Pool Pool2d::pool(const Context& context, const Stage& s) const {
   p.out_width = images_.out.width;
   p.channels = images_.in.channels * context.lanes;
   p.taps = window_.taps();
+  p.tiled = window_.tiles();
   p.down = down_.data();
   p.across = across_.data();
   p.x = s.x.data;
@@ -39,8 +40,11 @@ void Pool2d::forward(const Context& context, const float*, const Stage& s) const
 }
 
 void Pool2d::backward(const Context& context, const float*, const Stage& s) const {
-  context.kernels.pool_backward(context.stream, pool(context, s));
-  finish_images(context, s, in);
+  Pool p = pool(context, s);
+  const bool fused = p.tiled && s.end.saved == s.x.data;
+  if (fused) p.derivative = s.end.derivative;
+  context.kernels.pool_backward(context.stream, p);
+  if (!fused) finish_images(context, s, in);
 }
 
 }  // namespace epsball

@@ -23,6 +23,11 @@ struct Axis {
 struct Window {
   Axis down, across;
 
+  // Whether every input is read by one output.
+  bool tiles() const {
+    const auto tiled = [](const Axis& a) { return a.kernel == a.stride && a.padding == 0 && a.in % a.kernel == 0; };
+    return tiled(down) && tiled(across);
+  }
   Index taps() const { return down.kernel * across.kernel; }
   Image output(Index channels) const { return {channels, down.out(), across.out()}; }
 };

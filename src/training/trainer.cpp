@@ -159,7 +159,8 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
                 batch.rows,
                 PgdSlab::floats_per_row(*plan_),
                 work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
-                0};
+                0,
+                plan_->slab_tile()};
   std::vector<std::size_t> seams{0};
   for (std::size_t i = 0; i < plan_->training().size(); ++i)
     if (batch.tape.statistics[i]) seams.push_back(i);
