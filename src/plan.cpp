@@ -31,7 +31,9 @@ std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
     const ActivationSpec activation = layer->activation();
     const bool open = !plan.empty() && plan.back().activation.kind == Activation::identity;
     if (open && !training && layer->folds()) {
-      if (auto copy = plan.back().layer->copy_with_bias()) {
+      // Behind a Flatten, features are more than the channels below.
+      auto copy = plan.back().layer->copy_with_bias();
+      if (copy && copy->parameters[1].value.size() == layer->folded().scale.size()) {
         folds_.push_back({plan.back().layer, layer.get(), copy.get(), 0});
         plan.back().layer = copy.get();
         own_.push_back(std::move(copy));
