@@ -42,12 +42,13 @@ std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
     const bool open = !plan.empty() && plan.back().activation.kind == Activation::identity;
     if (open && !training && layer->folds()) {
       Lowered& below = plan.back();
-      if (!variants_.empty() && variants_.back().copy == below.layer && !variants_.back().scale) {
-        variants_.back().scale = layer.get();
-        continue;
-      }
-      if (auto copy = below.layer->copy_with_bias()) {
-        below.layer = vary(below.layer, layer.get(), std::move(copy));
+      auto copy = below.layer->copy_with_bias();
+      // Behind a Flatten, features are more than the channels below.
+      if (copy && copy->parameters[1].value.size() == layer->folded().scale.size()) {
+        if (!variants_.empty() && variants_.back().copy == below.layer && !variants_.back().scale)
+          variants_.back().scale = layer.get();
+        else
+          below.layer = vary(below.layer, layer.get(), std::move(copy));
         continue;
       }
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 import epsball as eb
 import oracle
 from oracle import Net, random_net
+from oracle_images import Stack
 
 SIZES = (1, 2, 3, 5, 7, 15, 16, 17, 31, 33, 63, 65, 97)
 LOSSES = ("cross_entropy", "margin", "squared_error")
@@ -84,7 +87,7 @@ def assert_within(actual: Any, wanted: NDArray, bound: NDArray, what: str) -> No
     assert (excess <= 1.0).all(), f"{what}: {np.nanmax(excess):.3g} times the rounding bound"
 
 
-def smooth_rows(net: Net, x: NDArray, y: NDArray, loss: str) -> NDArray[np.bool_]:
+def smooth_rows(net: Net | Stack, x: NDArray, y: NDArray, loss: str) -> NDArray[np.bool_]:
     """Rows where the loss is differentiable and float32 takes the same branches as float64."""
     ok = ~net.rows_on_a_kink(x)
     if loss == "margin" and net.classes > 2:
@@ -96,7 +99,7 @@ def smooth_rows(net: Net, x: NDArray, y: NDArray, loss: str) -> NDArray[np.bool_
     return ok
 
 
-def check_loss(model: Any, net: Net, x: NDArray, y: NDArray, loss: str) -> None:
+def check_loss(model: Any, net: Net | Stack, x: NDArray, y: NDArray, loss: str) -> None:
     """Loss, input gradient and parameter gradients of the engine are those of the oracle."""
     ok = smooth_rows(net, x, y, loss)
     assert ok.any(), "every row lies on a kink: the test would compare nothing"
@@ -117,7 +120,7 @@ def check_loss(model: Any, net: Net, x: NDArray, y: NDArray, loss: str) -> None:
         assert_within(g, wanted / len(x), rounding / len(x), f"gradient of {name}")
 
 
-def check_central_differences(model: Any, net: Net, x: NDArray, y: NDArray, loss: str) -> None:
+def check_central_differences(model: Any, net: Net | Stack, x: NDArray, y: NDArray, loss: str) -> None:
     """The engine's gradient is the slope of the engine's own loss.
 
     The tolerance is the rounding of two losses over the step, plus the truncation of the central
@@ -135,10 +138,7 @@ def check_central_differences(model: Any, net: Net, x: NDArray, y: NDArray, loss
         down[:, i] -= np.float32(h)
         width = up[:, i].astype(np.float64) - down[:, i]
         high, low = net.forward(up), net.forward(down)
-        same = np.ones(len(x), bool)
-        if net.activation in oracle.KINKED:
-            for a, b in zip(high.before[:-1], low.before[:-1], strict=True):
-                same &= (np.sign(a) == np.sign(b)).all(axis=1)
+        same = net.same_branches(high, low)
         if loss == "margin" and net.classes > 2:
             winner = [oracle.loss_gradient(loss, r.logits, y).argmax(axis=1) for r in (high, low)]
             same &= winner[0] == winner[1]
@@ -152,3 +152,46 @@ def check_central_differences(model: Any, net: Net, x: NDArray, y: NDArray, loss
         assert (np.abs(gradient[:, i] - slope)[same] <= bound[same]).all()
         compared += int(same.sum())
     assert compared >= x.size // 2, "most coordinates were skipped"
+
+
+# ---- models with layers of images
+
+
+def image_model(layers: list[Any], shape: tuple[int, ...], seed: int = 0) -> tuple[Any, Stack]:
+    """(engine model, oracle) of these layers, every parameter drawn anew: none is 0 or 1, variances are positive."""
+    model = eb.Sequential(layers, input_shape=shape)
+    rng = np.random.default_rng([seed, len(layers), *shape])
+    values = {}
+    for name, p in model.parameters().items():
+        kind = name.split(".")[1]
+        if kind == "running_var":
+            values[name] = rng.uniform(0.5, 2.0, p.shape)
+        elif kind == "weight" and p.ndim > 1:
+            values[name] = rng.normal(0.0, 1.5 / math.sqrt(p[0].size), p.shape)
+        else:
+            values[name] = rng.normal(1.0 if kind == "weight" else 0.0, 0.2, p.shape)
+    model.load_parameters(values)
+    return model, Stack(model)
+
+
+def check_image_model(layers: list[Any], shape: tuple[int, ...], rows: int = 9, loss: str = "cross_entropy") -> None:
+    """Logits, Jacobian, losses and all gradients are the oracle's, and a row alone has the same bits."""
+    model, net = image_model(layers, shape)
+    assert model.classes == net.classes
+    x, y = batch(rows, net.features, low=-1.0), labels(rows, net.classes)
+    run = net.forward(x)
+    assert_within(model(x), run.logits, run.logit_errors + oracle.TINY, "logits")
+    ok = ~net.rows_on_a_kink(x)
+    wanted, error = net.jacobian(x)
+    assert_within(model.jacobian(x)[ok], wanted[ok], error[ok] + oracle.TINY, "Jacobian")
+    check_loss(model, net, x, y, loss)
+    assert_same_in_any_batch(model, x, y, loss)
+
+
+def assert_same_in_any_batch(model: Any, x: NDArray, y: NDArray, loss: str, sizes: Sequence[int] = (1,)) -> None:
+    """The first rows of a batch have the same bits when they come alone."""
+    whole = model(x), model.jacobian(x), model.input_gradient(x, y, loss=loss)
+    for n in sizes:
+        some = model(x[:n]), model.jacobian(x[:n]), model.input_gradient(x[:n], y[:n], loss=loss)
+        for got, wanted in zip(some, whole, strict=True):
+            np.testing.assert_array_equal(got, wanted[:n])

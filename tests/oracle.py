@@ -336,6 +336,14 @@ class Net:
                 bad |= (np.abs(a) <= da).any(axis=1)
         return bad
 
+    def same_branches(self, one: Forward, other: Forward) -> NDArray[np.bool_]:
+        """Rows that are on the same side of every kink in both passes."""
+        same = np.ones(len(one.logits), bool)
+        if self.activation in KINKED:
+            for a, b in zip(one.before[:-1], other.before[:-1], strict=True):
+                same &= (np.sign(a) == np.sign(b)).all(axis=1)
+        return same
+
 
 @dataclass
 class Backward:

@@ -10,7 +10,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, labels, pair
+from cases import batch, image_model, labels, pair
 
 EPS = (0.0, 1e-6, 8 / 255, 0.031, 0.1, 0.3, 1.0)
 DTYPES = (np.float16, np.float32, np.float64)
@@ -168,3 +168,17 @@ def test_images_keep_the_bound_and_their_shape(table: str, attack: str, digits: 
     for norm, eps in (("linf", 0.3), ("l2", 2.0), ("l1", 10.0)):
         x_adv = ATTACKS[attack](eps, norm)(model, x, y)
         assert_inside(x_adv, x, eps, norm, (0.0, 1.0))
+
+
+@pytest.mark.parametrize(("attack", "norm"), [c for c in CASES if c[0] != "linear_exact"])
+def test_convolutional_networks_keep_the_bound(table: str, attack: str, norm: str) -> None:
+    layers = [eb.Normalize(0.5, 0.1), eb.Conv2d(1, 5, 2), eb.ReLU(), eb.MaxPool2d(2, stride=1), eb.Linear(140, CLASSES)]
+    model, _ = image_model(layers, (1, 4, 16))
+    rng = np.random.default_rng(0)
+    for rows in (3, 17):
+        for dtype in DTYPES:
+            x = rng.uniform(0.0, 1.0, (rows, 1, 4, 16)).astype(dtype)
+            for eps in (1e-6, 8 / 255, 0.3):
+                x_adv = ATTACKS[attack](eps, norm)(model, x, labels(rows, CLASSES))
+                assert_inside(x_adv, x, eps, norm, (0.0, 1.0))
+        assert (np.asarray(x_adv) != x).any()

@@ -362,3 +362,31 @@ def test_engine_still_works_after_every_refusal(table: str) -> None:
         with pytest.raises(ValueError, match=r"\bx\b"):
             eb.pgd(model, bad, y, eps=0.1, steps=3)
     np.testing.assert_array_equal(eb.pgd(model, x, y, eps=0.1, steps=3), wanted)
+
+
+CONV, POOL = eb.Conv2d(3, 2, 3), eb.MaxPool2d(2)
+MISFITS: dict[str, tuple[list[Any], tuple[int, ...], str]] = {
+    "wrong channels": ([CONV], (1, 5, 5), r"layer 0 \(Conv2d.*input_shape.*3 channels.*\(1, 5, 5\)"),
+    "wrong channels above": ([CONV, CONV], (3, 9, 9), r"layer 1 \(Conv2d.*the layer below.*3 channels.*\(2, 7, 7\)"),
+    "no image": ([CONV], (75,), r"layer 0 \(Conv2d.*images.*\(75,\)"),
+    "no image for a pool": ([POOL], (5, 5), r"layer 0 \(MaxPool2d.*images.*\(5, 5\)"),
+    "no image after Flatten": ([eb.Flatten(), CONV], (3, 5, 5), r"layer 1 \(Conv2d.*images.*\(75,\)"),
+    "no image after Linear": ([eb.Linear(75, 75), POOL], (3, 5, 5), r"layer 1 \(MaxPool2d.*images.*\(75,\)"),
+    "too many dimensions": ([POOL], (1, 3, 5, 5), r"images.*\(1, 3, 5, 5\)"),
+    "kernel larger than the image": ([CONV], (3, 2, 5), r"kernel of \(3, 3\).*larger than the padded.*\(3, 2, 5\)"),
+    "kernel larger across": ([eb.Conv2d(3, 2, (3, 8), padding=1)], (3, 5, 5), r"kernel of \(3, 8\).*\(3, 5, 5\)"),
+    "window larger than the image": ([CONV, POOL], (3, 3, 3), r"layer 1 \(MaxPool2d.*kernel.*\(2, 1, 1\)"),
+    "batch norm of other channels": ([CONV, eb.BatchNorm2d(3)], (3, 5, 5), r"layer 1 \(BatchNorm2d.*3 channels"),
+    "batch norm of features, on images": ([eb.BatchNorm1d(3)], (3, 5, 5), r"layer 0 \(BatchNorm1d.*3 features"),
+    "batch norm of images, on features": ([eb.BatchNorm2d(3)], (3,), r"layer 0 \(BatchNorm2d.*images.*\(3,\)"),
+    "batch norm of other features": ([eb.Linear(4, 5), eb.BatchNorm1d(4)], (4,), r"layer 1 \(BatchNorm1d.*4 features"),
+    "mean of other channels": ([eb.Normalize((0.1, 0.2), 0.5)], (3, 2, 2), r"layer 0 \(Normalize.*2 means"),
+    "std of other channels": ([eb.Normalize(0.1, (0.2,) * 4)], (3, 2, 2), r"layer 0 \(Normalize.*4 standard"),
+    "features of a linear layer": ([CONV, eb.Linear(9, 2)], (3, 5, 5), r"layer 1 \(Linear.*9 features.*18"),
+}
+
+
+@pytest.mark.parametrize(("layers", "shape", "message"), MISFITS.values(), ids=MISFITS.keys())
+def test_layers_of_images_that_do_not_fit_are_named(layers: list[Any], shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=r"^layers: .*" + message):
+        eb.Sequential(layers, input_shape=shape)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import SIZES, batch, labels, pair
+from cases import SIZES, batch, image_model, labels, pair
 
 A = eb.attacks
 ATTACKS = [
@@ -49,7 +49,10 @@ def results(model: Any, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
 
 def assert_clean(sizes: list[int], activation: str, rows: int) -> None:
     model, _ = pair(sizes, activation)
-    x, y = batch(rows, sizes[0]), labels(rows, sizes[-1])
+    assert_model_clean(model, batch(rows, sizes[0]), labels(rows, sizes[-1]))
+
+
+def assert_model_clean(model: Any, x: np.ndarray, y: np.ndarray) -> None:
     eb._native.check_guards(False)
     plain = results(model, x, y)
     eb._native.check_guards(True)
@@ -83,6 +86,30 @@ def test_odd_batches(table: str, guards: None, rows: int) -> None:
 def test_odd_slabs(table: str, guards: None, slab: int) -> None:
     eb._native.set_slab_rows(slab)
     assert_clean([17, 15, 10], "softplus", 33)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 9, 17])
+@pytest.mark.parametrize("channels", [1, 3, 17])
+def test_images(table: str, guards: None, channels: int, rows: int) -> None:
+    model, net = image_model(image_layers(channels), (2, 5, 6))
+    assert_model_clean(model, batch(rows, net.features), labels(rows, 3))
+
+
+def image_layers(channels: int) -> list[Any]:
+    return [
+        eb.Normalize(0.5, 0.25), eb.Conv2d(2, channels, 3, padding=1), eb.BatchNorm2d(channels), eb.ReLU(),
+        eb.MaxPool2d(3, stride=2, padding=1), eb.GELU(), eb.Conv2d(channels, 5, 2, stride=2), eb.Dropout(0.2),
+        eb.Quadratic(), eb.AvgPool2d(1), eb.Flatten(), eb.BatchNorm1d(5), eb.Linear(5, 3),
+    ]  # fmt: skip
+
+
+def test_training_on_images(table: str, guards: None) -> None:
+    for channels in (1, 7, 17):
+        model, net = image_model(image_layers(channels), (2, 5, 6))
+        x, y = batch(31, net.features), labels(31, 3)
+        for method in (eb.training.FGSMTraining(eps=0.1), eb.training.PGDTraining(eps=0.1, steps=2)):
+            eb.fit(model, x, y, method=method, epochs=1, batch_size=7, optimizer=eb.training.SGD(lr=0.01))
+        assert all(np.isfinite(p).all() for p in model.parameters().values())
 
 
 def test_training(table: str, guards: None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import batch, labels, pair
+from cases import batch, image_model, labels, pair
 
 A = eb.attacks
 
@@ -42,6 +42,17 @@ CALLS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_inputs_keep_every_bit(call: Callable[..., Any], dtype: type) -> None:
     model, x, y = problem(dtype)
+    x_before, y_before = x.tobytes(), y.tobytes()
+    call(model, x, y)
+    assert x.tobytes() == x_before
+    assert y.tobytes() == y_before
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_images_keep_every_bit(call: Callable[..., Any]) -> None:
+    layers = [eb.Normalize(0.5, 0.5), eb.Conv2d(1, 4, 2), eb.BatchNorm2d(4), eb.ReLU(), eb.MaxPool2d(2)]
+    model, _ = image_model([*layers, eb.Linear(4, 4)], (1, 3, 3))
+    x, y = batch(12, 9).reshape(12, 1, 3, 3), labels(12, 4)
     x_before, y_before = x.tobytes(), y.tobytes()
     call(model, x, y)
     assert x.tobytes() == x_before

@@ -11,7 +11,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, labels, pair
+from cases import batch, image_model, labels, pair
 
 ROWS, FEATURES, CLASSES = 70, 33, 10
 
@@ -27,6 +27,20 @@ ATTACKS: dict[str, Any] = {
     "pgd-early": eb.attacks.PGD(eps=0.05, steps=4, restarts=3, early_stop=True, seed=3),
 }
 FIELDS = ("x_adv", "success", "distance", "queries", "loss", "zero_gradient")
+
+
+IMAGE_ROWS = 37
+
+
+def images() -> tuple[Any, np.ndarray, np.ndarray]:
+    """A convolutional network on which some rows fall at once and some never."""
+    layers = [
+        eb.Normalize(0.5, 0.5), eb.Conv2d(2, 5, 3, padding=1), eb.BatchNorm2d(5), eb.ReLU(), eb.MaxPool2d(2, stride=1),
+        eb.GELU(), eb.Conv2d(5, 17, 2, stride=2), eb.AvgPool2d(2), eb.Linear(17, CLASSES),
+    ]  # fmt: skip
+    model, net = image_model(layers, (2, 5, 5))
+    x = batch(IMAGE_ROWS, net.features)
+    return model, x, np.where(np.arange(IMAGE_ROWS) % 4 == 0, labels(IMAGE_ROWS, CLASSES), net.predict(x))
 
 
 def problem(activation: str = "relu") -> tuple[Any, np.ndarray, np.ndarray]:
@@ -198,3 +212,77 @@ def test_tables_agree_to_rounding(norm: str) -> None:
         eb._native.use_table(previous)
     for other in results[1:]:
         np.testing.assert_allclose(other, results[0], rtol=0, atol=1e-4)
+
+
+# ---- images: a block of rows in the lanes of a vector, or rows one by one
+
+
+def test_the_case_of_images_is_not_trivial(table: str) -> None:
+    """Rows leave at different times, so that few are left in the end."""
+    queries = np.asarray(ATTACKS["pgd-early"].run(*images()).queries)
+    success = np.asarray(ATTACKS["pgd-early"].run(*images()).success)
+    assert 0 < success.sum() < IMAGE_ROWS
+    assert len(np.unique(queries)) > 2
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_images_do_not_depend_on_batch_order_threads_and_slabs(table: str, attack: Any) -> None:
+    model, x, y = images()
+    eb._native.set_threads(1)
+    whole = attack.run(model, x, y)
+    for i in (0, 1, 7, 8, 35, 36):
+        assert_same(whole, attack.run(model, x[i : i + 1], y[i : i + 1], index=np.array([i])), [i])
+    for size in (2, 4, 5, 8, 9, 15, 16, 17):
+        rows = np.arange(3, 3 + size)
+        assert_same(whole, attack.run(model, x[rows], y[rows], index=rows), rows)
+    order = np.random.default_rng(0).permutation(IMAGE_ROWS)
+    assert_same(whole, attack.run(model, x[order], y[order], index=order), order)
+    for threads in (2, 3):
+        eb._native.set_threads(threads)
+        assert_same(whole, attack.run(model, x, y))
+    for slab in (1, 3, 8, 9, 16, 1000):
+        eb._native.set_slab_rows(slab)
+        assert_same(whole, attack.run(model, x, y))
+
+
+def test_model_calls_on_images_do_not_depend_on_the_batch(table: str) -> None:
+    model, x, y = images()
+    calls = {
+        "logits": lambda s: model(x[s]),
+        "predict": lambda s: model.predict(x[s]),
+        "loss": lambda s: model.loss(x[s], y[s]),
+        "gradient": lambda s: model.input_gradient(x[s], y[s]),
+        "jacobian": lambda s: model.jacobian(x[s]),
+    }
+    for name, call in calls.items():
+        whole = np.asarray(call(slice(None)))
+        for rows in (slice(0, 1), slice(14, 15), slice(5, 13), slice(5, 22), slice(36, 37)):
+            np.testing.assert_array_equal(call(rows), whole[rows], name)
+
+
+def test_parameter_gradients_on_images_do_not_depend_on_threads_and_slabs(table: str) -> None:
+    model, x, y = images()
+    eb._native.set_threads(1)
+    one = model.parameter_gradients(x, y)
+    for threads, slab in ((2, 0), (3, 5), (1, 1), (2, 16)):
+        eb._native.set_threads(threads)
+        eb._native.set_slab_rows(slab)
+        for name, gradient in model.parameter_gradients(x, y).items():
+            np.testing.assert_array_equal(gradient, one[name], name)
+
+
+@pytest.mark.parametrize("name", ["pgd-linf", "pgd-early"])
+def test_concurrent_calls_on_images_do_not_disturb_each_other(table: str, name: str) -> None:
+    model, x, y = images()
+    starts = list(range(0, IMAGE_ROWS, 7))
+
+    def shard(start: int) -> Any:
+        rows = np.arange(start, min(start + 7, IMAGE_ROWS))
+        return ATTACKS[name].run(model, x[rows], y[rows], index=rows)
+
+    serial = [shard(s) for s in starts]
+    for threads in (1, 2):
+        eb._native.set_threads(threads)
+        with ThreadPoolExecutor(4) as pool:
+            for alone, beside in zip(serial, pool.map(shard, starts), strict=True):
+                assert_same(alone, beside)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import LAYERS, batch, engine, labels
+from cases import LAYERS, batch, engine, image_model, labels
 from oracle import random_net
 
 pytest.importorskip("safetensors")
@@ -65,6 +65,34 @@ def test_layer_options_survive(tmp_path: Path) -> None:
     assert again.layers == model.layers
     assert again.classes == 1
     x = batch(4, 12).reshape(4, 3, 2, 2)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+IMAGES: dict[str, tuple[list[Any], tuple[int, ...]]] = {
+    "Conv2d": ([eb.Conv2d(3, 4, (2, 3), (1, 2), (1, 0), bias=False)], (3, 4, 5)),
+    "MaxPool2d": ([eb.MaxPool2d((2, 3), 1, (1, 0))], (3, 4, 5)),
+    "AvgPool2d": ([eb.AvgPool2d(2)], (3, 4, 5)),
+    "BatchNorm1d": ([eb.BatchNorm1d(7, eps=0.25, momentum=0.5)], (7,)),
+    "BatchNorm2d": ([eb.BatchNorm2d(3, eps=1e-3, momentum=1)], (3, 4, 5)),
+    "Normalize": ([eb.Normalize((0.1, 0.2, 0.3), 0.7)], (3, 4, 5)),
+    "all": (
+        [eb.Normalize(0.5, 0.1), eb.Conv2d(3, 4, 2), eb.BatchNorm2d(4), eb.ReLU(), eb.MaxPool2d(2), eb.Linear(4, 2)],
+        (3, 3, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize(("layers", "shape"), IMAGES.values(), ids=IMAGES.keys())
+def test_layers_of_images_keep_every_bit(tmp_path: Path, layers: list[Any], shape: tuple[int, ...]) -> None:
+    model, net = image_model(layers, shape)
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    again = eb.load(path)
+    assert again.layers == model.layers
+    assert repr(again) == repr(model)
+    for name, p in model.parameters().items():
+        assert again.parameters()[name].tobytes() == p.tobytes()
+    x = batch(9, net.features)
     np.testing.assert_array_equal(again(x), model(x))
 
 

@@ -15,6 +15,7 @@
 #include "training/trainer.h"
 #include "use.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace epsball::bindings {
@@ -104,6 +105,9 @@ void load_parameters(Model& model, const py::dict& values) {
                             ", got " + shape_text(given));
     check_finite(given, ("parameters['" + name + "']").c_str());
     arrays.emplace_back(given);
+    const float* const first = arrays.back().data();
+    if (p->non_negative && std::any_of(first, first + arrays.back().size(), [](float v) { return v < 0.0f; }))
+      throw py::value_error("parameters: '" + name + "' wants variances, got one below 0");
   }
   if (values.size() != named.size())
     for (const auto& item : values) {

@@ -32,6 +32,7 @@ BatchNorm::BatchNorm(Image image, float eps, float momentum)
   for (const char* name : {"weight", "bias", "running_mean", "running_var"})
     parameters.push_back({name, {image.channels}, std::vector<float>(n)});
   parameters[kMean].trained = parameters[kVariance].trained = false;
+  parameters[kVariance].non_negative = true;
 }
 
 Index BatchNorm::packed_floats() const { return kArrays * padded(image_.channels); }
@@ -66,17 +67,17 @@ ChannelScale BatchNorm::folded() const {
 void BatchNorm::forward(const Context& context, const float* packed, const Stage& s) const {
   const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
   ScaleChannels k;
-  k.rows = context.blocks(s.rows);
-  k.lanes = context.lanes;
+  k.lanes = images() ? context.lanes : 1;
+  k.rows = images() ? context.blocks(s.rows) : s.rows;
   k.pixels = image_.pixels();
   k.channels = image_.channels;
   k.x = s.x.data;
-  k.ldx = s.x.ld * context.lanes;
+  k.ldx = s.x.ld * k.lanes;
   k.center = c.center;
   k.scale = c.scale;
   k.shift = c.shift;
   k.y = s.y.data;
-  k.ldy = s.y.ld * context.lanes;
+  k.ldy = s.y.ld * k.lanes;
   k.activation = s.end.activation;
   k.pre_activation = s.end.pre_activation;
   context.kernels.scale_channels(context.stream, k);
@@ -85,22 +86,25 @@ void BatchNorm::forward(const Context& context, const float* packed, const Stage
 void BatchNorm::backward(const Context& context, const float* packed, const Stage& s) const {
   const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
   ScaleChannels k;
-  k.rows = context.blocks(s.rows);
-  k.lanes = context.lanes;
+  k.lanes = images() ? context.lanes : 1;
+  k.rows = images() ? context.blocks(s.rows) : s.rows;
   k.pixels = image_.pixels();
   k.channels = image_.channels;
   k.x = s.x.data;
-  k.ldx = s.x.ld * context.lanes;
+  k.ldx = s.x.ld * k.lanes;
   k.center = c.center;
   k.scale = c.slope;
   k.shift = c.offset;
   k.add = s.dy.data;
-  k.ld_add = s.dy.ld * context.lanes;
+  k.ld_add = s.dy.ld * k.lanes;
   k.add_scale = c.scale;
   k.y = s.dx.data;
-  k.ldy = s.dx.ld * context.lanes;
+  k.ldy = s.dx.ld * k.lanes;
   context.kernels.scale_channels(context.stream, k);
-  finish_images(context, s, in);
+  if (images())
+    finish_images(context, s, in);
+  else
+    finish_backward(context, s.rows, in, s.dx, s.end);
 }
 
 // ---- statistics of a batch ----

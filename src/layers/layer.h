@@ -15,6 +15,7 @@ struct Parameter {
   std::vector<Index> shape;
   std::vector<float> value;
   bool trained = true;
+  bool non_negative = false;  // a variance
 };
 
 // Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the

@@ -37,7 +37,7 @@ class BatchNorm1d(BatchNorm):
     """Normalise each feature by the batch's mean and variance while training, by their running means otherwise.
 
     Attacks, predictions and gradients outside training use the running means, folded into the layer below where that
-    is a `Linear`. A batch of a single row cannot be trained on.
+    is a `Linear`. `eb.fit` refuses batches of a single row.
 
     Parameters
     ----------

@@ -47,5 +47,7 @@ def _tuple(value: float | tuple[float, ...]) -> tuple[float, ...]:
 
 def _numbers(name: str, value: Any, least: float, most: float) -> float | tuple[float, ...]:
     if isinstance(value, tuple | list | np.ndarray):
+        if len(value) == 0:
+            raise ValueError(f"{name}: wanted a number or one per channel, got none")
         return tuple(number(name, v, least, most) for v in value)
     return number(name, value, least, most)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,6 +19,7 @@ from epsball import _native
 from epsball.arguments import check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_model, normal_bounds
+from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
 from epsball.training.history import History
@@ -60,7 +62,8 @@ def fit(
     method
         `Standard` (the default), `FGSMTraining` or `PGDTraining`.
     epochs, batch_size
-        Passes over the data in an order drawn anew each time, and rows per update; the last batch may be shorter.
+        Passes over the data in an order drawn anew each time, and rows per update; the last batch may be shorter, but
+        leaves a batch normalisation at least two values per channel.
     optimizer
         None: ``Adam(1e-3)``.
     loss
@@ -138,6 +141,7 @@ class _Run:
             raise ValueError(f"monitor: wanted an untargeted attack, got {attack!r}")
         self.history = History(attack)
         self._check_boxes()
+        self._check_batches()
         self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
 
     @cached_property
@@ -163,6 +167,19 @@ class _Run:
         _check_inside("x", self.monitored()[0], bounds)
         if self.validation is not None:
             _check_inside("validation", self.validation[0], bounds)
+
+    def _check_batches(self) -> None:
+        """Refuse, before the first update, batches that leave a batch normalisation a single value per channel."""
+        rows = len(self.data[0]) % self.batch_size or self.batch_size  # of the last batch
+        both = 0 < self.method.settings().get("clean_weight", 1.0) < 1  # clean rows and adversarial ones
+        shape = self.model.input_shape
+        for i, layer in enumerate(self.model.layers):
+            if isinstance(layer, BatchNorm) and rows == math.prod(shape[1:]) == 1 and not both:
+                raise ValueError(
+                    f"batch_size: wanted at least two values per channel for layer {i} ({layer}), but of "
+                    f"{len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
+                )
+            shape = layer.output_shape(shape)
 
     @contextmanager
     def closed_model(self) -> Iterator[None]:
