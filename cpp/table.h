@@ -9,6 +9,9 @@ namespace epsball::EPSBALL_ISA {
 void add_gemm(Kernels&);
 void add_conv(Kernels&);
 void add_pool(Kernels&);
+void add_rbf(Kernels&);
+void add_maxout(Kernels&);
+void add_one_vs_one(Kernels&);
 void add_activation(Kernels&);
 void add_loss(Kernels&);
 void add_step(Kernels&);

@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used, so that importing epsball stays cheap.
 _HOMES = {
     "epsball.layers": (
-        "AvgPool2d", "Conv2d", "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear", "MaxPool2d", "Quadratic",
-        "ReLU", "Sigmoid", "Softplus", "Tanh",
+        "RBF", "AvgPool2d", "Conv2d", "Dropout", "ELU", "Exp", "Flatten", "GELU", "LeakyReLU", "Linear", "MaxPool2d",
+        "Maxout", "OneVsOne", "Power", "Quadratic", "ReLU", "Sigmoid", "Softplus", "Tanh",
     ),
     "epsball.model": ("Sequential", "load"),
     "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
@@ -25,8 +25,8 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "training")
 
 __all__ = [
-    "ELU", "GELU", "AvgPool2d", "Conv2d", "Dropout", "Flatten", "LeakyReLU", "Linear", "MaxPool2d", "Quadratic", "ReLU",
-    "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation",
+    "ELU", "GELU", "RBF", "AvgPool2d", "Conv2d", "Dropout", "Exp", "Flatten", "LeakyReLU", "Linear", "MaxPool2d",
+    "Maxout", "OneVsOne", "Power", "Quadratic", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation",
     "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops",
     "pgd", "training",
 ]  # fmt: skip
@@ -41,13 +41,18 @@ if TYPE_CHECKING:
     from epsball.layers import (
         ELU,
         GELU,
+        RBF,
         AvgPool2d,
         Conv2d,
         Dropout,
+        Exp,
         Flatten,
         LeakyReLU,
         Linear,
         MaxPool2d,
+        Maxout,
+        OneVsOne,
+        Power,
         Quadratic,
         ReLU,
         Sigmoid,
