@@ -205,7 +205,7 @@ def loss_gradient_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
     if name == "confidence":
         t, near = _confidence_targets(y, z.shape[1]), np.minimum(z + dz, -U)
         odds = (1 - t) / np.expm1(-near)
-        return odds * (1 + 1 / -np.expm1(near)) * dz + 2 * ELEMENTARY * (odds + t) + 1e-30  # what the engine leaves out
+        return odds * (1 + 1 / -np.expm1(near)) * dz + 2 * ELEMENTARY * (odds + t) + TINY
     # A probability has relative error exp(2 max|dz|) - 1, plus the error of exp, whose argument is
     # itself a rounded difference of two logits.
     spread = z.max(axis=1, keepdims=True) - z.min(axis=1, keepdims=True) + np.abs(z)

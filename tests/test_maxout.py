@@ -90,7 +90,7 @@ def test_training_learns_and_reaches_the_same_bits_on_any_number_of_threads(digi
     for threads in (1, 2):
         eb._native.set_threads(threads)
         model = eb.models.mlp([784, 20, 10], activation="maxout", pieces=3)
-        eb.fit(model, digits["x"][:2000], digits["y"][:2000], epochs=3)
+        eb.fit(model, digits["x"][:2000], digits["y"][:2000], epochs=8)
         results.append(model.parameters())
     assert (model.predict(digits["xt"]) == digits["yt"]).mean() > 0.8
     for name, p in results[0].items():

@@ -5,12 +5,9 @@
 
 namespace epsball::EPSBALL_ISA {
 
-// What is this much smaller than the derivative for the label, -1, only costs time: products with it would be denormal.
-inline constexpr float kNegligible = 1e-30f;
-
 // `Row` as in cross_entropy.h. loss = -sum_j (t_j log p_j + (1 - t_j) log(1 - p_j)), dz_j = (1 - t_j) p_j / (1 - p_j) -
 // t_j. A confidence above 1 - 2^-24 in another class counts as that, for the loss would be infinite at its centre; a
-// logit above 0 is no log confidence, and the loss NaN.
+// logit above 0 is no log confidence: NaN.
 template <class V, class Row>
 EPSBALL_HD V confidence(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   const V one = splat<V>(1.0f);
@@ -19,11 +16,9 @@ EPSBALL_HD V confidence(const Row& row, Index classes, bool gradient, bool unit,
     V t = row.target(j), z = row.z(j);
     V below = min(z, splat<V>(-5.96046448e-8f));
     V other = log(-expm1(below));
-    loss = loss - (t * z + (one - t) * other) + select(z > 0.0f, splat<V>(__builtin_nanf("")), V{});
-    if (gradient) {
-      V odds = (one - t) / expm1(-below);
-      row.dz(j, (select(odds < kNegligible, V{}, odds) - t) * (unit ? 1.0f : scale));
-    }
+    V wrong = select(z > 0.0f, splat<V>(__builtin_nanf("")), V{});
+    loss = loss - (t * z + (one - t) * other) + wrong;
+    if (gradient) row.dz(j, ((one - t) / expm1(-below) - t + wrong) * (unit ? 1.0f : scale));
   }
   if (gradient && unit) scale_to_unit<V>(row, classes, scale);
   return loss;
