@@ -7,7 +7,7 @@ the interface of `oracle.Net`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -367,6 +367,6 @@ def maxout_net(sizes: list[int], pieces: int, seed: int = 0) -> Stack:
     """Features, maxout units, ..., classes."""
     rng = np.random.default_rng([seed, pieces, *sizes])
     layers: list[Layer] = []
-    for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for fan_in, fan_out in pairwise(sizes[:-1]):
         layers += [linear(rng, fan_in, fan_out * pieces), Maxout(pieces)]
     return Stack([*layers, linear(rng, sizes[-2], sizes[-1])], sizes[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_logits_along_a_ray_are_linear_between_the_kinks_and_bend_at_them(table:
     ends = [-3.0, *kinks(net, x, direction, choices), 3.0]
     assert len(ends) > 5, "the ray crosses hardly any kink"
     slopes = []
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
+    for low, high in pairwise(ends):
         t = np.linspace(low, high, 9)[1:-1]
         rows = (x + t[:, None] * direction).astype(np.float32)
         run = net.forward(rows)
@@ -174,5 +175,5 @@ def test_logits_along_a_ray_are_linear_between_the_kinks_and_bend_at_them(table:
         bound = 2 * run.logit_errors.max(axis=0) + 3 * off
         assert (np.abs(z - line) <= bound).all()
         slopes.append(np.asarray(model.jacobian(rows[3:4]))[0] @ direction)
-    bends = [np.abs(a - b).max() for a, b in zip(slopes[:-1], slopes[1:], strict=True)]
+    bends = [np.abs(a - b).max() for a, b in pairwise(slopes)]
     assert min(bends) > 0  # every kink changes the slope: the pieces are as many as counted

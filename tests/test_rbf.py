@@ -1,4 +1,4 @@
-"""Radial basis functions: log confidences, Gaussian units, their loss, training, and confidence that ends off the data."""
+"""Radial basis functions: log confidences, Gaussian units, their loss, training, and confidence that ends."""
 
 from __future__ import annotations
 
@@ -299,5 +299,3 @@ def test_bad_arguments_are_named() -> None:
     ):
         with pytest.raises((ValueError, TypeError), match=argument):
             call()
-
-

@@ -26,9 +26,9 @@ _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "tr
 
 __all__ = [
     "ELU", "GELU", "RBF", "AvgPool2d", "Conv2d", "Dropout", "Exp", "Flatten", "LeakyReLU", "Linear", "MaxPool2d",
-    "Maxout", "OneVsOne", "Power", "Quadratic", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation",
-    "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops",
-    "pgd", "training",
+    "Maxout", "OneVsOne", "Power", "Quadratic", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks",
+    "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info",
+    "interop", "linear_exact", "load", "models", "ops", "pgd", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
         Flatten,
         LeakyReLU,
         Linear,
-        MaxPool2d,
         Maxout,
+        MaxPool2d,
         OneVsOne,
         Power,
         Quadratic,
