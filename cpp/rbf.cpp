@@ -94,58 +94,66 @@ EPSBALL_INLINE void weights(const RbfRows& a, Index row, Index unit, Index units
     });
 }
 
-// Vecs vectors from column `col` on, whose panel is `width` floats wide.
+// Adds a block of units up in dx, for Vecs vectors from column `col` on, whose panel is `width` floats wide.
 template <int Rows, int Vecs, bool Diagonal>
-void backward_tile(const RbfRows& a, Index row, Index col, Index width) {
-  const Index panel = col / kPanel * kPanel, at = panel * a.units + (col - panel);
+void backward_tile(const RbfRows& a, Index row, Index col, Index width, Index unit) {
+  const Index units = least(kBlock, a.units - unit);
+  const Index panel = col / kPanel * kPanel, at = panel * a.units + unit * width + (col - panel);
   const auto lanes = [&](int v) { return least(kLanes, a.features - col - v * kLanes); };
+  const float* from = a.x + row * a.ldx + col;
+  float* to = a.dx + row * a.lddx + col;
   Vec x[Rows][Vecs], sum[Rows][Vecs];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < Vecs; ++v) {
-      x[r][v] = load(a.x + (row + r) * a.ldx + col + v * kLanes, lanes(v));
-      sum[r][v] = Vec{};
+      x[r][v] = load(from + r * a.ldx + v * kLanes, lanes(v));
+      sum[r][v] = unit == 0 ? Vec{} : load(to + r * a.lddx + v * kLanes, lanes(v));
     }
   alignas(64) float weight[Rows][kBlock];
-  for (Index unit = 0; unit < a.units; unit += kBlock) {
-    const Index units = least(kBlock, a.units - unit);
-    weights<Rows, Diagonal>(a, row, unit, units, weight);
-    for (Index j = 0; j < units; ++j) {
-      Vec c[Vecs], s2[Vecs];
+  weights<Rows, Diagonal>(a, row, unit, units, weight);
+  for (Index j = 0; j < units; ++j) {
+    Vec c[Vecs], s2[Vecs];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vecs; ++v) {
+      c[v] = load(a.centre + at + j * width + v * kLanes);
+      if (Diagonal) {
+        const Vec s = load(a.scale + at + j * width + v * kLanes);
+        s2[v] = s * s;
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+      const Vec w = splat<Vec>(weight[r][j]);
 #pragma GCC unroll 2
       for (int v = 0; v < Vecs; ++v) {
-        const Index from = at + (unit + j) * width + v * kLanes;
-        c[v] = load(a.centre + from);
-        if (Diagonal) s2[v] = load(a.scale + from) * load(a.scale + from);
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < Rows; ++r) {
-        const Vec w = splat<Vec>(weight[r][j]);
-#pragma GCC unroll 2
-        for (int v = 0; v < Vecs; ++v) {
-          Vec d = x[r][v] - c[v];
-          if (Diagonal) d = d * s2[v];
-          sum[r][v] = mul_add(w, d, sum[r][v]);
-        }
+        Vec d = x[r][v] - c[v];
+        if (Diagonal) d = d * s2[v];
+        sum[r][v] = mul_add(w, d, sum[r][v]);
       }
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < Vecs; ++v) store(a.dx + (row + r) * a.lddx + col + v * kLanes, sum[r][v], lanes(v));
+    for (int v = 0; v < Vecs; ++v) store(to + r * a.lddx + v * kLanes, sum[r][v], lanes(v));
+}
+
+// A block of centres stays in L1 while all rows go over it.
+template <int Vecs>
+EPSBALL_INLINE void backward_columns(const RbfRows& a, Index col, Index width) {
+  for (Index unit = 0; unit < a.units; unit += kBlock)
+    for_tiles<kBackwardRows>(a.rows, [&]<int R>(Index row) {
+      a.diagonal ? backward_tile<R, Vecs, true>(a, row, col, width, unit)
+                 : backward_tile<R, Vecs, false>(a, row, col, width, unit);
+    });
 }
 
 void rbf_backward(Stream, const RbfRows& a) {
   for (Index col = a.first; col < a.last; col += kBackwardVecs * kLanes) {
     const Index width = panel_vecs(a.features, col / kPanel * kPanel) * kLanes;
     const Index vecs = least(kBackwardVecs, (a.features - col + kLanes - 1) / kLanes);
-    with_count<kBackwardVecs>(vecs, [&]<int V>() {
-      for_tiles<kBackwardRows>(a.rows, [&]<int R>(Index row) {
-        a.diagonal ? backward_tile<R, V, true>(a, row, col, width) : backward_tile<R, V, false>(a, row, col, width);
-      });
-    });
+    with_count<kBackwardVecs>(vecs, [&]<int V>() { backward_columns<V>(a, col, width); });
   }
 }
 
