@@ -77,7 +77,12 @@ class RBF(Layer):
 
     def __init__(self, centre: Array, scale: Array) -> None:
         self.values = (centre, scale)
-        self.wide = scale if scale.ndim == 2 else scale[:, None] * np.ones_like(centre)
+
+    @property
+    def wide(self) -> Array:
+        """The scale of every unit and feature."""
+        centre, scale = self.values
+        return scale if scale.ndim == 2 else scale[:, None] * np.ones_like(centre)
 
     def engine(self) -> Any:
         return eb.RBF(self.values[0].shape[1], len(self.values[0]), diagonal=self.values[1].ndim == 2)
