@@ -6,6 +6,13 @@
 
 namespace epsball::EPSBALL_ISA {
 
+// x^n for n = 0, 1, 2, ...
+EPSBALL_INLINE Vec power(Vec x, float n) {
+  Vec y = splat<Vec>(1.0f);
+  for (float i = 0.0f; i < n; ++i) y = y * x;
+  return y;
+}
+
 EPSBALL_INLINE Vec activate(ActivationSpec spec, Vec x) {
   switch (spec.kind) {
     case Activation::identity:
@@ -26,6 +33,10 @@ EPSBALL_INLINE Vec activate(ActivationSpec spec, Vec x) {
       return x * normal_cdf(x);
     case Activation::quadratic:
       return x * x;
+    case Activation::exp:
+      return exp(x);
+    case Activation::power:
+      return power(x, spec.parameter);
   }
   return x;
 }
@@ -52,6 +63,10 @@ EPSBALL_INLINE Vec derivative(ActivationSpec spec, Vec s) {
       return mul_add(s * 0.398942280f, exp(s * s * -0.5f), normal_cdf(s));
     case Activation::quadratic:
       return s + s;
+    case Activation::exp:
+      return s;
+    case Activation::power:
+      return power(s, spec.parameter - 1.0f) * spec.parameter;
   }
   return one;
 }

@@ -1,4 +1,5 @@
 // Losses with their logit gradients and predictions, one row per lane.
+#include "losses/confidence.h"
 #include "losses/cross_entropy.h"
 #include "losses/margin.h"
 #include "losses/squared_error.h"
@@ -38,6 +39,8 @@ Vec value(const LaneRows& rows) {
       return margin<Vec>(rows, a.classes, gradient, a.scale);
     case Loss::squared_error:
       return squared_error<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+    case Loss::confidence:
+      return confidence<Vec>(rows, a.classes, gradient, a.unit, a.scale);
   }
   return Vec{};
 }

@@ -15,6 +15,9 @@ Kernels filled() {
   add_conv(k);
   add_pool(k);
   add_channels(k);
+  add_rbf(k);
+  add_maxout(k);
+  add_one_vs_one(k);
   add_activation(k);
   add_loss(k);
   add_step(k);

@@ -10,16 +10,16 @@ namespace epsball {
 
 // ---- element-wise activations ----
 
-enum class Activation : int { identity, relu, leaky_relu, elu, sigmoid, tanh, softplus, gelu, quadratic };
+enum class Activation : int { identity, relu, leaky_relu, elu, sigmoid, tanh, softplus, gelu, quadratic, exp, power };
 
 struct ActivationSpec {
   Activation kind = Activation::identity;
-  float parameter = 0.0f;  // slope of leaky_relu, alpha of elu
+  float parameter = 0.0f;  // slope of leaky_relu, alpha of elu, degree of power
 };
 
-// Most derivatives follow from the output; these two need the input, so the plan keeps it.
+// Most derivatives follow from the output; these need the input, so the plan keeps it.
 inline constexpr bool derivative_needs_input(Activation a) {
-  return a == Activation::gelu || a == Activation::quadratic;
+  return a == Activation::gelu || a == Activation::quadratic || a == Activation::power;
 }
 
 // ---- matrix product ----
@@ -168,9 +168,74 @@ struct Pool {
 // Products of at most this many columns are done as dot products.
 inline constexpr Index kNarrow = 16;
 
+// ---- distances ----
+
+// Y (rows, units) = -sum_p (scale(j, p) (x(i, p) - centre(j, p)))^2, summed as it stands: the error is relative to the
+// distance, however far from the origin x and the centres lie.
+struct RbfRows {
+  Index rows = 0, features = 0, units = 0;
+  bool diagonal = false;  // scale is packed like centre; if not, it is (units): one for all features
+  const float* x = nullptr;
+  Index ldx = 0;
+  const float* centre = nullptr;  // packed: forward (features, units), backward (units, features)
+  const float* scale = nullptr;
+  Index first = 0, last = 0;  // units, backward features, to compute; first is a multiple of Kernels::panel
+  float* y = nullptr;         // forward
+  Index ldy = 0;
+  const float* dy = nullptr;  // backward: dX = dY . dY/dX
+  Index lddy = 0;
+  float* dx = nullptr;
+  Index lddx = 0;
+};
+
+// Gradients of centres (units, features) and scale (units, features) or (units), rows [first, last) of them, over a
+// batch.
+struct RbfGradient {
+  Index rows = 0, features = 0;
+  bool diagonal = false;
+  const float* x = nullptr;
+  Index ldx = 0;
+  const float* dy = nullptr;
+  Index lddy = 0;
+  const float* centre = nullptr;  // as their parameters hold them, like the results
+  const float* scale = nullptr;
+  Index first = 0, last = 0;
+  float* dcentre = nullptr;
+  float* dscale = nullptr;
+};
+
+// ---- maxima of pieces, votes of pairs ----
+
+// y(u) = max_p x(p * units + u).
+struct MaxoutRows {
+  Index rows = 0, units = 0, pieces = 0;
+  const float* x = nullptr;
+  Index ldx = 0;
+  float* y = nullptr;  // read by backward
+  Index ldy = 0;
+  const float* dy = nullptr;
+  Index lddy = 0;
+  float* dx = nullptr;
+  Index lddx = 0;
+};
+
+// Scores of classes from a decision for every pair (0, 1), (0, 2), ..., (1, 2), ..., positive for the first of the two:
+// y(i) = votes + s / (3 (|s| + 1)), s being the sum of the decisions for i. The gradient is that of the second term.
+struct OneVsOneRows {
+  Index rows = 0, classes = 0;
+  const float* x = nullptr;  // (rows, classes (classes - 1) / 2)
+  Index ldx = 0;
+  float* y = nullptr;  // forward
+  Index ldy = 0;
+  const float* dy = nullptr;  // backward
+  Index lddy = 0;
+  float* dx = nullptr;
+  Index lddx = 0;
+};
+
 // ---- losses ----
 
-enum class Loss : int { cross_entropy, margin, squared_error };
+enum class Loss : int { cross_entropy, margin, squared_error, confidence };
 
 struct LossRows {
   Loss kind = Loss::cross_entropy;
@@ -300,6 +365,19 @@ struct Kernels {
 
   // channels.cpp
   void (*scale_channels)(Stream, const ScaleChannels&) = nullptr;
+
+  // rbf.cpp
+  void (*rbf_forward)(Stream, const RbfRows&) = nullptr;
+  void (*rbf_backward)(Stream, const RbfRows&) = nullptr;
+  void (*rbf_gradient)(Stream, const RbfGradient&) = nullptr;
+
+  // maxout.cpp
+  void (*maxout_forward)(Stream, const MaxoutRows&) = nullptr;
+  void (*maxout_backward)(Stream, const MaxoutRows&) = nullptr;
+
+  // one_vs_one.cpp
+  void (*one_vs_one_forward)(Stream, const OneVsOneRows&) = nullptr;
+  void (*one_vs_one_backward)(Stream, const OneVsOneRows&) = nullptr;
 
   // activation.cpp
   void (*activation_forward)(Stream, ActivationSpec, Index rows, Index n, const float* x, Index ldx, float* y,

@@ -135,7 +135,14 @@ def loss(name: str, z: Array, y: NDArray) -> Array:
         return _others(z, y).max(axis=1) - z[rows, y]
     if name == "squared_error":
         return ((z - _targets(y, classes)) ** 2).sum(axis=1)
+    if name == "confidence":
+        t = _confidence_targets(y, classes)
+        return -(t * z + (1 - t) * np.log(-np.expm1(np.minimum(z, -U)))).sum(axis=1)
     raise ValueError(f"unknown loss {name!r}")
+
+
+def _confidence_targets(y: NDArray, classes: int) -> Array:
+    return y.astype(np.float64) if y.ndim == 2 else (np.arange(classes) == y[:, None]).astype(np.float64)
 
 
 def _targets(y: NDArray, classes: int) -> Array:
@@ -166,6 +173,9 @@ def loss_gradient(name: str, z: Array, y: NDArray) -> Array:
         return _one_hot(_others(z, y).argmax(axis=1), classes) - _one_hot(y, classes)
     if name == "squared_error":
         return 2.0 * (z - _targets(y, classes))
+    if name == "confidence":
+        t = _confidence_targets(y, classes)
+        return (1 - t) / np.expm1(-np.minimum(z, -U)) - t
     raise ValueError(f"unknown loss {name!r}")
 
 
@@ -177,6 +187,10 @@ def loss_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
         residual = np.abs(z - _targets(np.asarray(y), z.shape[1]))
         each = 2 * residual * dz + dz**2 + (z.shape[1] + 4) * U * residual * (residual + np.abs(z))
         return each.sum(axis=1) + TINY
+    if name == "confidence":
+        t, near = _confidence_targets(np.asarray(y), z.shape[1]), np.minimum(z + dz, -U)
+        terms = t * np.abs(z) + (1 - t) * np.abs(np.log(-np.expm1(np.minimum(z, -U)))) + 1.0
+        return ((t + (1 - t) / np.expm1(-near)) * dz + ELEMENTARY * terms).sum(axis=1) * 2
     # Cross-entropy and margin change by at most 2 max|dz|; then a handful of elementary operations.
     return 2 * worst + (z.shape[1] + 4) * ELEMENTARY * spread
 
@@ -188,6 +202,10 @@ def loss_gradient_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
         return np.zeros_like(z)
     if name == "squared_error":
         return 2 * dz + 4 * U * (np.abs(z) + 1.0)
+    if name == "confidence":
+        t, near = _confidence_targets(y, z.shape[1]), np.minimum(z + dz, -U)
+        odds = (1 - t) / np.expm1(-near)
+        return odds * (1 + 1 / -np.expm1(near)) * dz + 2 * ELEMENTARY * (odds + t) + TINY
     # A probability has relative error exp(2 max|dz|) - 1, plus the error of exp, whose argument is
     # itself a rounded difference of two logits.
     spread = z.max(axis=1, keepdims=True) - z.min(axis=1, keepdims=True) + np.abs(z)

@@ -174,7 +174,8 @@ inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index
   in.soft = true;
   check_finite(y, name);
   in.targets = y;
-  if (loss == Loss::cross_entropy) check_probabilities(in.targets.data(), name, rows, classes);
+  if (loss == Loss::cross_entropy || loss == Loss::confidence)
+    check_probabilities(in.targets.data(), name, rows, classes);
   return in;
 }
 

@@ -9,7 +9,10 @@
 #include "layers/flatten.h"
 #include "layers/linear.h"
 #include "layers/normalize.h"
+#include "layers/maxout.h"
+#include "layers/one_vs_one.h"
 #include "layers/pool2d.h"
+#include "layers/rbf.h"
 #include "model.h"
 #include "names.h"
 #include "training/trainer.h"
@@ -35,7 +38,8 @@ Window window_of(const Image& in, const py::handle& kernel, const py::handle& st
 
 // ("linear", in, out, bias) | ("dropout", features, p) | ("flatten", features) | (activation, features, parameter) |
 // ("conv2d", image, channels, kernel, stride, padding, bias) | ("max_pool2d" or "avg_pool2d", image, kernel, stride,
-// padding) | ("batch_norm", image, eps, momentum) | ("normalize", mean, std, pixels)
+// padding) | ("batch_norm", image, eps, momentum) | ("normalize", mean, std, pixels) | ("rbf", in, units, diagonal) |
+// ("maxout", in, pieces) | ("one_vs_one", in, classes)
 std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   const auto kind = d[0].cast<std::string>();
   if (kind == "conv2d") {
@@ -55,6 +59,9 @@ std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   if (kind == "linear") return std::make_unique<Linear>(in, d[2].cast<Index>(), d[3].cast<bool>());
   if (kind == "dropout") return std::make_unique<Dropout>(in, d[2].cast<float>());
   if (kind == "flatten") return std::make_unique<Flatten>(in);
+  if (kind == "rbf") return std::make_unique<Rbf>(in, d[2].cast<Index>(), d[3].cast<bool>());
+  if (kind == "maxout") return std::make_unique<Maxout>(in, d[2].cast<Index>());
+  if (kind == "one_vs_one") return std::make_unique<OneVsOne>(d[2].cast<Index>());
   const ActivationSpec spec{by_name(kActivations, "layers", kind), d[2].cast<float>()};
   return std::make_unique<ActivationLayer>(in, spec);
 }

@@ -16,12 +16,15 @@ struct Named {
 };
 
 inline constexpr Named<Norm> kNorms[] = {{"linf", Norm::linf}, {"l2", Norm::l2}, {"l1", Norm::l1}, {"l0", Norm::l0}};
-inline constexpr Named<Loss> kLosses[] = {
-    {"cross_entropy", Loss::cross_entropy}, {"margin", Loss::margin}, {"squared_error", Loss::squared_error}};
+inline constexpr Named<Loss> kLosses[] = {{"cross_entropy", Loss::cross_entropy},
+                                          {"margin", Loss::margin},
+                                          {"squared_error", Loss::squared_error},
+                                          {"confidence", Loss::confidence}};
 inline constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu}, {"leaky_relu", Activation::leaky_relu},
                                                      {"elu", Activation::elu},   {"sigmoid", Activation::sigmoid},
                                                      {"tanh", Activation::tanh}, {"softplus", Activation::softplus},
-                                                     {"gelu", Activation::gelu}, {"quadratic", Activation::quadratic}};
+                                                     {"gelu", Activation::gelu}, {"quadratic", Activation::quadratic},
+                                                     {"exp", Activation::exp},   {"power", Activation::power}};
 
 template <class E, std::size_t N>
 E by_name(const Named<E> (&names)[N], const char* argument, const std::string& name) {

@@ -24,7 +24,8 @@ void check_logits(Index rows, F broken) {
   for (Index r = 0; r < rows; ++r)
     if (broken(r))
       throw py::value_error("model: it gave a logit that is not finite for row " + std::to_string(r) +
-                            "; its weights are too large for float32");
+                            "; its weights are too large for float32 (or, with the loss 'confidence', a logit above 0: "
+                            "no log confidence)");
 }
 
 }  // namespace epsball::bindings

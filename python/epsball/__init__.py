@@ -11,8 +11,9 @@ __version__ = "0.1.0"
 # Where each public name lives; modules are imported when a name is first used, so that importing epsball stays cheap.
 _HOMES = {
     "epsball.layers": (
-        "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear",
-        "MaxPool2d", "Normalize", "Quadratic", "ReLU", "Sigmoid", "Softplus", "Tanh",
+        "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Exp", "Flatten",
+        "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne", "Power", "Quadratic", "ReLU", "Sigmoid",
+        "Softplus", "Tanh",
     ),
     "epsball.model": ("Sequential", "load"),
     "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
@@ -25,10 +26,10 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "training")
 
 __all__ = [
-    "ELU", "GELU", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "LeakyReLU", "Linear",
-    "MaxPool2d", "Normalize", "Quadratic", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks", "backends",
-    "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "interop",
-    "linear_exact", "load", "models", "ops", "pgd", "training",
+    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Exp", "Flatten", "LeakyReLU",
+    "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne", "Power", "Quadratic", "ReLU", "Sequential", "Sigmoid",
+    "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm",
+    "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -41,16 +42,21 @@ if TYPE_CHECKING:
     from epsball.layers import (
         ELU,
         GELU,
+        RBF,
         AvgPool2d,
         BatchNorm1d,
         BatchNorm2d,
         Conv2d,
         Dropout,
+        Exp,
         Flatten,
         LeakyReLU,
         Linear,
+        Maxout,
         MaxPool2d,
         Normalize,
+        OneVsOne,
+        Power,
         Quadratic,
         ReLU,
         Sigmoid,

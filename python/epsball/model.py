@@ -94,8 +94,13 @@ class Sequential:
         return like(self._native.predict(as_numpy("x", x)), x)
 
     def probabilities(self, x: Any) -> Any:
-        """Return the softmax (N, K) of the logits; with one logit its sigmoid (N, 1), the probability of label 1."""
+        """Return the softmax (N, K) of the logits; with one logit its sigmoid (N, 1), the probability of label 1.
+
+        Where the last layer is `RBF`, the logits are log confidences: exp of each, which need not sum to 1.
+        """
         z = self._native.logits(as_numpy("x", x)).astype(np.float64)
+        if self.layers[-1].log_confidences:
+            return like(np.exp(z).astype(np.float32), x)
         if self.classes == 1:
             p = 0.5 * (1 + np.tanh(0.5 * z))
         else:
@@ -113,8 +118,9 @@ class Sequential:
         y
             Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
         loss
-            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017) or
-            "squared_error" (summed over the classes).
+            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017),
+            "squared_error" (summed over the classes) or, where logits are log confidences of an `RBF` layer,
+            "confidence" (each class judged by itself: −log p_y − Σ log(1 − p_j) over the others).
 
         Returns
         -------

@@ -1,22 +1,14 @@
 // Passes shared by all layers.
 #include "layers/layer.h"
 
-#include <algorithm>
-
 namespace epsball {
 
 void Context::gemm(const Gemm& g) const {
-  const Index panels = (g.last - g.first + kernels.panel - 1) / kernels.panel;
-  if (!team || team->size() == 1 || panels < 2 || g.m * g.k * (g.last - g.first) < kWorthSharing) {
-    kernels.gemm(stream, g);
-    return;
-  }
-  const Index share = (panels + team->size() - 1) / team->size() * kernels.panel;
-  team->split([&](int part) {
+  split(g.n, g.m * g.k * g.n, [&](Index first, Index last) {
     Gemm mine = g;
-    mine.first = g.first + part * share;
-    mine.last = std::min(g.last, mine.first + share);
-    if (mine.first < mine.last) kernels.gemm(stream, mine);
+    mine.first = first;
+    mine.last = last;
+    kernels.gemm(stream, mine);
   });
 }
 

@@ -1,6 +1,7 @@
 // What a layer is to the engine: parameters, and its forward and backward passes in terms of the table's kernels.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,9 +32,26 @@ struct Context {
 
   // Blocks of images, and how far apart they are in a buffer whose rows lie `ld` apart.
   Index blocks(Index rows) const { return (rows + lanes - 1) / lanes; }
-  // Spreads the columns of one product over the team, if it is large enough to be worth waking it.
+  // Calls work(first, last) for all of a product's columns: whole panels for each of the team, if the product is large
+  // enough to be worth waking it.
+  template <class Work>
+  void split(Index columns, Index multiply_adds, Work work) const;
   void gemm(const Gemm& g) const;
 };
+
+template <class Work>
+void Context::split(Index columns, Index multiply_adds, Work work) const {
+  const Index panels = (columns + kernels.panel - 1) / kernels.panel;
+  if (!team || team->size() == 1 || panels < 2 || multiply_adds < kWorthSharing) {
+    work(Index{0}, columns);
+    return;
+  }
+  const Index share = (panels + team->size() - 1) / team->size() * kernels.panel;
+  team->split([&](int part) {
+    const Index first = part * share, last = std::min(columns, first + share);
+    if (first < last) work(first, last);
+  });
+}
 
 // (channels, height, width) of one row.
 struct Image {

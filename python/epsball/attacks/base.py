@@ -313,7 +313,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "random_start": flag,
     "targeted": flag,
     "early_stop": flag,
-    "loss": lambda name, value: one_of(name, value, ("cross_entropy", "margin", "squared_error")),
+    "loss": lambda name, value: one_of(name, value, ("cross_entropy", "margin", "squared_error", "confidence")),
     "bounds": _bounds,
     "mask": lambda name, value: None if value is None else _own(name, value, "biuf"),
     "seed": lambda name, value: check_seed(value, name),

@@ -42,7 +42,7 @@ class PGD(Attack):
     targeted
         Minimise the loss towards y instead of maximising it.
     loss
-        "cross_entropy", "margin" or "squared_error".
+        "cross_entropy", "margin", "squared_error" or "confidence".
     bounds
         (lower, upper): numbers or arrays that broadcast to one input; None: no box.
     mask

@@ -4,7 +4,9 @@ from epsball.layers.activation import (
     ACTIVATIONS,
     ELU,
     GELU,
+    Exp,
     LeakyReLU,
+    Power,
     Quadratic,
     ReLU,
     Sigmoid,
@@ -18,24 +20,32 @@ from epsball.layers.dropout import Dropout
 from epsball.layers.flatten import Flatten
 from epsball.layers.linear import Linear
 from epsball.layers.normalize import Normalize
+from epsball.layers.maxout import Maxout
+from epsball.layers.one_vs_one import OneVsOne
 from epsball.layers.pool2d import AvgPool2d, MaxPool2d
+from epsball.layers.rbf import RBF
 
 __all__ = [
     "ACTIVATIONS",
     "ELU",
     "GELU",
     "LAYERS",
+    "RBF",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
     "Dropout",
+    "Exp",
     "Flatten",
     "Layer",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "Normalize",
+    "Maxout",
+    "OneVsOne",
+    "Power",
     "Quadratic",
     "ReLU",
     "Sigmoid",

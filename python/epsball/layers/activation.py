@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from epsball.arguments import FLOAT32, number, settle
+from epsball.arguments import FLOAT32, number, settle, whole
 from epsball.layers.base import Description, Layer, Shape, features_of
 
 
@@ -106,6 +106,34 @@ class Quadratic(Activation):
     name = "quadratic"
 
 
+@dataclass(frozen=True)
+class Exp(Activation):
+    """exp(x): what makes Gaussian units of `RBF`."""
+
+    name = "exp"
+
+
+@dataclass(frozen=True)
+class Power(Activation):
+    """x to a whole power: what makes polynomial kernels of `Linear`.
+
+    Parameters
+    ----------
+    degree
+        From 0 to 64.
+    """
+
+    name = "power"
+    degree: int = 3
+
+    def __post_init__(self) -> None:
+        settle(self, degree=whole("degree", self.degree, 0, 64))
+
+    def _parameter(self) -> float:
+        return float(self.degree)
+
+
+# What `models.mlp` takes by name.
 ACTIVATIONS: dict[str, type[Activation]] = {
     kind.name: kind for kind in (ReLU, LeakyReLU, ELU, Sigmoid, Tanh, Softplus, GELU, Quadratic)
 }

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ LAYERS: dict[str, type[Layer]] = {}  # by class name, as files have them
 @dataclass(frozen=True)
 class Layer(ABC):
     """Base of all layers."""
+
+    log_confidences: ClassVar[bool] = False  # whether exp(output) is a confidence of each class by itself
 
     def __init_subclass__(cls) -> None:
         LAYERS[cls.__name__] = cls

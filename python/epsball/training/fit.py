@@ -67,7 +67,7 @@ def fit(
     optimizer
         None: ``Adam(1e-3)``.
     loss
-        "cross_entropy", "margin" or "squared_error".
+        "cross_entropy", "margin", "squared_error" or "confidence".
     validation
         (x, y) whose errors are recorded after every epoch.
     monitor
