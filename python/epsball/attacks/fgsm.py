@@ -7,7 +7,7 @@ from typing import Any
 
 from epsball.arrays import Array
 from epsball.attacks.base import Attack, Bounds, Found, Loop, configured, run_loop
-from epsball.model import Sequential
+from epsball.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,13 @@ class FGSM(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(steps=1, step_size=self.eps, keep_best=False)
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
 
 def fgsm(
-    model: Sequential,
+    model: Classifier,
     x: Any,
     y: Any = None,
     eps: Any = 0.3,
