@@ -28,7 +28,8 @@ PUBLIC = (
     "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sequential",
     "Sigmoid", "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate",
     "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "linear_exact", "load", "models",
-    "ops", "pgd", "training", "sources", "TorchModel", "JaxModel", "CallableModel", "LabelOracle", "QueryBudgetExceeded",
+    "ops", "pgd", "training", "sources", "TorchModel", "JaxModel", "CallableModel", "LabelOracle",
+    "QueryBudgetExceeded",
 )  # fmt: skip
 ATTACKS = ("FGSM", "RFGSM", "BIM", "ILCM", "PGD", "LinearExact", "AttackResult", "from_dict")
 TRAINING = (
