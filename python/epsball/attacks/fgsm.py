@@ -57,9 +57,10 @@ def fgsm(
     Parameters
     ----------
     model
-        The model attacked.
+        The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array or a torch CPU tensor.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
+        memory.
     y
         Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
         predictions.

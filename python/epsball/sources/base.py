@@ -29,6 +29,9 @@ class GradientSource(Classifier):
     derivatives are the engine's, so that every loss works with every source. What a call raises comes through
     unchanged.
 
+    Rows that leave an attack with `early_stop` are not sent again, but for the closing pass of `run`: the last bits of
+    a model's logits may depend on how many rows come together, and success is what `predict` says of all of them.
+
     A subclass says what `logits` and `vjp` are. Both are given a float32 array that is theirs to keep or to change, in
     the model's input shape, and may return anything `numpy.asarray` or torch's ``.numpy()`` makes an array of.
 
@@ -190,9 +193,8 @@ class LabelSource(ABC):
             A bad x; labels of another shape or dtype, or out of range, in a message that names the source.
         """
         a = as_numpy("x", x)
-        rows = np.array(a, order="C").reshape(len(a) if a.ndim else 1, *shape_of_rows(a, self.input_shape))
-        if a.dtype.kind != "f":
-            raise TypeError(f"x: wanted float32, float64 or float16, got {a.dtype}")
+        shape = shape_of_rows(a, self.input_shape)
+        rows = np.array(a, order="C").reshape(len(a), *shape)
         if not np.isfinite(rows).all():
             raise ValueError("x: wanted finite numbers")
         if len(rows) == 0:
@@ -231,7 +233,9 @@ def input_shape_of(value: Any) -> Shape | None:
 
 
 def shape_of_rows(x: Array, input_shape: Shape | None) -> Shape:
-    """Return the shape in which a row of x is handed to the model."""
+    """Return the shape in which a row of x is handed to the model; x must be rows of floating-point numbers."""
+    if x.dtype.kind != "f":
+        raise TypeError(f"x: wanted float32, float64 or float16, got {x.dtype}")
     if x.ndim < 1:
         raise ValueError("x: wanted a batch of inputs, got a scalar")
     if input_shape is None:
