@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from epsball.sources.base import Floats, GradientSource, Pull
 
@@ -90,7 +90,7 @@ class TorchModel(GradientSource):
     def _tensor(self, x: Floats) -> Any:
         import torch
 
-        kept = (*self.module.parameters(), *self.module.buffers())
+        kept = chain(self.module.parameters(), self.module.buffers())
         model = next((t for t in kept if t.is_floating_point()), None)
         tensor = torch.from_numpy(x)
         return tensor if model is None else tensor.to(model.device, model.dtype)
@@ -112,7 +112,7 @@ class TorchModel(GradientSource):
 
 
 # How many calls hold a submodule in evaluation mode, and its own flag; attacks on one module may overlap.
-_HELD: WeakKeyDictionary[Any, tuple[int, bool]] = WeakKeyDictionary()
+_HELD: dict[Any, tuple[int, bool]] = {}  # empty between calls
 _LOCK = Lock()
 
 
