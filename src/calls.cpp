@@ -5,29 +5,30 @@ namespace epsball {
 namespace {
 
 Job job_of(const Caller& c, const Array& x, double passes) {
-  const Index floats = 2 * padded(c.plan.features()) + c.plan.floats_per_row();
-  return {c.plan.kernels(),
+  const Index floats = 2 * padded(c.target.features()) + c.target.floats_per_row();
+  return {c.target.kernels(),
           c.arenas,
           c.interruption,
           x.rows,
           floats,
-          passes * static_cast<double>(x.rows) * static_cast<double>(c.plan.multiply_adds()),
-          c.plan.largest_product(),
-          c.plan.slab_tile()};
+          passes * static_cast<double>(x.rows) * static_cast<double>(c.target.multiply_adds()),
+          c.target.largest_product(),
+          c.target.slab_tile(),
+          c.target.slab_rows()};
 }
 
 }  // namespace
 
 void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* predicted, float* judged) {
-  const Kernels& k = c.plan.kernels();
-  const Index classes = c.plan.classes();
+  const Kernels& k = c.target.kernels();
+  const Index classes = c.target.classes();
   for_slabs(job_of(c, x, 1), [&](Worker& w) {
-    const Rows in = w.arena.take_rows(w.slab_rows, c.plan.features());
+    const Rows in = w.arena.take_rows(w.slab_rows, c.target.features());
     auto* label = w.arena.take<std::int32_t>(w.slab_rows);
-    PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
+    const auto pass = c.target.open(w.context, w.arena, w.slab_rows);
     for (Index first, rows; w.next(first, rows);) {
       k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
-      const Rows z = pass.forward(rows, in);
+      const Rows z = pass->forward(rows, in);
       if (logits)
         k.copy_rows(nullptr, rows, classes, z.data, z.ld, logits + first * classes, classes, nullptr, nullptr);
       if (!predicted) continue;
@@ -47,15 +48,15 @@ void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* p
 }
 
 void call_loss(const Caller& c, const Array& x, const Labels& y, float* loss, float* gradient) {
-  const Kernels& k = c.plan.kernels();
-  const Index features = c.plan.features(), classes = c.plan.classes();
+  const Kernels& k = c.target.kernels();
+  const Index features = c.target.features(), classes = c.target.classes();
   for_slabs(job_of(c, x, gradient ? 2 : 1), [&](Worker& w) {
     const Rows in = w.arena.take_rows(w.slab_rows, features);
     auto* predicted = w.arena.take<std::int32_t>(w.slab_rows);
-    PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
+    const auto pass = c.target.open(w.context, w.arena, w.slab_rows);
     for (Index first, rows; w.next(first, rows);) {
       k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
-      const Rows z = pass.forward(rows, in), dz = pass.dlogits();
+      const Rows z = pass->forward(rows, in), dz = pass->dlogits();
       LossRows l;
       l.kind = y.loss;
       l.rows = rows;
@@ -70,27 +71,27 @@ void call_loss(const Caller& c, const Array& x, const Labels& y, float* loss, fl
       l.dlogits = gradient ? dz.data : nullptr;
       l.dlogits_ld = dz.ld;
       k.loss(nullptr, l);
-      if (gradient) pass.backward(rows, in, {gradient + first * features, features}, nullptr);
+      if (gradient) pass->backward(rows, in, {gradient + first * features, features}, nullptr);
     }
   });
 }
 
 void call_jacobian(const Caller& c, const Array& x, float* jacobian) {
-  const Kernels& k = c.plan.kernels();
-  const Index features = c.plan.features(), classes = c.plan.classes();
+  const Kernels& k = c.target.kernels();
+  const Index features = c.target.features(), classes = c.target.classes();
   std::vector<float> identity(static_cast<std::size_t>(classes * classes));
   for (Index i = 0; i < classes; ++i) identity[static_cast<std::size_t>(i * classes + i)] = 1.0f;
   for_slabs(job_of(c, x, static_cast<double>(1 + classes)), [&](Worker& w) {
     const Rows in = w.arena.take_rows(w.slab_rows, features);
-    PlanPass pass(c.plan, w.context, c.plan.attack_tape(w.arena, w.slab_rows));
+    const auto pass = c.target.open(w.context, w.arena, w.slab_rows);
     for (Index first, rows; w.next(first, rows);) {
       k.load_rows(nullptr, x, nullptr, first, rows, in.data, in.ld);
-      pass.forward(rows, in);
+      pass->forward(rows, in);
       for (Index j = 0; j < classes; ++j) {
-        const Rows dz = pass.dlogits();  // every row's is the unit vector j
+        const Rows dz = pass->dlogits();  // every row's is the unit vector j
         k.copy_rows(nullptr, rows, classes, identity.data() + j * classes, 0, dz.data, dz.ld, nullptr, nullptr);
         float* dx = jacobian + (first * classes + j) * features;
-        pass.backward(rows, in, {dx, classes * features}, nullptr);
+        pass->backward(rows, in, {dx, classes * features}, nullptr);
       }
     }
   });

@@ -1,8 +1,8 @@
 // The plain calls on a model: logits, predictions, losses, input gradients, Jacobians.
 #pragma once
 
-#include "plan.h"
 #include "slabs.h"
+#include "target.h"
 
 namespace epsball {
 
@@ -14,7 +14,7 @@ struct Labels {
 };
 
 struct Caller {
-  const Plan& plan;
+  const Target& target;
   ArenaPool& arenas;
   Interruption& interruption;
 };

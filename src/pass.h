@@ -1,4 +1,4 @@
-// A model opened for one slab: all that attacks and trainers need of it. Plans implement it; so can foreign models.
+// A model opened for one slab: all that attacks and trainers need of it. Plans implement it; so do models outside the engine.
 #pragma once
 
 #include "kernels.h"

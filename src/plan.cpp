@@ -201,6 +201,10 @@ Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bo
 
 // ---- passes ----
 
+std::unique_ptr<Pass> Plan::open(const Context& context, Arena& arena, Index rows) const {
+  return std::make_unique<PlanPass>(*this, context, attack_tape(arena, rows));
+}
+
 void PlanPass::drop(std::size_t i, Index rows, Rows values) const {
   const float p = layers_[i].layer->dropout();
   if (p == 0.0f || !draw_->ids) return;

@@ -3,9 +3,7 @@
 
 #include <vector>
 
-#include "layers/layer.h"
-#include "pass.h"
-#include "slab.h"
+#include "target.h"
 
 namespace epsball {
 
@@ -28,22 +26,24 @@ struct Tape {
   Tape from(Index first) const;
 };
 
-class Plan {
+class Plan : public Target {
  public:
   Plan(const Layers& layers, const Kernels& kernels);
 
-  const Kernels& kernels() const { return kernels_; }
-  Index features() const { return features_; }
-  Index classes() const { return classes_; }
-  Index multiply_adds() const;    // of one forward pass of one row
-  Index largest_product() const;  // of one layer
-  Index floats_per_row() const;   // of an attack's tape
+  const Kernels& kernels() const override { return kernels_; }
+  Index features() const override { return features_; }
+  Index classes() const override { return classes_; }
+  Index multiply_adds() const override;
+  Index largest_product() const override;
+  Index floats_per_row() const override;
+  bool fuses_step() const override { return inference_.front().layer->fuses_step(); }
+  std::unique_ptr<Pass> open(const Context& context, Arena& arena, Index rows) const override;
 
   // Without dropout, and with.
   const std::vector<Lowered>& inference() const { return inference_; }
   const std::vector<Lowered>& training() const { return training_; }
 
-  Index slab_tile() const;  // slabs of so many rows, or multiples, waste nothing
+  Index slab_tile() const override;  // slabs of so many rows, or multiples, waste nothing
 
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;

@@ -21,6 +21,7 @@ Index l2_bytes() {
 // A quarter of L2 holds the slab, so that weights on their way through do not push it out; a whole number of slabs per
 // thread.
 Index rows_per_slab(const Job& job, int threads) {
+  if (job.slab_rows > 0) return std::min(job.slab_rows, job.rows);
   if (const int forced = requested_slab_rows()) return forced;
   const Index tile = job.tile;
   const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
@@ -43,7 +44,7 @@ bool Worker::next(Index& first, Index& rows) {
 
 void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
   if (job.rows == 0) return;
-  int threads = threads_worth(job.multiply_adds);
+  int threads = job.slab_rows > 0 ? 1 : threads_worth(job.multiply_adds);
   const bool share = job.rows < threads && job.largest_product >= kWorthSharing;
   if (!share) threads = static_cast<int>(std::min<Index>(threads, job.rows));
   const Index slab_rows = rows_per_slab(job, share ? 1 : threads);

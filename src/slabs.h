@@ -18,6 +18,7 @@ struct Job {
   double multiply_adds = 0;   // of the whole call: decides whether threads are worth it
   Index largest_product = 0;  // multiply-adds of the largest layer: decides whether threads share a single row
   Index tile = 1;             // slabs are multiples of so many rows where they can be
+  Index slab_rows = 0;        // fixed, and then the calling thread runs them all; 0: what suits caches and threads
 };
 
 // One worker's view: its slabs, one after another.

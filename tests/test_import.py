@@ -14,6 +14,7 @@ import epsball as eb
 
 HEAVY = (
     "torch",
+    "jax",
     "rich",
     "typer",
     "matplotlib",
@@ -27,7 +28,8 @@ PUBLIC = (
     "Dropout", "ELU", "Flatten", "GELU", "LeakyReLU", "Linear", "Quadratic", "ReLU", "Sequential",
     "Sigmoid", "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate",
     "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "linear_exact", "load", "models",
-    "ops", "pgd", "training",
+    "ops", "pgd", "training", "sources", "TorchModel", "JaxModel", "CallableModel", "LabelOracle",
+    "QueryBudgetExceeded",
 )  # fmt: skip
 ATTACKS = ("FGSM", "RFGSM", "BIM", "ILCM", "PGD", "LinearExact", "AttackResult", "from_dict")
 TRAINING = (
@@ -79,7 +81,7 @@ def test_everything_listed_resolves_and_is_documented() -> None:
         if name.startswith("__") or not (callable(thing) or inspect.ismodule(thing)):
             continue
         assert inspect.getdoc(thing), f"{name} has no docstring"
-    for module in (eb.attacks, eb.training, eb.models, eb.ops, eb.datasets):
+    for module in (eb.attacks, eb.training, eb.models, eb.ops, eb.datasets, eb.sources):
         for name in module.__all__:
             assert inspect.getdoc(getattr(module, name)), f"{module.__name__}.{name} has no docstring"
 

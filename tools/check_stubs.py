@@ -15,6 +15,7 @@ PLAINER = (
     (r"typing\.SupportsFloat(?: \| typing\.SupportsIndex)?", "float"),
     (r"typing\.Annotated\[numpy\.typing\.ArrayLike, (numpy\.\w+)\]", r"numpy.typing.NDArray[\1]"),
     (r"numpy\.ndarray\b(?!\[)", "numpy.typing.NDArray[typing.Any]"),
+    (r"collections\.abc\.Callable\b(?!\[)", "collections.abc.Callable[..., typing.Any]"),
     (r"\btuple\b(?!\[)", "tuple[typing.Any, ...]"),
     (r"\bdict\b(?!\[)", "dict[str, typing.Any]"),
     (r"\blist\b(?!\[)", "list[typing.Any]"),

@@ -7,6 +7,7 @@ namespace epsball::bindings {
 
 void bind_machine(pybind11::module_&);
 void bind_model(pybind11::module_&);
+void bind_foreign(pybind11::module_&);
 void bind_attacks(pybind11::module_&);
 void bind_ops(pybind11::module_&);
 void bind_training(pybind11::module_&);

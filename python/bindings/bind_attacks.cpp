@@ -78,7 +78,8 @@ struct PgdArguments {
   std::vector<Index> ids;
   PgdInputs view;
 
-  PgdArguments(const Model& model, const py::array& inputs, const py::array& y, const PgdSettings& s, const py::dict& o)
+  PgdArguments(const Target& model, const py::array& inputs, const py::array& y, const PgdSettings& s,
+               const py::dict& o)
       : x(rows_in(inputs, "x", model.features())), box(o["bounds"], model.features()) {
     check_finite(x.view, "x");
     box.check(x.view);
@@ -111,10 +112,12 @@ struct PgdArguments {
   }
 };
 
-py::tuple run_pgd(Model& model, const py::array& x, const py::array& y, const py::dict& options) {
+template <class M>
+py::tuple run_pgd(M& model, const py::array& x, const py::array& y, const py::dict& options) {
   const Use use(model);
-  const PgdSettings settings = settings_of(options);
-  const PgdArguments in(model, x, y, settings, options);
+  PgdSettings settings = settings_of(options);
+  settings.judge_again = !use.plan && settings.early_stop && get<bool>(options, "measured");
+  const PgdArguments in(*use.target, x, y, settings, options);
   const Index rows = in.view.x.rows;
 
   py::array x_adv = array_like(x, in.x);
@@ -138,7 +141,7 @@ py::tuple run_pgd(Model& model, const py::array& x, const py::array& y, const py
     out.trace = values.mutable_data();
     trace = values;
   }
-  without_gil([&](Interruption& i) { pgd(*use.plan, model.arenas(), settings, in.view, out, i); });
+  without_gil([&](Interruption& i) { pgd(*use.target, *use.arenas, settings, in.view, out, i); });
   check_logits(rows, [&](Index r) { return broken[static_cast<std::size_t>(r)] != 0; });
   return py::make_tuple(x_adv, success, distance, queries, loss, zero_gradient, trace);
 }
@@ -172,8 +175,9 @@ py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y,
 }  // namespace
 
 void bind_attacks(py::module_& m) {
-  m.def("pgd", &run_pgd, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("options"),
-        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
+  const char* loop = "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).";
+  m.def("pgd", &run_pgd<Model>, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("options"), loop);
+  m.def("pgd", &run_pgd<Foreign>, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("options"), loop);
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

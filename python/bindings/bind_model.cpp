@@ -1,7 +1,7 @@
 // Models: construction from layer descriptions, parameters, and the plain calls.
 #include "arrays.h"
 #include "bind.h"
-#include "calls.h"
+#include "bind_calls.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
@@ -16,10 +16,8 @@
 #include "model.h"
 #include "names.h"
 #include "training/trainer.h"
-#include "use.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace epsball::bindings {
 namespace {
@@ -128,70 +126,6 @@ void load_parameters(Model& model, const py::dict& values) {
   model.load(data);
 }
 
-// ---- calls ----
-
-py::array_t<float> logits(Model& model, const py::array& x) {
-  const Use use(model);
-  const RowsIn in = rows_in(x, "x", model.features());
-  check_finite(in.view, "x");
-  auto z = new_array<float>({in.view.rows, model.classes()});
-  float* out = z.mutable_data();
-  without_gil([&](Interruption& i) { call_logits({*use.plan, model.arenas(), i}, in.view, out, nullptr, nullptr); });
-  const Index classes = model.classes();
-  check_logits(in.view.rows, [&](Index r) {
-    return std::any_of(out + r * classes, out + (r + 1) * classes, [](float v) { return !std::isfinite(v); });
-  });
-  return z;
-}
-
-py::array_t<std::int64_t> predict(Model& model, const py::array& x) {
-  const Use use(model);
-  const RowsIn in = rows_in(x, "x", model.features());
-  check_finite(in.view, "x");
-  const auto rows = static_cast<std::size_t>(in.view.rows);
-  std::vector<std::int32_t> labels(rows);
-  std::vector<float> judged(rows);
-  without_gil([&](Interruption& i) {
-    call_logits({*use.plan, model.arenas(), i}, in.view, nullptr, labels.data(), judged.data());
-  });
-  check_logits(in.view.rows, [&](Index r) { return std::isnan(judged[static_cast<std::size_t>(r)]); });
-  auto y = new_array<std::int64_t>({in.view.rows});
-  std::copy(labels.begin(), labels.end(), y.mutable_data());
-  return y;
-}
-
-// (loss (N,), gradient (N, features) or None)
-py::tuple loss_and_gradient(Model& model, const py::array& x, const py::array& y, const std::string& loss_name,
-                            bool gradient) {
-  const Use use(model);
-  const RowsIn in = rows_in(x, "x", model.features());
-  check_finite(in.view, "x");
-  const Loss loss = loss_of(loss_name);
-  const LabelsIn labels = labels_or_targets_in(y, "y", in.view.rows, model.classes(), loss);
-  auto values = new_array<float>({in.view.rows});
-  py::object dx = py::none();
-  float *out = values.mutable_data(), *out_gradient = nullptr;
-  if (gradient) {
-    auto g = new_array<float>({in.view.rows, model.features()});
-    out_gradient = g.mutable_data();
-    dx = g;
-  }
-  const Labels wanted{loss, labels.hard_data(), labels.soft_data()};
-  without_gil([&](Interruption& i) { call_loss({*use.plan, model.arenas(), i}, in.view, wanted, out, out_gradient); });
-  check_logits(in.view.rows, [&](Index r) { return std::isnan(out[r]); });
-  return py::make_tuple(values, dx);
-}
-
-py::array_t<float> jacobian(Model& model, const py::array& x) {
-  const Use use(model);
-  const RowsIn in = rows_in(x, "x", model.features());
-  check_finite(in.view, "x");
-  auto j = new_array<float>({in.view.rows, model.classes(), model.features()});
-  float* out = j.mutable_data();
-  without_gil([&](Interruption& i) { call_jacobian({*use.plan, model.arenas(), i}, in.view, out); });
-  return j;
-}
-
 py::dict parameter_gradients(Model& model, const py::array& x, const py::array& y, const std::string& loss_name) {
   const Use use(model);
   const RowsIn in = rows_in(x, "x", model.features());
@@ -210,8 +144,9 @@ py::dict parameter_gradients(Model& model, const py::array& x, const py::array& 
 }  // namespace
 
 void bind_model(py::module_& m) {
-  py::class_<Model>(m, "Model", "A model's layers, parameters and plans.")
-      .def(py::init(&model_of), py::arg("layers"))
+  py::class_<Model> model(m, "Model", "A model's layers, parameters and plans.");
+  bind_calls(model);
+  model.def(py::init(&model_of), py::arg("layers"))
       .def_property_readonly("features", &Model::features)
       .def_property_readonly("classes", &Model::classes)
       .def("close", &Model::close, "Refuses all calls but admitted ones, while the model is trained.")
@@ -219,11 +154,6 @@ void bind_model(py::module_& m) {
       .def("admit", &Model::admit, py::arg("on"), "Lets this thread's calls through a closed model, or no longer.")
       .def("parameters", &parameters, "Copies of all parameters by name, in layer order.")
       .def("load_parameters", &load_parameters, py::arg("values"), "Copies all parameters in; all or nothing.")
-      .def("logits", &logits, py::arg("x"), "Logits (N, K).")
-      .def("predict", &predict, py::arg("x"), "Predicted classes (N,).")
-      .def("loss_and_gradient", &loss_and_gradient, py::arg("x"), py::arg("y"), py::arg("loss"), py::arg("gradient"),
-           "Per-row losses (N,) and, if wanted, their input gradients (N, features).")
-      .def("jacobian", &jacobian, py::arg("x"), "Derivatives of the logits, (N, K, features).")
       .def("parameter_gradients", &parameter_gradients, py::arg("x"), py::arg("y"), py::arg("loss"),
            "Gradients of the mean loss by parameter name.");
 }

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_native, m) {
   m.doc() = "The engine of epsball; its functions check their arguments, release the GIL and call src/.";
   epsball::bindings::bind_machine(m);
   epsball::bindings::bind_model(m);
+  epsball::bindings::bind_foreign(m);
   epsball::bindings::bind_attacks(m);
   epsball::bindings::bind_ops(m);
   epsball::bindings::bind_training(m);

@@ -1,21 +1,26 @@
-// A model in use by one call.
+// A model, or a model outside the engine, in use by one call.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include "foreign.h"
 #include "model.h"
 
 namespace epsball::bindings {
 
 // Holds the plan a call started with; a call during eb.fit is refused, since the weights are in motion.
 struct Use {
-  std::shared_ptr<Plan> plan;
+  std::shared_ptr<Plan> plan;  // null for a model outside the engine
+  const Target* target = nullptr;
+  ArenaPool* arenas = nullptr;
 
-  explicit Use(Model& model) {
+  explicit Use(Model& model) : arenas(&model.arenas()) {
     model.check_open();
     plan = model.plan();
     model.check_open();  // training may have begun in between, and the plan may be the trainer's
+    target = plan.get();
   }
+  explicit Use(Foreign& model) : target(&model), arenas(&model.arenas()) {}
 };
 
 // Raises for the first row of which broken(row) says that its logits are not finite.

@@ -20,20 +20,26 @@ _HOMES = {
     "epsball.evaluation.evaluate": ("evaluate",),
     "epsball.interop.torch": ("from_torch",),
     "epsball.machine": ("backends", "info"),
+    "epsball.sources.base": ("QueryBudgetExceeded",),
+    "epsball.sources.callable_model": ("CallableModel",),
+    "epsball.sources.jax_model": ("JaxModel",),
+    "epsball.sources.label_oracle": ("LabelOracle",),
+    "epsball.sources.torch_model": ("TorchModel",),
     "epsball.training.fit": ("fit",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "training")
+_MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "sources", "training")
 
 __all__ = [
-    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Exp", "Flatten", "LeakyReLU",
-    "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne", "Power", "Quadratic", "ReLU", "Sequential", "Sigmoid",
-    "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm",
-    "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "training",
+    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Exp",
+    "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne",
+    "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "TorchModel",
+    "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_torch",
+    "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from epsball import attacks, datasets, evaluation, interop, models, ops, training
+    from epsball import attacks, datasets, evaluation, interop, models, ops, sources, training
     from epsball.attacks.fgsm import fgsm
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
     from epsball.attacks.pgd import pgd
@@ -65,6 +71,11 @@ if TYPE_CHECKING:
     )
     from epsball.machine import backends, info
     from epsball.model import Sequential, load
+    from epsball.sources.base import QueryBudgetExceeded
+    from epsball.sources.callable_model import CallableModel
+    from epsball.sources.jax_model import JaxModel
+    from epsball.sources.label_oracle import LabelOracle
+    from epsball.sources.torch_model import TorchModel
     from epsball.training.fit import fit
 else:
 

@@ -39,6 +39,31 @@ class Model:
     @property
     def features(self) -> int: ...
 
+class Foreign:
+    """A model outside the engine, for the length of a call."""
+    def __init__(
+        self,
+        forward: collections.abc.Callable[..., typing.Any],
+        shape: collections.abc.Sequence[int],
+        classes: int,
+        batch_size: int,
+    ) -> None:
+        """forward(x (rows, *shape)) returns (logits, pull), and pull(dlogits) the gradient (rows, *shape)."""
+    def jacobian(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+        """Derivatives of the logits, (N, K, features)."""
+    def logits(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+        """Logits (N, K)."""
+    def loss_and_gradient(
+        self, x: numpy.typing.NDArray[typing.Any], y: numpy.typing.NDArray[typing.Any], loss: str, gradient: bool
+    ) -> tuple[typing.Any, ...]:
+        """Per-row losses (N,) and, if wanted, their input gradients (N, features)."""
+    def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
+        """Predicted classes (N,)."""
+    @property
+    def classes(self) -> int: ...
+    @property
+    def features(self) -> int: ...
+
 class Diverged(FloatingPointError):
     pass
 
@@ -86,8 +111,18 @@ def linear_exact(
 ) -> tuple[typing.Any, ...]:
     """Worst points of a linear model: (x_adv, distance, margin)."""
 
+@typing.overload
 def pgd(
     model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
+
+@typing.overload
+def pgd(
+    model: Foreign,
     x: numpy.typing.NDArray[typing.Any],
     y: numpy.typing.NDArray[typing.Any],
     options: dict[str, typing.Any],

@@ -1,4 +1,4 @@
-"""The caller's arrays: NumPy arrays or torch CPU tensors in, the same kind out."""
+"""The caller's arrays: NumPy arrays, torch CPU tensors or other arrays in CPU memory in, the same kind out."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ def is_tensor(value: object) -> bool:
 
 
 def as_numpy(name: str, value: Any) -> Array:
-    """Return `value` as a NumPy array that shares its memory; the error names the argument.
+    """Return `value` as a NumPy array that shares its memory where it can; the error names the argument.
 
     Raises
     ------
     TypeError
-        `value` is neither a NumPy array nor a torch CPU tensor (nor, outside in-place operations, a list).
+        `value` is no array in CPU memory: neither NumPy's nor torch's, nor one with ``__array__``, ``__dlpack__`` or
+        the buffer protocol (nor, outside in-place operations, a list).
     """
     if type(value) is np.ndarray:
         return value
     if is_tensor(value):
-        if value.device.type != "cpu":
-            raise TypeError(f"{name}: wanted a CPU tensor, got one on {value.device}")
-        return np.asarray(value.detach().numpy())
+        return _of_tensor(name, value)
     if value is None:
         raise TypeError(f"{name}: wanted an array, got None")
     if isinstance(value, np.ndarray | np.generic | list | tuple | int | float):
@@ -38,13 +37,73 @@ def as_numpy(name: str, value: Any) -> Array:
             return np.asarray(value)
         except ValueError as error:
             raise ValueError(f"{name}: wanted an array, got {type(value).__name__} ({error})") from None
-    if hasattr(value, "__array__"):
+    _require_cpu(name, value)
+    if hasattr(value, "__array__") or _has_buffer(value):
         return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.asarray(np.from_dlpack(value))
+        except (BufferError, RuntimeError, TypeError) as error:
+            raise TypeError(f"{name}: {type(value).__name__} cannot be read through DLPack ({error})") from None
     raise TypeError(f"{name}: wanted a NumPy array or a torch CPU tensor, got {type(value).__name__}")
 
 
 def like(value: Array, example: Any) -> Any:
-    """Return `value` as the caller's kind of array: a tensor where `example` is one."""
+    """Return `value` as the caller's kind of array: a tensor where `example` is one, a JAX array where it is one.
+
+    Kinds that have no way back from NumPy, such as data frames and buffers, come back as NumPy arrays.
+    """
+    if isinstance(example, np.ndarray):
+        return value
     if is_tensor(example):
         return sys.modules["torch"].from_numpy(value)
+    if isinstance(example, memoryview):
+        return value.data
+    if hasattr(example, "__array_namespace__") and not isinstance(example, np.generic):
+        return _in_namespace(value, example)
     return value
+
+
+_CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and host memory that CUDA has pinned
+
+
+def _of_tensor(name: str, tensor: Any) -> Array:
+    if tensor.device.type != "cpu":
+        raise TypeError(f"{name}: wanted a CPU tensor, got one on {tensor.device}")
+    try:
+        return np.asarray(tensor.detach().resolve_conj().resolve_neg().numpy())
+    except (RuntimeError, TypeError):  # sparse, quantised, or of a dtype that NumPy lacks
+        kind = f"{tensor.dtype} ({tensor.layout})"
+        raise TypeError(f"{name}: wanted a dense tensor of a dtype that NumPy has, got {kind}") from None
+
+
+def _require_cpu(name: str, value: Any) -> None:
+    """Refuse what lies on a device: a copy to the host and back would go unseen."""
+    kind = type(value).__name__
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(f"{name}: wanted an array in CPU memory, got {kind} on a CUDA device; epsball has no CUDA yet")
+    if not hasattr(value, "__dlpack_device__"):
+        return
+    try:
+        device = int(value.__dlpack_device__()[0])
+    except Exception as error:  # whatever a library raises for memory that DLPack cannot describe
+        raise TypeError(f"{name}: wanted an array in CPU memory, got {kind} ({error})") from None
+    if device not in _CPU_DEVICES:
+        raise TypeError(f"{name}: wanted an array in CPU memory, got {kind} on DLPack device type {device}")
+
+
+def _has_buffer(value: Any) -> bool:
+    try:
+        memoryview(value).release()
+    except TypeError:
+        return False
+    return True
+
+
+def _in_namespace(value: Array, example: Any) -> Any:
+    """Return `value` as an array of the example's library, on its device where the library takes one."""
+    namespace = example.__array_namespace__()
+    try:
+        return namespace.asarray(value, device=example.device)
+    except (AttributeError, TypeError):
+        return namespace.asarray(value)

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arguments import check_seed, whole
-from epsball.arrays import as_numpy, like
+from epsball.arrays import as_numpy
+from epsball.classifier import Classifier, word
 from epsball.layers import LAYERS, Dropout, Flatten, Layer
 from epsball.layers.activation import Activation
 from epsball.layers.base import Description, Shape, Values
@@ -24,7 +25,7 @@ FORMAT = "epsball-model"
 FORMAT_VERSION = 1
 
 
-class Sequential:
+class Sequential(Classifier):
     """Layers one after another.
 
     Parameters
@@ -67,6 +68,7 @@ class Sequential:
         self.input_shape = _shape(input_shape)
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
+        self.log_confidences = self.layers[-1].log_confidences
         self._initialise(seed)
 
     def _initialise(self, seed: int) -> None:
@@ -83,84 +85,13 @@ class Sequential:
     def __repr__(self) -> str:
         return f"Sequential({list(self.layers)}, input_shape={self.input_shape})"
 
-    # ---- calls
-
-    def __call__(self, x: Any) -> Any:
-        """Return the logits (N, K) of x (N, ...), float32 and of x's kind."""
-        return like(self._native.logits(as_numpy("x", x)), x)
-
-    def predict(self, x: Any) -> Any:
-        """Return the predicted classes (N,), int64: the largest logit, or 1 where a single logit is positive."""
-        return like(self._native.predict(as_numpy("x", x)), x)
-
-    def probabilities(self, x: Any) -> Any:
-        """Return the softmax (N, K) of the logits; with one logit its sigmoid (N, 1), the probability of label 1.
-
-        Where the last layer is `RBF`, the logits are log confidences: exp of each, which need not sum to 1.
-        """
-        z = self._native.logits(as_numpy("x", x)).astype(np.float64)
-        if self.layers[-1].log_confidences:
-            return like(np.exp(z).astype(np.float32), x)
-        if self.classes == 1:
-            p = 0.5 * (1 + np.tanh(0.5 * z))
-        else:
-            e = np.exp(z - z.max(axis=1, keepdims=True))
-            p = e / e.sum(axis=1, keepdims=True)
-        return like(p.astype(np.float32), x)
-
-    def loss(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
-        """Return the loss of each row (N,).
-
-        Parameters
-        ----------
-        x
-            (N, ...) with the model's number of features per row.
-        y
-            Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
-        loss
-            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017),
-            "squared_error" (summed over the classes) or, where logits are log confidences of an `RBF` layer,
-            "confidence" (each class judged by itself: −log p_y − Σ log(1 − p_j) over the others).
-
-        Returns
-        -------
-        array
-            (N,) float32, of x's kind.
-        """
-        a = as_numpy("x", x)
-        return like(self._native.loss_and_gradient(a, self._labels(a, y), _word("loss", loss), False)[0], x)
-
-    def input_gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
-        """Return the gradient of each row's own loss with respect to the row.
-
-        Parameters
-        ----------
-        x, y, loss
-            As in `loss`.
-
-        Returns
-        -------
-        array
-            (N, ...), of x's shape, kind and dtype; not divided by the number of rows.
-        """
-        a = as_numpy("x", x)
-        _, gradient = self._native.loss_and_gradient(a, self._labels(a, y), _word("loss", loss), True)
-        return like(gradient.reshape(a.shape).astype(a.dtype, copy=False), x)
-
-    def jacobian(self, x: Any) -> Any:
-        """Return the derivatives of the logits, (N, K, ...) with the shape of one input last."""
-        a = as_numpy("x", x)
-        j = self._native.jacobian(a)
-        return like(j.reshape(len(a), self.classes, *a.shape[1:]).astype(a.dtype, copy=False), x)
+    def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
+        return self._native
 
     def parameter_gradients(self, x: Any, y: Any, loss: str = "cross_entropy") -> dict[str, npt.NDArray[np.float32]]:
         """Return the gradient of the mean loss over the rows for every parameter, by name; dropout is off."""
         a = as_numpy("x", x)
-        return dict(self._native.parameter_gradients(a, self._labels(a, y), _word("loss", loss)))
-
-    def _labels(self, x: npt.NDArray[Any], y: Any) -> npt.NDArray[Any]:
-        """Return y as an array; None stands for the model's own predictions."""
-        return self._native.predict(x) if y is None else as_numpy("y", y)
+        return dict(self._native.parameter_gradients(a, self._labels(a, y), word("loss", loss)))
 
     # ---- parameters and files
 
@@ -261,12 +192,6 @@ def _descriptions(layers: Sequence[Layer], shape: Shape) -> list[Description]:
             below = "input_shape" if all(isinstance(seen, PLAIN) for seen in layers[:i]) else "the layer below"
             raise ValueError(f"layers: layer {i} ({layer}) does not fit {below}: it {error}") from None
     return descriptions
-
-
-def _word(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: wanted a name, got {value!r}")
-    return value
 
 
 __all__ = ["Sequential", "load"]

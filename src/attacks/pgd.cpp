@@ -5,14 +5,13 @@
 
 namespace epsball {
 
-PgdSlab::PgdSlab(const Plan& plan, const PgdSettings& settings, Worker& worker)
-    : plan_(plan),
-      k_(plan.kernels()),
+PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
+    : k_(target.kernels()),
       s_(settings),
       worker_(worker),
-      pass_(plan, worker.context, plan.attack_tape(worker.arena, worker.slab_rows)),
-      features_(plan.features()),
-      classes_(plan.classes()),
+      pass_(target.open(worker.context, worker.arena, worker.slab_rows)),
+      features_(target.features()),
+      classes_(target.classes()),
       counting_(static_cast<std::size_t>(worker.slab_rows)) {
   const Index rows = worker.slab_rows;
   Arena& arena = worker.arena;
@@ -30,7 +29,7 @@ PgdSlab::PgdSlab(const Plan& plan, const PgdSettings& settings, Worker& worker)
   lo_ = moved_rows(features_);
   hi_ = moved_rows(features_);
   best_ = s_.keep_best ? arena.take_rows(rows, features_) : x_;
-  const bool fused = s_.norm == Norm::linf && plan.inference().front().layer->fuses_step();
+  const bool fused = s_.norm == Norm::linf && target.fuses_step();
   gradient_ = fused ? Rows{} : arena.take_rows(rows, features_);
   targets_ = moved_rows(classes_);
   labels_ = moved(arena.take<std::int32_t>(rows));
@@ -48,7 +47,7 @@ PgdSlab::PgdSlab(const Plan& plan, const PgdSettings& settings, Worker& worker)
   std::iota(counting_.begin(), counting_.end(), 0);
 }
 
-Index PgdSlab::floats_per_row(const Plan& plan) { return 5 * padded(plan.features()) + plan.floats_per_row(); }
+Index PgdSlab::floats_per_row(const Target& target) { return 5 * padded(target.features()) + target.floats_per_row(); }
 
 void PgdSlab::load(Index rows) {
   const Stream stream = worker_.context.stream;
@@ -86,8 +85,8 @@ void PgdSlab::begin(int restart) {
 }
 
 void PgdSlab::evaluate(bool gradient) {
-  const Rows logits = pass_.forward(active_, x_);
-  const Rows dlogits = pass_.dlogits();
+  const Rows logits = pass_->forward(active_, x_);
+  const Rows dlogits = pass_->dlogits();
   LossRows loss;
   loss.kind = s_.loss;
   loss.rows = active_;
@@ -146,11 +145,11 @@ void PgdSlab::move() {
   if (s_.norm == Norm::linf) {
     SignStep step{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
     if (s_.keep_best) step.best = best_.data;
-    pass_.backward(active_, x_, gradient_, &step);
+    pass_->backward(active_, x_, gradient_, &step);
     return;
   }
   keep_improved();
-  pass_.backward(active_, x_, gradient_, nullptr);
+  pass_->backward(active_, x_, gradient_, nullptr);
   const BallRows ball{s_.norm, active_, features_, x_.data, x0_.data, lo_.data, hi_.data, x_.ld, radius_};
   k_.step(worker_.context.stream, {ball, gradient_.data, gradient_.ld, step_size_, moving_});
 }
@@ -192,22 +191,23 @@ void PgdSlab::run(const PgdInputs& in, const PgdOutputs& out, Index first, Index
   }
   k_.store_rows(worker_.context.stream, {s_.norm, rows, features_, best_.data, best_.ld, in.x, out.x_adv, first, in.eps,
                                          in.exact_lo, in.exact_hi, out.distance});
-  if (s_.judge && in.x.dtype != DType::float32) judge_stored(rows);
+  if (s_.judge && (s_.judge_again || in.x.dtype != DType::float32)) judge_stored(rows);
 }
 
-void pgd(const Plan& plan, ArenaPool& arenas, const PgdSettings& settings, const PgdInputs& in, const PgdOutputs& out,
-         Interruption& interruption) {
+void pgd(const Target& target, ArenaPool& arenas, const PgdSettings& settings, const PgdInputs& in,
+         const PgdOutputs& out, Interruption& interruption) {
   const double passes = 2.0 * settings.restarts * (settings.steps + 1);
-  const Job job{plan.kernels(),
+  const Job job{target.kernels(),
                 arenas,
                 interruption,
                 in.x.rows,
-                PgdSlab::floats_per_row(plan),
-                passes * static_cast<double>(in.x.rows) * static_cast<double>(plan.multiply_adds()),
-                plan.largest_product(),
-                plan.slab_tile()};
+                PgdSlab::floats_per_row(target),
+                passes * static_cast<double>(in.x.rows) * static_cast<double>(target.multiply_adds()),
+                target.largest_product(),
+                target.slab_tile(),
+                target.slab_rows()};
   for_slabs(job, [&](Worker& worker) {
-    PgdSlab slab(plan, settings, worker);
+    PgdSlab slab(target, settings, worker);
     for (Index first, rows; worker.next(first, rows);) slab.run(in, out, first, rows);
   });
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "attacks/track_best.h"
-#include "plan.h"
 #include "slabs.h"
+#include "target.h"
 
 namespace epsball {
 
@@ -19,6 +19,8 @@ struct PgdSettings {
   bool keep_best = true;  // false: the last iterate is the result (single-step methods)
   bool judge = true;      // evaluate the result; false saves a single-step method's second forward pass
   bool early_stop = false;
+  bool judge_again = false;  // as the last thing the stored points are judged in one batch: there are models that round
+                             // a row's logits otherwise when rows have left
   std::uint64_t seed = 0;
 };
 
@@ -56,13 +58,13 @@ struct PgdOutputs {
 // One worker's attack: its buffers are cut once, then slab follows slab.
 class PgdSlab {
  public:
-  PgdSlab(const Plan& plan, const PgdSettings& settings, Worker& worker);
+  PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker);
 
   // Attacks rows [first, first + rows) of `in` and writes the same rows of `out`.
   void run(const PgdInputs& in, const PgdOutputs& out, Index first, Index rows);
 
   // The slab's working set per row, in floats.
-  static Index floats_per_row(const Plan& plan);
+  static Index floats_per_row(const Target& target);
 
  private:
   void load(Index rows);
@@ -75,11 +77,10 @@ class PgdSlab {
   void move();
   void judge_stored(Index rows);
 
-  const Plan& plan_;
   const Kernels& k_;
   const PgdSettings s_;
   Worker& worker_;
-  PlanPass pass_;
+  const std::unique_ptr<Pass> pass_;
   const Index features_, classes_;
 
   const PgdInputs* in_ = nullptr;
@@ -97,7 +98,7 @@ class PgdSlab {
 };
 
 // Attacks every row of `in`.
-void pgd(const Plan& plan, ArenaPool& arenas, const PgdSettings& settings, const PgdInputs& in, const PgdOutputs& out,
-         Interruption& interruption);
+void pgd(const Target& target, ArenaPool& arenas, const PgdSettings& settings, const PgdInputs& in,
+         const PgdOutputs& out, Interruption& interruption);
 
 }  // namespace epsball

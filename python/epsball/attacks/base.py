@@ -15,7 +15,9 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import check_seed, flag, number, one_of, pair, settle, whole
 from epsball.arrays import Array, as_numpy, like
+from epsball.classifier import Classifier
 from epsball.model import Sequential
+from epsball.sources.base import LabelSource
 
 Bounds: TypeAlias = tuple[Any, Any] | None
 CONFIG_VERSION = 1
@@ -60,6 +62,7 @@ class Attack(ABC):
     """Base of all attacks: ``attack(model, x, y)`` returns the points, ``attack.run(...)`` everything."""
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    needs: ClassVar[str] = "gradients"  # or "labels": then the model may be a LabelSource, of which it uses `predict`
 
     def __init_subclass__(cls) -> None:
         ATTACKS[cls.__name__] = cls
@@ -73,13 +76,13 @@ class Attack(ABC):
             elif name in OPTIONS:
                 settle(self, **{name: OPTIONS[name](name, value)})
 
-    def __call__(self, model: Sequential, x: Any, y: Any = None, index: Any = None) -> Any:
+    def __call__(self, model: Any, x: Any, y: Any = None, index: Any = None) -> Any:
         """Return the adversarial points for x, of its kind, shape and dtype.
 
         Parameters
         ----------
         model
-            The model attacked.
+            The model attacked: epsball's own or a gradient source.
         x
             (N, ...) float32, float64 or float16, within `bounds`.
         y
@@ -101,7 +104,7 @@ class Attack(ABC):
         """
         return like(self._attack(model, as_numpy("x", x), y, index, judged=False, trace=False)[0], x)
 
-    def run(self, model: Sequential, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
+    def run(self, model: Any, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
         """Attack and report.
 
         Parameters
@@ -125,7 +128,7 @@ class Attack(ABC):
         return AttackResult(like(x_adv, x), *rest)
 
     @abstractmethod
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         """Return the fields of `AttackResult`, in order."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -215,7 +218,7 @@ class Loop:
 def run_loop(
     attack: Any,
     loop: Loop,
-    model: Sequential,
+    model: Classifier,
     x: Array,
     y: Any,
     index: Any,
@@ -229,6 +232,7 @@ def run_loop(
     targeted = bool(getattr(attack, "targeted", False))
     if y is None and targeted:
         raise ValueError("y: a targeted attack needs the target labels, got None")
+    engine = model._engine(x, True)  # before anything that needs to know how many classes there are
     labels = model.predict(x) if y is None else as_numpy("y", y)
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     bounds = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
@@ -253,7 +257,7 @@ def run_loop(
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
     }
-    return _native.pgd(model._native, x, labels if target is None else target, options)
+    return _native.pgd(engine, x, labels if target is None else target, options)
 
 
 def default_step_size(eps: Any, steps: int) -> Any:
@@ -267,9 +271,29 @@ def default_step_size(eps: Any, steps: int) -> Any:
 
 
 def check_model(model: object) -> None:
-    """Raise unless `model` is one of ours."""
+    """Raise unless `model` has gradients: one of ours, or a gradient source."""
+    if type(model) is Sequential:  # two abstract classes below would cost a microsecond
+        return
+    if isinstance(model, LabelSource):
+        able = ", ".join(name for name, attack in ATTACKS.items() if attack.needs == "labels")
+        raise TypeError(
+            f"model: {type(model).__name__} gives labels only, and this attack follows gradients; attacks that need "
+            f"labels only: {able or 'none in this version'}"
+        )
+    if not isinstance(model, Classifier):
+        raise TypeError(
+            f"model: wanted an epsball model or a gradient source such as epsball.TorchModel, "
+            f"got {type(model).__name__}"
+        )
+
+
+def check_own_model(model: object, what: str) -> Sequential:
+    """Return `model` if it is epsball's own; the error says what only those can do."""
+    if isinstance(model, LabelSource | Classifier) and not isinstance(model, Sequential):
+        raise TypeError(f"model: {what}, got {type(model).__name__}, whose weights are outside the engine")
     if not isinstance(model, Sequential):
         raise TypeError(f"model: wanted an epsball model, got {type(model).__name__}")
+    return model
 
 
 def _own(name: str, value: Any, kinds: str) -> Array:
@@ -361,7 +385,7 @@ def check_index(index: Any, rows: int) -> Array:
     return a
 
 
-def _hard(labels: Array, model: Sequential) -> Array:
+def _hard(labels: Array, model: Classifier) -> Array:
     """Return the class indices that judge success where the loss has soft targets."""
     if labels.dtype.kind != "f" or labels.ndim != 2:
         return labels

@@ -14,7 +14,7 @@ from epsball.attacks.base import (
     default_step_size,
     run_loop,
 )
-from epsball.model import Sequential
+from epsball.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class BIM(Attack):
     mask: Any = None
     early_stop: bool = False
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         size = default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size
         loop = Loop(steps=self.steps, step_size=size, early_stop=self.early_stop)
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

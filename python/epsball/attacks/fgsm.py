@@ -7,7 +7,7 @@ from typing import Any
 
 from epsball.arrays import Array
 from epsball.attacks.base import Attack, Bounds, Found, Loop, configured, run_loop
-from epsball.model import Sequential
+from epsball.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,13 @@ class FGSM(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(steps=1, step_size=self.eps, keep_best=False)
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
 
 def fgsm(
-    model: Sequential,
+    model: Classifier,
     x: Any,
     y: Any = None,
     eps: Any = 0.3,
@@ -57,9 +57,10 @@ def fgsm(
     Parameters
     ----------
     model
-        The model attacked.
+        The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array or a torch CPU tensor.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
+        memory.
     y
         Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
         predictions.

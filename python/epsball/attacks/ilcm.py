@@ -17,7 +17,7 @@ from epsball.attacks.base import (
     default_step_size,
     run_loop,
 )
-from epsball.model import Sequential
+from epsball.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class ILCM(Attack):
     mask: Any = None
     early_stop: bool = False
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         check_model(model)
         logits = np.asarray(model(x))
         # One logit stands for two classes: the least likely is the one its sign does not predict.

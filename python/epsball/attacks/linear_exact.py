@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, normal_bounds
+from epsball.attacks.base import Attack, Bounds, Found, check_index, check_own_model, configured, normal_bounds
 from epsball.model import Sequential
 
 
@@ -109,7 +109,7 @@ def exact_robust_accuracy(
 def _worst(
     attack: LinearExact, model: Sequential, x: Array, y: Any
 ) -> tuple[Array, npt.NDArray[np.float64], npt.NDArray[np.float64], Array]:
-    check_model(model)
+    check_own_model(model, "the closed form is for linear epsball models")
     labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y)
     box = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
     x_adv, distance, margin = _native.linear_exact(model._native, x, labels, attack.eps, attack.norm, box)

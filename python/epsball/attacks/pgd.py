@@ -15,7 +15,7 @@ from epsball.attacks.base import (
     default_step_size,
     run_loop,
 )
-from epsball.model import Sequential
+from epsball.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class PGD(Attack):
     early_stop: bool = False
     seed: int = 0
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(
             steps=self.steps,
             step_size=default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size,
@@ -79,7 +79,7 @@ class PGD(Attack):
 
 
 def pgd(
-    model: Sequential,
+    model: Classifier,
     x: Any,
     y: Any = None,
     eps: Any = 0.3,
@@ -101,9 +101,10 @@ def pgd(
     Parameters
     ----------
     model
-        The model attacked.
+        The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array or a torch CPU tensor.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
+        memory.
     y
         Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
         predictions.

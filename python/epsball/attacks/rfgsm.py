@@ -15,7 +15,7 @@ from epsball.attacks.base import (
     Loop,
     run_loop,
 )
-from epsball.model import Sequential
+from epsball.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class RFGSM(Attack):
 
     norms = ("linf",)
 
-    def _attack(self, model: Sequential, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         eps = np.asarray(self.eps, dtype=np.float64)
         alpha = eps / 2 if self.alpha is None else np.asarray(self.alpha, dtype=np.float64)
         if alpha.ndim and eps.ndim and alpha.shape != eps.shape:

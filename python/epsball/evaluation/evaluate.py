@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, check_model
+from epsball.classifier import Classifier
 from epsball.machine import info
 from epsball.reports import files
 from epsball.reports.examples import Examples
 from epsball.reports.progress import Progress, bars, silent
 from epsball.reports.tables import ABSENT, Table, number, percent
-
-if TYPE_CHECKING:
-    from epsball.model import Sequential
+from epsball.sources.base import GradientSource, LabelSource
 
 Bools = npt.NDArray[np.bool_]
 
@@ -156,7 +155,7 @@ def evaluation_page(report: EvaluationReport) -> str:
 
 
 def evaluate(
-    model: Sequential,
+    model: Classifier | LabelSource,
     x: npt.NDArray[Any],
     y: npt.ArrayLike,
     attacks: Sequence[Attack],
@@ -168,13 +167,13 @@ def evaluate(
     Parameters
     ----------
     model
-        The model to attack.
+        The model to attack: epsball's own, a gradient source, or a label source, whose every answer counts as a query.
     x : array, shape (N, ...)
         Inputs.
     y : array of int, shape (N,)
         True classes.
     attacks
-        Untargeted attacks; each is run on every row.
+        Untargeted attacks; each is run on every row. For a label source there may be none.
     progress
         True shows bars on stderr; a function is called with (name of the attack, 0 or 1, 1).
 
@@ -190,15 +189,14 @@ def evaluate(
     ValueError
         `attacks` is empty or holds a targeted attack, or `y` does not hold one class per row of `x`.
     """
-    check_model(model)
-    labels = _check(x, y, attacks)
-    clean = np.asarray(model.predict(x))
+    labels = _check(model, x, y, attacks)
+    clean = as_numpy("predictions", model.predict(x))
     named = _named(attacks)
     with _reporter(progress) as report:
         outcomes = [_run(name, attack, model, x, labels, clean, report) for name, attack in named.items()]
     robust = np.logical_and.reduce([clean == labels, *(outcome.right for outcome in outcomes)])
     # Of equals the later one: lists of attacks usually end with the strongest.
-    strongest = min(reversed(outcomes), key=lambda outcome: int(outcome.right.sum()))
+    strongest = min(reversed(outcomes), key=lambda outcome: int(outcome.right.sum()), default=None)
     return EvaluationReport(
         clean_accuracy=float(np.mean(clean == labels)),
         robust_accuracy=float(robust.mean()),
@@ -208,7 +206,7 @@ def evaluate(
         model=repr(model),
         environment=info(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        examples=strongest.examples,
+        examples=strongest.examples if strongest else None,
     )
 
 
@@ -224,7 +222,7 @@ class _Outcome:
 def _run(
     name: str,
     attack: Attack,
-    model: Sequential,
+    model: Classifier | LabelSource,
     x: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     clean: npt.NDArray[np.int64],
@@ -240,13 +238,13 @@ def _run(
     turned = np.asarray(result.distance)[(clean == labels) & ~right]
     row: AttackRow = {
         "accuracy": float(right.mean()),
-        "confidence_on_mistakes": float(confidences[~right].mean(dtype=np.float64)) if not right.all() else None,
+        "confidence_on_mistakes": _confidence(confidences, ~right),
         "median_distance": float(np.median(turned)) if turned.size else None,
         "seconds": seconds,
-        "sample_steps_per_second": _sample_steps(attack, x, result.queries) / seconds,
+        "sample_steps_per_second": _sample_steps(attack, model, x, result.queries) / seconds,
     }
     examples = None
-    if np.ndim(x) == 4:
+    if np.ndim(x) == 4 and confidences is not None:
         first = np.unique(labels, return_index=True)[1][:_EXAMPLES]
         before, after = (np.asarray(images[first], np.float32) for images in (x, result.x_adv))
         examples = Examples(name, before, after, labels[first], clean[first], predictions[first], confidences[first])
@@ -254,8 +252,12 @@ def _run(
     return _Outcome(row, right, examples)
 
 
-def _check(x: npt.NDArray[Any], y: npt.ArrayLike, attacks: Sequence[Attack]) -> npt.NDArray[np.int64]:
-    """Return the labels; the error names the argument."""
+def _check(
+    model: Classifier | LabelSource, x: npt.NDArray[Any], y: npt.ArrayLike, attacks: Sequence[Attack]
+) -> npt.NDArray[np.int64]:
+    """Return the labels; the error names the argument. A label source is asked nothing before all is checked."""
+    if not isinstance(model, LabelSource):
+        check_model(model)
     shape = as_numpy("x", x).shape
     if not shape or shape[0] == 0:
         raise ValueError(f"x: wanted at least one row, got shape {shape}")
@@ -266,11 +268,13 @@ def _check(x: npt.NDArray[Any], y: npt.ArrayLike, attacks: Sequence[Attack]) -> 
         raise ValueError(f"y: wanted one class per row of x, shape {shape[:1]}, got shape {labels.shape}")
     if not isinstance(attacks, Sequence):
         raise TypeError(f"attacks: wanted a list of attacks, got {attacks!r}")
-    if not attacks:
+    if not attacks and not isinstance(model, LabelSource):
         raise ValueError("attacks: wanted at least one attack, got none")
     for attack in attacks:
         if not isinstance(attack, Attack):
             raise TypeError(f"attacks: wanted attacks such as epsball.attacks.PGD(eps=0.3), got {attack!r}")
+        if attack.needs == "gradients":
+            check_model(model)
         if getattr(attack, "targeted", False):
             raise ValueError(f"attacks: wanted untargeted attacks (y holds the true classes), got {attack!r}")
     return labels.astype(np.int64)
@@ -298,20 +302,34 @@ def describe(attack: Attack) -> str:
     return f"{name} {getattr(attack, 'norm', 'linf')}{budget}"
 
 
-def _answers(model: Sequential, x: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the predicted class of each row and its probability."""
+def _answers(
+    model: Classifier | LabelSource, x: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32] | None]:
+    """Return the predicted class of each row and, where the model has it, its probability."""
+    if isinstance(model, LabelSource):
+        return np.asarray(model.predict(x)), None
     probabilities = np.asarray(model.probabilities(x))
     if probabilities.shape[1] == 1:  # a logistic model gives the probability of class 1 only
         probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
     return np.asarray(model.predict(x)), probabilities.max(axis=1)
 
 
-def _sample_steps(attack: Attack, x: npt.NDArray[Any], queries: npt.NDArray[np.int64]) -> int:
+def _confidence(confidences: npt.NDArray[np.float32] | None, wrong: Bools) -> float | None:
+    """Return the mean probability of the predicted class over the wrong rows, if there is any."""
+    return None if confidences is None or not wrong.any() else float(confidences[wrong].mean(dtype=np.float64))
+
+
+def _sample_steps(
+    attack: Attack, model: Classifier | LabelSource, x: npt.NDArray[Any], queries: npt.NDArray[np.int64]
+) -> int:
     """Count the steps done: a run of k forward passes made k - 1; single-step attacks make one."""
     steps = getattr(attack, "steps", None)
     if steps is None:
         return len(queries)
-    passes = queries - (as_numpy("x", x).dtype != np.float32)  # other dtypes are judged once more, as they are stored
+    # Judged once more: other dtypes as they are stored, rows that left a source early as all of them together.
+    again = as_numpy("x", x).dtype != np.float32
+    again |= isinstance(model, GradientSource) and getattr(attack, "early_stop", False)
+    passes = queries - again
     return int((passes - np.ceil(passes / (steps + 1))).sum())
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import check_seed, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, check_model, normal_bounds
+from epsball.attacks.base import Attack, check_own_model, normal_bounds
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
@@ -124,7 +124,7 @@ class _Run:
         monitor: Attack | None,
         seed: int,
     ) -> None:
-        check_model(model)
+        check_own_model(model, "fit trains epsball models")
         _check_type("method", method, Method)
         _check_type("optimizer", optimizer, Optimizer)
         _check_type("loss", loss, str)

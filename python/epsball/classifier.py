@@ -1,0 +1,111 @@
+"""What every model that attacks can follow offers: logits, labels, losses and their input gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball import _native
+from epsball.arrays import as_numpy, like
+
+
+class Classifier(ABC):
+    """A model with gradients: epsball's own, or a gradient source.
+
+    Attributes
+    ----------
+    classes : int or None
+        Logits per row; 1 for a logistic model; None for a source that has not been asked yet.
+    """
+
+    classes: int | None
+    log_confidences: bool = False  # logits are log confidences, each judged by itself
+
+    @abstractmethod
+    def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model | _native.Foreign:
+        """Return what the engine calls for inputs such as x; without `gradients` it is asked for logits only."""
+
+    def __call__(self, x: Any) -> Any:
+        """Return the logits (N, K) of x (N, ...), float32 and of x's kind."""
+        a = as_numpy("x", x)
+        return like(self._engine(a, False).logits(a), x)
+
+    def predict(self, x: Any) -> Any:
+        """Return the predicted classes (N,), int64: the largest logit, or 1 where a single logit is positive."""
+        a = as_numpy("x", x)
+        return like(self._engine(a, False).predict(a), x)
+
+    def probabilities(self, x: Any) -> Any:
+        """Return the softmax (N, K) of the logits; with one logit its sigmoid (N, 1), the probability of label 1.
+
+        Where the last layer is `RBF`, the logits are log confidences: exp of each, which need not sum to 1.
+        """
+        a = as_numpy("x", x)
+        z = self._engine(a, False).logits(a).astype(np.float64)
+        if self.log_confidences:
+            return like(np.exp(z).astype(np.float32), x)
+        if self.classes == 1:
+            p = 0.5 * (1 + np.tanh(0.5 * z))
+        else:
+            e = np.exp(z - z.max(axis=1, keepdims=True))
+            p = e / e.sum(axis=1, keepdims=True)
+        return like(p.astype(np.float32), x)
+
+    def loss(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
+        """Return the loss of each row (N,).
+
+        Parameters
+        ----------
+        x
+            (N, ...) with the model's number of features per row.
+        y
+            Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
+        loss
+            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017),
+            "squared_error" (summed over the classes) or, where logits are log confidences of an `RBF` layer,
+            "confidence" (each class judged by itself: −log p_y − Σ log(1 − p_j) over the others).
+
+        Returns
+        -------
+        array
+            (N,) float32, of x's kind.
+        """
+        a = as_numpy("x", x)
+        return like(self._engine(a, False).loss_and_gradient(a, self._labels(a, y), word("loss", loss), False)[0], x)
+
+    def input_gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
+        """Return the gradient of each row's own loss with respect to the row.
+
+        Parameters
+        ----------
+        x, y, loss
+            As in `loss`.
+
+        Returns
+        -------
+        array
+            (N, ...), of x's shape, kind and dtype; not divided by the number of rows.
+        """
+        a = as_numpy("x", x)
+        _, gradient = self._engine(a, True).loss_and_gradient(a, self._labels(a, y), word("loss", loss), True)
+        return like(gradient.reshape(a.shape).astype(a.dtype, copy=False), x)
+
+    def jacobian(self, x: Any) -> Any:
+        """Return the derivatives of the logits, (N, K, ...) with the shape of one input last."""
+        a = as_numpy("x", x)
+        j = self._engine(a, True).jacobian(a)
+        return like(j.reshape(*j.shape[:2], *a.shape[1:]).astype(a.dtype, copy=False), x)
+
+    def _labels(self, x: npt.NDArray[Any], y: Any) -> npt.NDArray[Any]:
+        """Return y as an array; None stands for the model's own predictions."""
+        return self._engine(x, False).predict(x) if y is None else as_numpy("y", y)
+
+
+def word(name: str, value: object) -> str:
+    """Return `value` if it is a string at all; the engine knows which."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: wanted a name, got {value!r}")
+    return value
