@@ -27,8 +27,7 @@ Index rows_per_slab(const Job& job, int threads) {
   const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
   const Index most = std::clamp<Index>(fitting / tile * tile, tile, 16 * tile);
   const Index rounds = (job.rows + most * threads - 1) / (most * threads);
-  const Index even = (job.rows + rounds * threads - 1) / (rounds * threads);
-  return std::min((even + tile - 1) / tile * tile, most);
+  return (job.rows + rounds * threads - 1) / (rounds * threads);
 }
 
 }  // namespace
