@@ -142,7 +142,7 @@ inline constexpr Index kNarrow = 16;
 
 // ---- losses ----
 
-enum class Loss : int { cross_entropy, margin, squared_error };
+enum class Loss : int { cross_entropy, margin, squared_error, hinge, crammer_singer };
 
 struct LossRows {
   Loss kind = Loss::cross_entropy;

@@ -113,8 +113,11 @@ class Sequential:
         y
             Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
         loss
-            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017) or
-            "squared_error" (summed over the classes).
+            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017),
+            "squared_error" (summed over the classes), or those of support vector machines: "hinge" (each class against
+            the rest, the sum over j of max(0, 1 − s_j z_j) with s_j = 1 for the label and −1 for others) or
+            "crammer_singer" (max(0, 1 + margin), Crammer and Singer 2001). One logit z has the hinge
+            max(0, 1 − (2y − 1) z) under both names. At a kink their derivative is that of the flat side, 0.
 
         Returns
         -------

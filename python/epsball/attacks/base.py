@@ -19,6 +19,7 @@ from epsball.model import Sequential
 
 Bounds: TypeAlias = tuple[Any, Any] | None
 CONFIG_VERSION = 1
+LOSSES = ("cross_entropy", "margin", "squared_error", "hinge", "crammer_singer")
 Found: TypeAlias = tuple[Any, ...]  # the fields of AttackResult, in order
 ATTACKS: dict[str, type[Attack]] = {}
 
@@ -313,7 +314,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "random_start": flag,
     "targeted": flag,
     "early_stop": flag,
-    "loss": lambda name, value: one_of(name, value, ("cross_entropy", "margin", "squared_error")),
+    "loss": lambda name, value: one_of(name, value, LOSSES),
     "bounds": _bounds,
     "mask": lambda name, value: None if value is None else _own(name, value, "biuf"),
     "seed": lambda name, value: check_seed(value, name),

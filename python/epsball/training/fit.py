@@ -64,7 +64,7 @@ def fit(
     optimizer
         None: ``Adam(1e-3)``.
     loss
-        "cross_entropy", "margin" or "squared_error".
+        "cross_entropy", "margin", "squared_error", "hinge" or "crammer_singer", as in `Sequential.loss`.
     validation
         (x, y) whose errors are recorded after every epoch.
     monitor
