@@ -9,6 +9,7 @@ void bind_machine(pybind11::module_&);
 void bind_model(pybind11::module_&);
 void bind_attacks(pybind11::module_&);
 void bind_ops(pybind11::module_&);
+void bind_sources(pybind11::module_&);
 void bind_training(pybind11::module_&);
 
 }  // namespace epsball::bindings
