@@ -17,26 +17,28 @@ _HOMES = {
     "epsball.model": ("Sequential", "load"),
     "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
     "epsball.evaluation.evaluate": ("evaluate",),
+    "epsball.interop.sklearn": ("from_sklearn",),
     "epsball.interop.torch": ("from_torch",),
     "epsball.machine": ("backends", "info"),
     "epsball.training.fit": ("fit",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "training")
+_MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "sources", "training")
 
 __all__ = [
     "ELU", "GELU", "AvgPool2d", "Conv2d", "Dropout", "Flatten", "LeakyReLU", "Linear", "MaxPool2d", "Quadratic", "ReLU",
     "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks", "backends", "datasets", "evaluate", "evaluation",
-    "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops",
-    "pgd", "training",
+    "exact_robust_accuracy", "fgsm", "fit", "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load",
+    "models", "ops", "pgd", "sources", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from epsball import attacks, datasets, evaluation, interop, models, ops, training
+    from epsball import attacks, datasets, evaluation, interop, models, ops, sources, training
     from epsball.attacks.fgsm import fgsm
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
     from epsball.attacks.pgd import pgd
     from epsball.evaluation.evaluate import evaluate
+    from epsball.interop.sklearn import from_sklearn
     from epsball.interop.torch import from_torch
     from epsball.layers import (
         ELU,
