@@ -181,6 +181,27 @@ def test_a_scaled_quadratic_discriminant_agrees() -> None:
     np.testing.assert_array_equal(eb.from_sklearn(estimator).predict(x), estimator.predict(x))
 
 
+@pytest.mark.skipif(not hasattr(eb.models, "kernel_svm"), reason="SVC is built on models.kernel_svm")
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf", "sigmoid"])
+def test_support_vector_machines_agree(kernel: str, classes: int, scaled: bool) -> None:
+    x, y = data(classes)
+    for machine in (
+        svm.SVC(kernel=kernel, coef0=0.5, break_ties=True),
+        svm.NuSVC(nu=0.1, kernel=kernel, break_ties=True),
+    ):
+        chain = [preprocessing.StandardScaler(), machine] if scaled else [machine]
+        estimator = pipeline.make_pipeline(*chain).fit(x.astype(np.float64), y)
+        check_agrees(eb.from_sklearn(estimator), estimator, x, estimator.decision_function(x.astype(np.float64)))
+
+
+def test_without_kernel_machines_their_absence_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(eb.models, "kernel_svm", raising=False)
+    with pytest.raises(ValueError, match=r"^estimator: SVC needs eb\.models\.kernel_svm"):
+        eb.from_sklearn(svm.SVC().fit(X, Y))
+
+
 def test_class_k_is_the_estimators_class_k() -> None:
     x, y = data(3)
     names = np.array(["ant", "bee", "cat"])
@@ -236,7 +257,7 @@ UNSUPPORTED = {
         n_estimators=1, init=linear_model.LogisticRegression()
     ).fit(X, Y),
     "GaussianNB with a class of prior probability 0": lambda: naive_bayes.GaussianNB(priors=[0.5, 0.5, 0]).fit(X, Y),
-    "SVC needs eb.models.kernel_svm": lambda: svm.SVC().fit(X, Y),
+    "SVC with the kernel": lambda: svm.SVC(kernel=lambda a, b: a @ b.T).fit(X, Y),
     "without steps": lambda: pipeline.Pipeline([("nothing", "passthrough")]),
 }
 

@@ -44,6 +44,9 @@ def from_sklearn(estimator: Any) -> Sequential | Trees | KNN:
         - `GaussianNB`, `QuadraticDiscriminantAnalysis`, exactly: a Linear layer that whitens for each class, squares,
           and a Linear layer that sums them. Logits are the joint log-likelihoods log p(x, k) (QDA: up to a constant).
           K · d hidden units for K classes and d features.
+        - `SVC`, `NuSVC` with any kernel but a callable or precomputed one (see `models.kernel_svm`). Of more than two
+          classes the logits are the decision values of shape "ovr", which break ties between votes; scikit-learn
+          itself breaks them so only with ``break_ties=True``.
         - label sources, which predict without a gradient: `DecisionTreeClassifier`, `ExtraTreeClassifier`,
           `RandomForestClassifier`, `ExtraTreesClassifier`, `GradientBoostingClassifier`,
           `HistGradientBoostingClassifier`, `KNeighborsClassifier` (see `sources`).
@@ -73,11 +76,14 @@ def from_sklearn(estimator: Any) -> Sequential | Trees | KNN:
         if front:
             raise _refusal(last, f"behind a {type(front[-1]).__name__}, whose rounding its predictions would depend on")
         return source
-    network = _network(last)
+    machine = _support_vectors(last)
+    if machine is not None and not front:
+        return machine
+    network: Network = _network(last) if machine is None else [_identity(last.n_features_in_)]
     for scaler in reversed(front):
         _require_fitted(scaler)
         network = _behind(_affine(scaler), network)
-    return _sequential(network)
+    return _sequential(network, machine)
 
 
 def _refusal(estimator: Any, why: str) -> ValueError:
@@ -131,6 +137,10 @@ def _affine(scaler: Any) -> Affine:
     raise _refusal(scaler, "in front of a classifier")
 
 
+def _identity(features: int) -> Dense:
+    return np.eye(features), np.zeros(features)
+
+
 def _behind(affine: Affine, network: Network) -> Network:
     """Return the network of (x − centre) · factor as a network of x."""
     centre, factor = affine
@@ -144,7 +154,8 @@ def _behind(affine: Affine, network: Network) -> Network:
     return [(np.eye(len(c)), -c), (weight, bias - weight @ (centre - c)), *rest]
 
 
-def _sequential(network: Network) -> Sequential:
+def _sequential(network: Network, rest: Sequential | None = None) -> Sequential:
+    """Return the network, with the layers of `rest` after its own."""
     layers: list[Layer] = []
     values: dict[str, npt.NDArray[np.float32]] = {}
     for i, part in enumerate(network):
@@ -156,6 +167,11 @@ def _sequential(network: Network) -> Sequential:
         with np.errstate(over="ignore"):  # load_parameters names what is not finite
             values |= {f"{i}.weight": weight.astype(np.float32), f"{i}.bias": bias.astype(np.float32)}
     assert isinstance(layers[0], Linear)
+    if rest is not None:
+        for full_name, value in rest.parameters().items():
+            place, name = full_name.split(".")
+            values[f"{len(network) + int(place)}.{name}"] = value
+        layers += rest.layers
     model = Sequential(layers, (layers[0].in_features,))
     model.load_parameters(values)
     return model
@@ -178,12 +194,12 @@ def _network(estimator: Any) -> Network:
         neural_network.MLPClassifier: _mlp,
         naive_bayes.GaussianNB: _gaussian_nb,
         discriminant_analysis.QuadraticDiscriminantAnalysis: _qda,
-        svm.SVC: _svc,
     }
     if type(estimator) not in converters:
         raise ValueError(
             f"estimator: {type(estimator).__name__} has no counterpart in this version of epsball; wanted one of "
-            f"{', '.join(sorted(kind.__name__ for kind in converters))}, a tree ensemble or KNeighborsClassifier"
+            f"{', '.join(sorted(kind.__name__ for kind in converters))}, SVC, NuSVC, a tree ensemble or "
+            "KNeighborsClassifier"
         )
     return converters[type(estimator)](estimator)
 
@@ -257,5 +273,25 @@ def _gaussians(means: Values, whitening: list[Values], constants: Values) -> Net
     return _behind((centre, scale), [(first, shift), Quadratic(), (-0.5 * sums, constants)])
 
 
-def _svc(_estimator: Any) -> Network:
-    raise ValueError("estimator: SVC needs eb.models.kernel_svm, which this version of epsball does not have")
+def _support_vectors(estimator: Any) -> Sequential | None:
+    """Return the model of a support vector machine, or None if it is none."""
+    from sklearn.svm import SVC, NuSVC
+
+    from epsball import models
+
+    if type(estimator) not in (SVC, NuSVC):
+        return None
+    kernel_svm = getattr(models, "kernel_svm", None)
+    if kernel_svm is None:
+        raise ValueError(
+            f"estimator: {type(estimator).__name__} needs eb.models.kernel_svm, which this version of epsball lacks"
+        )
+    if estimator.kernel not in ("linear", "poly", "rbf", "sigmoid"):
+        raise _refusal(estimator, f"with the kernel {estimator.kernel!r}")
+    if not isinstance(estimator.dual_coef_, np.ndarray):
+        raise _refusal(estimator, "with sparse support vectors")
+    model: Sequential = kernel_svm(
+        estimator.support_vectors_, estimator.dual_coef_, estimator.intercept_, estimator.n_support_, estimator.kernel,
+        float(estimator._gamma), float(estimator.coef0), int(estimator.degree),
+    )  # fmt: skip
+    return model
