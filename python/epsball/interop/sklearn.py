@@ -49,7 +49,8 @@ def from_sklearn(estimator: Any) -> Sequential | Trees | KNN:
           itself breaks them so only with ``break_ties=True``.
         - label sources, which predict without a gradient: `DecisionTreeClassifier`, `ExtraTreeClassifier`,
           `RandomForestClassifier`, `ExtraTreesClassifier`, `GradientBoostingClassifier`,
-          `HistGradientBoostingClassifier`, `KNeighborsClassifier` (see `sources`).
+          `HistGradientBoostingClassifier`, `KNeighborsClassifier` (see `sources`). Predictions are the same for every input,
+          but for exact ties between neighbours, which `sources.KNN` describes.
 
     Returns
     -------
@@ -281,15 +282,15 @@ def _support_vectors(estimator: Any) -> Sequential | None:
 
     if type(estimator) not in (SVC, NuSVC):
         return None
+    if estimator.kernel not in ("linear", "poly", "rbf", "sigmoid"):
+        raise _refusal(estimator, f"with the kernel {estimator.kernel!r}")
+    if not isinstance(estimator.dual_coef_, np.ndarray):
+        raise _refusal(estimator, "with sparse support vectors")
     kernel_svm = getattr(models, "kernel_svm", None)
     if kernel_svm is None:
         raise ValueError(
             f"estimator: {type(estimator).__name__} needs eb.models.kernel_svm, which this version of epsball lacks"
         )
-    if estimator.kernel not in ("linear", "poly", "rbf", "sigmoid"):
-        raise _refusal(estimator, f"with the kernel {estimator.kernel!r}")
-    if not isinstance(estimator.dual_coef_, np.ndarray):
-        raise _refusal(estimator, "with sparse support vectors")
     model: Sequential = kernel_svm(
         estimator.support_vectors_, estimator.dual_coef_, estimator.intercept_, estimator.n_support_, estimator.kernel,
         float(estimator._gamma), float(estimator.coef0), int(estimator.degree),
