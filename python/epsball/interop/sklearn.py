@@ -49,8 +49,8 @@ def from_sklearn(estimator: Any) -> Sequential | Trees | KNN:
           itself breaks them so only with ``break_ties=True``.
         - label sources, which predict without a gradient: `DecisionTreeClassifier`, `ExtraTreeClassifier`,
           `RandomForestClassifier`, `ExtraTreesClassifier`, `GradientBoostingClassifier`,
-          `HistGradientBoostingClassifier`, `KNeighborsClassifier` (see `sources`). Predictions are the same for every input,
-          but for exact ties between neighbours, which `sources.KNN` describes.
+          `HistGradientBoostingClassifier`, `KNeighborsClassifier` (see `sources`). Predictions are the same
+          for every input but where neighbours tie, as `sources.KNN` describes.
 
     Returns
     -------

@@ -37,8 +37,9 @@ class KNN:
     Distances are summed in float64 over x − p, feature after feature. Of points equally far the first of `points` is
     the nearer; of classes with equal votes the first wins. Every point is looked at: M · d operations per row.
 
-    scikit-learn's trees compute the same distances, bit for bit, and its brute force rounded ones. Which of several
-    points exactly as far as the k-th one votes depends on its algorithm; there alone its prediction may differ.
+    scikit-learn's k-d and ball trees have the same distances, its brute force rounded ones, which may swap neighbours
+    whose distances differ in the last digits; and which of several points exactly as far as the k-th one vote depends
+    on its algorithm. Only there can its predictions differ.
 
     Parameters
     ----------
