@@ -166,7 +166,7 @@ inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index
     in.labels = labels_in(y, name, rows, classes);
     return in;
   }
-  if (loss != Loss::cross_entropy && loss != Loss::squared_error)
+  if (loss == Loss::margin || loss == Loss::hinge || loss == Loss::crammer_singer)
     throw py::type_error(std::string(name) + ": the " + name_of(loss) + " loss takes class indices, got " +
                          dtype_text(y));
   if (y.ndim() != 2 || y.shape(0) != rows || y.shape(1) != classes)
