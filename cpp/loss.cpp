@@ -1,6 +1,8 @@
 // Losses with their logit gradients and predictions, one row per lane.
 #include "losses/confidence.h"
+#include "losses/crammer_singer.h"
 #include "losses/cross_entropy.h"
+#include "losses/hinge.h"
 #include "losses/margin.h"
 #include "losses/squared_error.h"
 #include "table.h"
@@ -41,6 +43,10 @@ Vec value(const LaneRows& rows) {
       return squared_error<Vec>(rows, a.classes, gradient, a.unit, a.scale);
     case Loss::confidence:
       return confidence<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+    case Loss::hinge:
+      return hinge<Vec>(rows, a.classes, gradient, a.scale);
+    case Loss::crammer_singer:
+      return crammer_singer<Vec>(rows, a.classes, gradient, a.scale);
   }
   return Vec{};
 }

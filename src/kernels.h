@@ -235,7 +235,7 @@ struct OneVsOneRows {
 
 // ---- losses ----
 
-enum class Loss : int { cross_entropy, margin, squared_error, confidence };
+enum class Loss : int { cross_entropy, margin, squared_error, confidence, hinge, crammer_singer };
 
 struct LossRows {
   Loss kind = Loss::cross_entropy;

@@ -15,7 +15,7 @@ from oracle import Net, random_net
 from oracle_images import Stack
 
 SIZES = (1, 2, 3, 5, 7, 15, 16, 17, 31, 33, 63, 65, 97)
-LOSSES = ("cross_entropy", "margin", "squared_error")
+LOSSES = ("cross_entropy", "margin", "squared_error", "hinge", "crammer_singer")
 
 LAYERS = {
     "relu": "ReLU",
@@ -89,14 +89,8 @@ def assert_within(actual: Any, wanted: NDArray, bound: NDArray, what: str) -> No
 
 def smooth_rows(net: Net | Stack, x: NDArray, y: NDArray, loss: str) -> NDArray[np.bool_]:
     """Rows where the loss is differentiable and float32 takes the same branches as float64."""
-    ok = ~net.rows_on_a_kink(x)
-    if loss == "margin" and net.classes > 2:
-        run = net.forward(x)
-        others = run.logits.copy()
-        others[np.arange(len(x)), y] = -np.inf
-        top = np.sort(others, axis=1)
-        ok &= top[:, -1] - top[:, -2] > 2 * run.logit_errors.max(axis=1)
-    return ok
+    run = net.forward(x)
+    return ~net.rows_on_a_kink(x) & ~oracle.rows_on_a_loss_kink(loss, run.logits, run.logit_errors, y)
 
 
 def check_loss(model: Any, net: Net | Stack, x: NDArray, y: NDArray, loss: str) -> None:
@@ -139,9 +133,9 @@ def check_central_differences(model: Any, net: Net | Stack, x: NDArray, y: NDArr
         width = up[:, i].astype(np.float64) - down[:, i]
         high, low = net.forward(up), net.forward(down)
         same = net.same_branches(high, low)
-        if loss == "margin" and net.classes > 2:
-            winner = [oracle.loss_gradient(loss, r.logits, y).argmax(axis=1) for r in (high, low)]
-            same &= winner[0] == winner[1]
+        if loss in oracle.PIECEWISE_LINEAR:
+            pieces = [oracle.loss_gradient(loss, r.logits, y) for r in (high, low)]
+            same &= (pieces[0] == pieces[1]).all(axis=1)
         exact = (oracle.loss(loss, high.logits, y) - oracle.loss(loss, low.logits, y)) / width
         truncation = np.abs(exact - back.inputs[:, i])
         rounding = oracle.loss_rounding(loss, high.logits, high.logit_errors, y)

@@ -96,6 +96,8 @@ CURVATURE = {
 
 # ---- losses: value (N,) and gradient with respect to the logits (N, K)
 
+PIECEWISE_LINEAR = ("margin", "hinge", "crammer_singer")
+
 
 def _one_hot(y: NDArray[np.int64], classes: int) -> Array:
     return np.eye(classes)[y]
@@ -138,6 +140,10 @@ def loss(name: str, z: Array, y: NDArray) -> Array:
     if name == "confidence":
         t = _confidence_targets(y, classes)
         return -(t * z + (1 - t) * np.log(-np.expm1(np.minimum(z, -U)))).sum(axis=1)
+    if name == "hinge":
+        return np.maximum(0.0, 1.0 - _sides(y, classes) * z).sum(axis=1)
+    if name == "crammer_singer":
+        return np.maximum(0.0, 1.0 + loss("margin", z, y))
     raise ValueError(f"unknown loss {name!r}")
 
 
@@ -149,6 +155,11 @@ def _targets(y: NDArray, classes: int) -> Array:
     if y.ndim == 2:
         return y.astype(np.float64)
     return _signs(y) if classes == 1 else _one_hot(y, classes)
+
+
+def _sides(y: NDArray, classes: int) -> Array:
+    """+1 for the label and -1 for every other class, (N, K)."""
+    return _signs(y) if classes == 1 else 2.0 * _one_hot(y, classes) - 1.0
 
 
 def loss_gradient(name: str, z: Array, y: NDArray) -> Array:
@@ -176,6 +187,11 @@ def loss_gradient(name: str, z: Array, y: NDArray) -> Array:
     if name == "confidence":
         t = _confidence_targets(y, classes)
         return (1 - t) / np.expm1(-np.minimum(z, -U)) - t
+    if name == "hinge":
+        s = _sides(y, classes)
+        return -s * (1.0 - s * z > 0)  # 0 at the kink, as in the engine
+    if name == "crammer_singer":
+        return loss_gradient("margin", z, y) * (1.0 + loss("margin", z, y) > 0)[:, None]
     raise ValueError(f"unknown loss {name!r}")
 
 
@@ -192,13 +208,30 @@ def loss_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
         terms = t * np.abs(z) + (1 - t) * np.abs(np.log(-np.expm1(np.minimum(z, -U)))) + 1.0
         return ((t + (1 - t) / np.expm1(-near)) * dz + ELEMENTARY * terms).sum(axis=1) * 2
     # Cross-entropy and margin change by at most 2 max|dz|; then a handful of elementary operations.
+    if name == "hinge":  # every class adds its own error, and rounds as the sum grows
+        return dz.sum(axis=1) + (z.shape[1] + 4) * U * (1.0 + np.abs(z)).sum(axis=1)
+    # Cross-entropy, margin and its hinge change by at most 2 max|dz|; then a handful of elementary operations.
     return 2 * worst + (z.shape[1] + 4) * ELEMENTARY * spread
+
+
+def rows_on_a_loss_kink(name: str, z: Array, dz: Array, y: NDArray) -> NDArray[np.bool_]:
+    """Rows (N,) where float32 may take the other side of a kink of the loss than float64 does."""
+    worst = dz.max(axis=1)
+    bad = np.zeros(len(z), bool)
+    if name in ("margin", "crammer_singer") and z.shape[1] > 2:
+        top = np.sort(_others(z, y), axis=1)
+        bad |= top[:, -1] - top[:, -2] <= 2 * worst
+    if name == "crammer_singer":
+        bad |= np.abs(1.0 + loss("margin", z, y)) <= 2 * worst + 4 * U * (1.0 + np.abs(z).max(axis=1))
+    if name == "hinge":
+        bad |= (np.abs(1.0 - _sides(y, z.shape[1]) * z) <= dz + 4 * U * (1.0 + np.abs(z))).any(axis=1)
+    return bad
 
 
 def loss_gradient_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
     """Bound (N, K) on the float32 error of `loss_gradient`, given the bound `dz` on the logits."""
     y = np.asarray(y)
-    if name == "margin":
+    if name in PIECEWISE_LINEAR:
         return np.zeros_like(z)
     if name == "squared_error":
         return 2 * dz + 4 * U * (np.abs(z) + 1.0)

@@ -128,11 +128,12 @@ def test_labels_of_a_one_logit_model_are_zero_or_one() -> None:
         rejects("y", lambda wrong=wrong: eb.fgsm(model, x, np.full(ROWS, wrong), eps=0.1))
 
 
-def test_margin_loss_takes_no_probabilities() -> None:
+@pytest.mark.parametrize("loss", ["margin", "hinge", "crammer_singer"])
+def test_margins_and_hinges_take_no_probabilities(loss: str) -> None:
     model, x, y = fixed()
     soft = np.eye(CLASSES, dtype=np.float32)[y]
-    rejects("y", lambda: model.loss(x, soft, loss="margin"))
-    rejects("y", lambda: eb.fgsm(model, x, soft, eps=0.1, loss="margin"))
+    rejects("y", lambda: model.loss(x, soft, loss=loss))
+    rejects("y", lambda: eb.fgsm(model, x, soft, eps=0.1, loss=loss))
 
 
 def test_labels_are_required_where_nothing_can_stand_in() -> None:
@@ -161,7 +162,7 @@ BAD_OPTIONS: list[tuple[str, Any]] = [
     ("eps", np.where(np.arange(ROWS) == 3, np.nan, 0.1)),
     ("norm", "l7"),
     ("norm", 2),
-    ("loss", "hinge"),
+    ("loss", "zero_one"),
     ("loss", None),
     ("bounds", (1.0, 0.0)),
     ("bounds", (0.0, float("nan"))),
@@ -219,7 +220,7 @@ def test_what_is_not_a_model_is_refused(bad: Any) -> None:
     rejects("model", lambda: A.PGD(eps=0.1)(bad, x, y))
 
 
-@pytest.mark.parametrize("loss", ["hinge", None, 3])
+@pytest.mark.parametrize("loss", ["zero_one", None, 3])
 def test_unknown_loss_is_named_by_the_model(loss: Any) -> None:
     model, x, y = fixed()
     rejects("loss", lambda: model.loss(x, y, loss=loss))
@@ -298,7 +299,7 @@ def test_bad_arguments_of_fit_are_named() -> None:
     rejects("batch_size", lambda: eb.fit(model, x, y, epochs=1, batch_size=0))
     rejects("method", lambda: eb.fit(model, x, y, epochs=1, method="pgd"))
     rejects("optimizer", lambda: eb.fit(model, x, y, epochs=1, optimizer="adam"))
-    rejects("loss", lambda: eb.fit(model, x, y, epochs=1, loss="hinge"))
+    rejects("loss", lambda: eb.fit(model, x, y, epochs=1, loss="zero_one"))
     rejects("validation", lambda: eb.fit(model, x, y, epochs=1, validation=(x,)))
     rejects("validation", lambda: eb.fit(model, x, y, epochs=1, validation=(x, y[:-1])))
     rejects("x", lambda: eb.fit(model, x[:0], y[:0], epochs=1))

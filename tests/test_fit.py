@@ -118,7 +118,7 @@ def test_optimizer_steps_are_the_transcribed_ones(table: str, rule: str, options
 
 
 @pytest.mark.parametrize("classes", [1, 4])
-@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error", "margin"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error", "margin", "hinge", "crammer_singer"])
 def test_biases_and_losses_train_too(table: str, loss: str, classes: int) -> None:
     model, net = pair([7, 9, classes], "tanh")
     x, y = batch(20, 7), labels(20, classes)

@@ -11,7 +11,7 @@ import pytest
 import oracle
 from oracle import ACTIVATIONS, NORMS, Net, random_net
 
-LOSSES = ("cross_entropy", "margin", "squared_error")
+LOSSES = ("cross_entropy", "margin", "squared_error", "hinge", "crammer_singer")
 H = 1e-5  # central differences in float64: truncation H^2 = 1e-10, rounding 1e-16 / H = 1e-11
 CLOSE = 1e-8
 

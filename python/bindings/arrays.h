@@ -18,6 +18,7 @@
 #include "executor.h"
 #include "half.h"
 #include "kernels.h"
+#include "names.h"
 
 namespace epsball::bindings {
 
@@ -165,8 +166,9 @@ inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index
     in.labels = labels_in(y, name, rows, classes);
     return in;
   }
-  if (loss == Loss::margin)
-    throw py::type_error(std::string(name) + ": the margin loss takes class indices, got " + dtype_text(y));
+  if (loss == Loss::margin || loss == Loss::hinge || loss == Loss::crammer_singer)
+    throw py::type_error(std::string(name) + ": the " + name_of(loss) + " loss takes class indices, got " +
+                         dtype_text(y));
   if (y.ndim() != 2 || y.shape(0) != rows || y.shape(1) != classes)
     throw py::value_error(std::string(name) + ": wanted class indices of shape (" + std::to_string(rows) +
                           ",) or one value per class of shape (" + std::to_string(rows) + ", " +

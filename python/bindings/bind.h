@@ -10,6 +10,7 @@ void bind_model(pybind11::module_&);
 void bind_foreign(pybind11::module_&);
 void bind_attacks(pybind11::module_&);
 void bind_ops(pybind11::module_&);
+void bind_sources(pybind11::module_&);
 void bind_training(pybind11::module_&);
 
 }  // namespace epsball::bindings

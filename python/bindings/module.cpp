@@ -8,5 +8,6 @@ PYBIND11_MODULE(_native, m) {
   epsball::bindings::bind_foreign(m);
   epsball::bindings::bind_attacks(m);
   epsball::bindings::bind_ops(m);
+  epsball::bindings::bind_sources(m);
   epsball::bindings::bind_training(m);
 }

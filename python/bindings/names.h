@@ -19,7 +19,9 @@ inline constexpr Named<Norm> kNorms[] = {{"linf", Norm::linf}, {"l2", Norm::l2},
 inline constexpr Named<Loss> kLosses[] = {{"cross_entropy", Loss::cross_entropy},
                                           {"margin", Loss::margin},
                                           {"squared_error", Loss::squared_error},
-                                          {"confidence", Loss::confidence}};
+                                          {"confidence", Loss::confidence},
+                                          {"hinge", Loss::hinge},
+                                          {"crammer_singer", Loss::crammer_singer}};
 inline constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu}, {"leaky_relu", Activation::leaky_relu},
                                                      {"elu", Activation::elu},   {"sigmoid", Activation::sigmoid},
                                                      {"tanh", Activation::tanh}, {"softplus", Activation::softplus},
@@ -36,7 +38,15 @@ E by_name(const Named<E> (&names)[N], const char* argument, const std::string& n
   throw pybind11::value_error(std::string(argument) + ": wanted one of " + all + ", got '" + name + "'");
 }
 
+template <class E, std::size_t N>
+const char* name_in(const Named<E> (&names)[N], E value) {
+  for (const auto& n : names)
+    if (n.value == value) return n.name;
+  return "?";
+}
+
 inline Norm norm_of(const std::string& name) { return by_name(kNorms, "norm", name); }
 inline Loss loss_of(const std::string& name) { return by_name(kLosses, "loss", name); }
+inline const char* name_of(Loss loss) { return name_in(kLosses, loss); }
 
 }  // namespace epsball::bindings

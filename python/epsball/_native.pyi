@@ -64,6 +64,40 @@ class Foreign:
     @property
     def features(self) -> int: ...
 
+class Trees:
+    """Decision trees and sums of them; the arrays' sizes are checked by their caller."""
+    def __init__(
+        self,
+        feature: numpy.typing.NDArray[numpy.int32],
+        threshold: numpy.typing.NDArray[numpy.float64],
+        left: numpy.typing.NDArray[numpy.int32],
+        right: numpy.typing.NDArray[numpy.int32],
+        values: numpy.typing.NDArray[numpy.float64],
+        roots: numpy.typing.NDArray[numpy.int32],
+        column: numpy.typing.NDArray[numpy.int32],
+        start: numpy.typing.NDArray[numpy.float64],
+        features: int,
+        scale: float,
+        divisor: float,
+        rounds_inputs: bool,
+        decision: str,
+    ) -> None: ...
+    def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
+        """Predicted classes (N,)."""
+
+class Knn:
+    """Nearest neighbours; the arrays' sizes are checked by their caller."""
+    def __init__(
+        self,
+        points: numpy.typing.NDArray[numpy.float64],
+        labels: numpy.typing.NDArray[numpy.int64],
+        classes: int,
+        k: int,
+        by_distance: bool,
+    ) -> None: ...
+    def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
+        """Predicted classes (N,)."""
+
 class Diverged(FloatingPointError):
     pass
 

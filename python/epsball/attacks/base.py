@@ -21,6 +21,7 @@ from epsball.sources.base import LabelSource
 
 Bounds: TypeAlias = tuple[Any, Any] | None
 CONFIG_VERSION = 1
+LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer")
 Found: TypeAlias = tuple[Any, ...]  # the fields of AttackResult, in order
 ATTACKS: dict[str, type[Attack]] = {}
 
@@ -337,7 +338,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "random_start": flag,
     "targeted": flag,
     "early_stop": flag,
-    "loss": lambda name, value: one_of(name, value, ("cross_entropy", "margin", "squared_error", "confidence")),
+    "loss": lambda name, value: one_of(name, value, LOSSES),
     "bounds": _bounds,
     "mask": lambda name, value: None if value is None else _own(name, value, "biuf"),
     "seed": lambda name, value: check_seed(value, name),

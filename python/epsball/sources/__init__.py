@@ -3,15 +3,21 @@
 from epsball.sources.base import GradientSource, LabelSource, QueryBudgetExceeded
 from epsball.sources.callable_model import CallableModel
 from epsball.sources.jax_model import JaxModel
+from epsball.sources.knn import KNN, SoftenedKNN
 from epsball.sources.label_oracle import LabelOracle
 from epsball.sources.torch_model import TorchModel
+from epsball.sources.trees import Tree, Trees
 
 __all__ = [
+    "KNN",
     "CallableModel",
     "GradientSource",
     "JaxModel",
     "LabelOracle",
     "LabelSource",
     "QueryBudgetExceeded",
+    "SoftenedKNN",
     "TorchModel",
+    "Tree",
+    "Trees",
 ]
