@@ -77,7 +77,7 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
   for (Fold& f : folds_) f.packed = place(f.copy);
   const auto bytes = static_cast<std::size_t>(std::max<Index>(total, 1)) * sizeof(float);
   packed_.reset(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
-  for (Index part = 0; part < pack_parts(); ++part) pack_part(part);
+  pack();
 }
 
 Index Plan::multiply_adds() const {
@@ -126,6 +126,10 @@ void Plan::fold(const Fold& f) {
   }
   for (Index part = 0; part < f.copy->pack_parts(kernels_); ++part)
     f.copy->pack(kernels_, packed_.get() + f.packed, part);
+}
+
+void Plan::pack() {
+  for (Index part = 0, parts = pack_parts(); part < parts; ++part) pack_part(part);
 }
 
 void Plan::pack_part(Index part) {

@@ -47,7 +47,8 @@ class Plan {
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;
 
-  // Weights changed: pack them again. Parts are independent of each other.
+  // Weights changed: pack them again, all or part by part. Parts are independent of each other.
+  void pack();
   Index pack_parts() const;
   void pack_part(Index part);
 

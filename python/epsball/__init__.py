@@ -17,7 +17,8 @@ _HOMES = {
     "epsball.model": ("Sequential", "load"),
     "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
     "epsball.evaluation.evaluate": ("evaluate",),
-    "epsball.interop.torch": ("from_torch",),
+    "epsball.interop.onnx": ("from_onnx", "to_onnx"),
+    "epsball.interop.torch": ("from_torch", "sync_from_torch", "to_torch"),
     "epsball.machine": ("backends", "info"),
     "epsball.training.fit": ("fit",),
 }  # fmt: skip
@@ -27,8 +28,8 @@ _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "tr
 __all__ = [
     "ELU", "GELU", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "LeakyReLU", "Linear",
     "MaxPool2d", "Normalize", "Quadratic", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "attacks", "backends",
-    "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_torch", "info", "interop",
-    "linear_exact", "load", "models", "ops", "pgd", "training",
+    "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_onnx", "from_torch", "info",
+    "interop", "linear_exact", "load", "models", "ops", "pgd", "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
     from epsball.attacks.pgd import pgd
     from epsball.evaluation.evaluate import evaluate
-    from epsball.interop.torch import from_torch
+    from epsball.interop.onnx import from_onnx, to_onnx
+    from epsball.interop.torch import from_torch, sync_from_torch, to_torch
     from epsball.layers import (
         ELU,
         GELU,

@@ -67,6 +67,7 @@ class Sequential:
         self.input_shape = _shape(input_shape)
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
+        self._torch_source: Any = None  # what sync_from_torch needs to know of the module, from from_torch
         self._initialise(seed)
 
     def _initialise(self, seed: int) -> None:
