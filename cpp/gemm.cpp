@@ -274,10 +274,14 @@ EPSBALL_INLINE void dots_rows(const Gemm& g, Index row) {
 
 // ---- entries ----
 
-// Of one panel: B's rows as they are.
+// Of one panel: B's rows as they are. They lie far apart, so the lines of a later one are asked for.
 void pack_rows(Index k, Index count, Index width, const float* b, Index k_stride, float* to) {
-  for (Index p = 0; p < k; ++p, b += k_stride, to += width)
+  constexpr Index kAhead = 8;
+  for (Index p = 0; p < k; ++p, b += k_stride, to += width) {
+    if (p + kAhead < k)
+      for (Index j = 0; j < count; j += kLine) __builtin_prefetch(b + kAhead * k_stride + j);
     for_lanes(count, [&](Index j, Index n) { store(to + j, load(b + j, n)); });
+  }
 }
 
 // Of one panel: B's columns lie along memory, so squares of a vector's width are turned.

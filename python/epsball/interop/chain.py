@@ -82,12 +82,10 @@ class Chain:
         c = self._per_channel(constant)
         mean, std = self._affine or (np.zeros(1), np.ones(1))
         with np.errstate(all="ignore"):
-            mean, std = {
-                "sub": lambda: (mean + c * std, std),
-                "add": lambda: (mean - c * std, std),
-                "div": lambda: (mean, std * c),
-                "mul": lambda: (mean, std / c),
-            }[operation]()
+            if operation in ("add", "sub"):
+                mean = mean + (c if operation == "sub" else -c) * std
+            else:
+                std = std * c if operation == "div" else std / c
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise Refused("scales by something that is not a positive number")
         self._affine = (mean, std)
@@ -96,15 +94,14 @@ class Chain:
         """Return a constant that is broadcast over the batch as one value, or one per channel."""
         c = np.asarray(constant, np.float64)
         try:
-            full = np.broadcast_to(c, (1, *self.shape))[0].reshape(self.shape[0], -1)
+            full: Constant = np.broadcast_to(c, (1, *self.shape))[0].reshape(self.shape[0], -1)
         except ValueError:
             raise Refused(f"has a constant of shape {c.shape}") from None
         if not np.isfinite(full).all():
             raise Refused("has a constant that is not finite")
         if (full != full[:, :1]).any():
             raise Refused(f"has a constant of shape {c.shape} that differs within a channel")
-        per_channel = full[:, 0]
-        return per_channel[:1] if (per_channel == per_channel[0]).all() else per_channel
+        return full[:1, 0] if (full == full[0, 0]).all() else full[:, 0]
 
     def settle(self) -> None:
         """Put the constants met since the last layer on top as one Normalize."""

@@ -171,7 +171,11 @@ class Lowering:
         if self._is_static(name):
             value = np.asarray(self._static(name))
             return (float(value.ravel()[0]), []) if value.size == 1 else (np.nan, [])
-        if node is None or node.op_type not in ("Mul", "Div") or (node.op_type == "Div" and not self._is_static(node.input[1])):
+        if (
+            node is None
+            or node.op_type not in ("Mul", "Div")
+            or (node.op_type == "Div" and not self._is_static(node.input[1]))
+        ):
             return 1.0, [name]
         (a, left), (b, right) = (self._factors(i) for i in node.input)
         return (a * b if node.op_type == "Mul" else a / b), left + right
@@ -227,7 +231,13 @@ class Lowering:
         constant = next(c for c in constants if c is not None)
         last = self.chain.layers[-1] if self.chain.layers else None
         below = self._producers.get(data)
-        if kind == "Add" and isinstance(last, Linear) and not last.bias and below is not None and below.op_type == "MatMul":
+        if (
+            kind == "Add"
+            and isinstance(last, Linear)
+            and not last.bias
+            and below is not None
+            and below.op_type == "MatMul"
+        ):
             self._bias(last, constant)
         else:
             self.chain.affine(ARITHMETIC[kind], constant)
@@ -268,7 +278,9 @@ class Lowering:
             raise Refused("has its weights on the left")
         weight = constants[1] if attributes.get("transB", 0) else constants[1].T
         bias = constants[2] if len(constants) > 2 else None
-        self._linear(weight * attributes.get("alpha", 1.0), None if bias is None else bias * attributes.get("beta", 1.0))
+        self._linear(
+            weight * attributes.get("alpha", 1.0), None if bias is None else bias * attributes.get("beta", 1.0)
+        )
 
     def _linear(self, weight: Any, bias: Any = None) -> None:
         if len(self.chain.shape) != 1:

@@ -107,38 +107,38 @@ def sync_from_torch(model: Sequential, module: nn.Module) -> None:
     place here, and for `Linear` layers nothing is allocated but a few Python objects. A module that another thread
     writes to meanwhile is copied in whatever state it is.
     """
+    import torch
+
     _require_module(module)
     source: Source | None = getattr(model, "_torch_source", None)
     if source is None:
         raise ValueError("model: wanted one that from_torch made, got another")
+    values = dict(source.fixed)
+    for name, path in source.parameters:
+        tensor = _tensor(module, path)
+        plain = tensor.dtype is torch.float32 and tensor.is_cpu  # then no copy but the one below
+        values[name] = tensor.detach().numpy() if plain else _converted(".".join(path), tensor)
     for name, value in source.constants:
         if not np.array_equal(_constant(module, name), value):
             raise ValueError(f"module: its constant '{name}' has changed since from_torch; call that again")
-    values = dict(source.fixed)
-    for name, path in source.parameters:
-        values[name] = _array(module, path)
     try:
         model._native.load_parameters(values)
     except ValueError as error:
         raise ValueError(f"module: {error}") from None
 
 
-def _array(module: Any, path: tuple[str, ...]) -> Any:
-    """Return a parameter's or buffer's values, without a copy where they are float32 on the CPU."""
-    owner = module
+def _tensor(module: Any, path: tuple[str, ...]) -> Any:
+    """Return the module's parameter or buffer; torch's own look-ups by name take longer than the copy."""
     try:
         for name in path[:-1]:
-            owner = owner._modules[name]
-        tensor = owner._parameters.get(path[-1])
-        if tensor is None:
-            tensor = owner._buffers[path[-1]]
-        return tensor.detach().numpy() if _is_plain(tensor) else _converted(".".join(path), tensor)
+            module = module._modules[name]
+        tensor = module._parameters.get(path[-1])
+        tensor = module._buffers[path[-1]] if tensor is None else tensor
+        if tensor is not None:
+            return tensor
     except (KeyError, AttributeError):
-        raise ValueError(f"module: it has no '{'.'.join(path)}', which the model was made from") from None
-
-
-def _is_plain(tensor: Any) -> bool:
-    return bool(tensor.device.type == "cpu") and str(tensor.dtype) == "torch.float32"
+        pass
+    raise ValueError(f"module: it has no '{'.'.join(path)}', which the model was made from")
 
 
 def _converted(name: str, tensor: Any) -> Any:

@@ -153,14 +153,19 @@ class Lowering:
         """Lower every node in order."""
         values: dict[fx.Node, Any] = {}
         for node in self._graph.nodes:
-            try:
-                values[node] = self._value(node, values)
-                if node.op == "output" and not self._is_latest(values[node]):
-                    raise Refused("is not the one value at the end of a chain of layers")
-            except (Refused, TypeError, IndexError, KeyError, AttributeError) as error:  # of a node's odd arguments
-                raise ValueError(self._message(node, error)) from None
+            values[node] = self._named_value(node, values)
         if not self.chain:
             raise ValueError(f"module: {type(self._module).__name__} computes nothing that is a layer here")
+
+    def _named_value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        """Return a node's value; what cannot be lowered is named."""
+        try:
+            value = self._value(node, values)
+            if node.op == "output" and not self._is_latest(value):
+                raise Refused("is not the one value at the end of a chain of layers")
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:  # of a node's odd arguments
+            raise ValueError(self._message(node, error)) from None
+        return value
 
     def _message(self, node: fx.Node, error: Exception) -> str:
         stack = list(node.meta.get("nn_module_stack", {}).values())
@@ -326,7 +331,8 @@ class Lowering:
             raise Refused("pads the two sides differently")
         if isinstance(padding, str):
             padding = tuple(k // 2 for k in kernel) if padding == "same" else 0
-        layer = Conv2d(in_channels, out_channels, tuple(kernel), _spread(stride), _spread(padding), bias is not None)
+        size = (kernel[0], kernel[1])
+        layer = Conv2d(in_channels, out_channels, size, _spread(stride), _spread(padding), bias is not None)
         return self._weighted(layer, weight=weight, bias=bias)
 
     def _weighted(self, layer: Linear | Conv2d, **attributes: Attribute | None) -> Tensor:

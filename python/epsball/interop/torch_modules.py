@@ -52,7 +52,7 @@ class QuadraticModule(nn.Module):
         return x * x
 
 
-def module_of(layer: Layer, shape: Shape) -> nn.Module:
+def module_of(layer: Layer, shape: Shape) -> Any:
     """Return the torch module of a layer on inputs of `shape`, its parameters still torch's first ones."""
     plain = {ReLU: nn.ReLU, Sigmoid: nn.Sigmoid, Tanh: nn.Tanh, Softplus: nn.Softplus, GELU: nn.GELU,
              Flatten: nn.Flatten, Quadratic: QuadraticModule}  # fmt: skip
@@ -62,8 +62,9 @@ def module_of(layer: Layer, shape: Shape) -> nn.Module:
         linear = nn.Linear(layer.in_features, layer.out_features, layer.bias)
         return linear if len(shape) == 1 else nn.Sequential(nn.Flatten(), linear)  # ours takes images as they are
     if isinstance(layer, Conv2d):
-        window: Any = (layer.kernel_size, layer.stride, layer.padding)
-        return nn.Conv2d(layer.in_channels, layer.out_channels, *window, bias=layer.bias)
+        conv: Any = nn.Conv2d
+        window = {"kernel_size": layer.kernel_size, "stride": layer.stride, "padding": layer.padding}
+        return conv(layer.in_channels, layer.out_channels, **window, bias=layer.bias)
     if isinstance(layer, MaxPool2d | AvgPool2d):
         pool: Any = nn.MaxPool2d if isinstance(layer, MaxPool2d) else nn.AvgPool2d
         return pool(layer.kernel_size, layer.stride, layer.padding)
