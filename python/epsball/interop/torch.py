@@ -80,7 +80,8 @@ def from_torch(module: nn.Module, input_shape: SequenceOf[int]) -> Sequential:
 def sync_from_torch(model: Sequential, module: nn.Module) -> None:
     """Copy the weights of a torch module into the model that `from_torch` made of it.
 
-    Costs little more than the copy, nothing is traced: for attacks on a module between the steps of its training.
+    Nothing is traced; it costs a check, a copy and a packing of the weights: for attacks on a module between the steps
+    of its training.
 
     Parameters
     ----------
