@@ -15,7 +15,7 @@ constexpr Index kBlockK = 128;  // a block of B: 32 KB, which stays in L1 with .
 constexpr Index kChunk = 48;    // ... the sums of the rows that share it: 12 KB
 
 // How many of a panel's columns exist.
-Index columns(const Gemm& g, Index col, Index width) { return g.n - col < width ? g.n - col : width; }
+Index columns(Index n, Index col, Index width) { return n - col < width ? n - col : width; }
 
 // ---- epilogue of a finished tile ----
 
@@ -176,7 +176,7 @@ void panel(const Gemm& g, Index col) {
       block<kAccumulators / Vecs, Vecs, Contiguous>(rows, k, a, g.a_row, g.a_k, now, sum, p == 0,
                                                     row == 0 ? next : now);
     }
-    finish(g, {sum, kPanel, rows, row, col, columns(g, col, width)});
+    finish(g, {sum, kPanel, rows, row, col, columns(g.n, col, width)});
   }
 }
 
@@ -216,7 +216,7 @@ EPSBALL_INLINE void row_chains(const Gemm& g, const NonZero& nonzero, Index col,
 #pragma GCC unroll 8
   for (int v = 0; v < Vecs; ++v) store(sum + v * kLanes, acc[v]);
   for (Index j = 0; j < Vecs * kLanes; j += width)
-    finish(g, {sum + j, width, 1, 0, col + j, columns(g, col + j, width)});
+    finish(g, {sum + j, width, 1, 0, col + j, columns(g.n, col + j, width)});
 }
 
 void gemm_row(const Gemm& g) {
@@ -274,17 +274,38 @@ EPSBALL_INLINE void dots_rows(const Gemm& g, Index row) {
 
 // ---- entries ----
 
+// Of one panel: B's rows as they are. They lie far apart, so the lines of a later one are asked for.
+void pack_rows(Index k, Index count, Index width, const float* b, Index k_stride, float* to) {
+  constexpr Index kAhead = 8;
+  for (Index p = 0; p < k; ++p, b += k_stride, to += width) {
+    if (p + kAhead < k)
+      for (Index j = 0; j < count; j += kLine) __builtin_prefetch(b + kAhead * k_stride + j);
+    for_lanes(count, [&](Index j, Index n) { store(to + j, load(b + j, n)); });
+  }
+}
+
+// Of one panel: B's columns lie along memory, so squares of a vector's width are turned.
+void pack_columns(Index k, Index count, Index width, const float* b, Index n_stride, float* to) {
+  for_lanes(count, [&](Index j, Index wide) {
+    for_lanes(k, [&](Index p, Index high) {
+      Vec square[kLanes];
+#pragma GCC unroll 16
+      for (Index i = 0; i < kLanes; ++i) square[i] = i < wide ? load(b + (j + i) * n_stride + p, high) : Vec{};
+      transpose(square);
+#pragma GCC unroll 16
+      for (Index i = 0; i < kLanes; ++i)
+        if (i < high) store(to + (p + i) * width + j, square[i]);
+    });
+  });
+}
+
 void pack(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stride, Index first, Index last,
           float* packed) {
   for (Index col = first; col < last; col += kPanel) {
-    const Index width = panel_vecs(n, col) * kLanes;
-    const Index count = n - col < width ? n - col : width;
+    const Index width = panel_vecs(n, col) * kLanes, count = columns(n, col, width);
+    const float* from = b + col * n_stride;
     float* to = packed + col * k;
-    for (Index p = 0; p < k; ++p) {
-      const float* from = b + p * k_stride + col * n_stride;
-      for (Index j = 0; j < count; ++j) to[p * width + j] = from[j * n_stride];
-      for (Index j = count; j < width; ++j) to[p * width + j] = 0.0f;
-    }
+    n_stride == 1 ? pack_rows(k, count, width, from, k_stride, to) : pack_columns(k, count, width, from, n_stride, to);
   }
 }
 

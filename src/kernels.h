@@ -346,7 +346,8 @@ struct Kernels {
   Index panel = 0;      // columns of a packed panel
   Index tile_rows = 0;  // a multiple of the height of every tile of gemm: slabs are multiples of it where they can be
 
-  // gemm.cpp. B(p, j) = b[p * k_stride + j * n_stride], packed in k * padded(n) floats; columns [first, last) only.
+  // gemm.cpp. B(p, j) = b[p * k_stride + j * n_stride], packed in k * padded(n) floats; columns [first, last) only. One
+  // of the strides is 1.
   void (*pack)(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stride, Index first, Index last,
                float* packed) = nullptr;
   void (*gemm)(Stream, const Gemm&) = nullptr;

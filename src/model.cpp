@@ -7,6 +7,17 @@
 #include "dispatch.h"
 
 namespace epsball {
+namespace {
+
+// Whether the model alone holds the plan. A count orders nothing, but giving up a copy does: all that calls read of
+// the plan, they have read by then.
+bool unused(const std::shared_ptr<Plan>& plan) {
+  if (plan.use_count() != 1) return false;
+  std::shared_ptr<Plan>(plan).reset();
+  return true;
+}
+
+}  // namespace
 
 Model::Model(Layers layers) : layers_(std::move(layers)) {
   if (layers_.empty()) throw std::invalid_argument("layers: a model needs at least one layer");
@@ -50,7 +61,19 @@ void Model::load(const std::vector<const float*>& values) {
   check_open();
   const std::vector<Parameter*> all = parameters();
   for (std::size_t i = 0; i < all.size(); ++i) std::copy_n(values[i], all[i]->value.size(), all[i]->value.begin());
-  plans_.clear();
+  repack();
+}
+
+// Under the lock, so that no call takes up a plan meanwhile.
+void Model::repack() {
+  for (auto at = plans_.begin(); at != plans_.end();) {
+    if (unused(at->second)) {
+      at->second->pack();
+      ++at;
+    } else {
+      at = plans_.erase(at);
+    }
+  }
 }
 
 void Model::close() {

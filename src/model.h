@@ -24,7 +24,8 @@ class Model {
   void changed();
 
   // All parameters' values in layer order, copied out and in under one lock: no reader sees half a load. Refused, like
-  // calls, while the model is trained.
+  // calls, while the model is trained. A load packs the plans that no call holds again in place; calls under way keep
+  // theirs, with the weights they began with.
   ParameterValues values();
   void load(const std::vector<const float*>& values);
 
@@ -39,6 +40,7 @@ class Model {
 
  private:
   std::vector<Parameter*> parameters();
+  void repack();
 
   Layers layers_;
   std::mutex mutex_;

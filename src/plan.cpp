@@ -98,7 +98,7 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
       for (Lowered& l : *list)
         if (l.layer == layer) l.packed = packed_.get() + offset;
   }
-  for (Index part = 0; part < pack_parts(); ++part) pack_part(part);
+  pack();
 }
 
 Index Plan::multiply_adds() const {
@@ -136,6 +136,10 @@ Index Plan::pack_parts() const {
   Index parts = 0;
   for (const Lowered& l : packed_layers_) parts += variant_of(l.layer) ? 1 : l.layer->pack_parts(kernels_);
   return parts;
+}
+
+void Plan::pack() {
+  for (Index part = 0, parts = pack_parts(); part < parts; ++part) pack_part(part);
 }
 
 void Plan::pack_part(Index part) {

@@ -48,7 +48,8 @@ class Plan : public Target {
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;
 
-  // Weights changed: pack them again. Parts are independent of each other.
+  // Weights changed: pack them again, all or part by part. Parts are independent of each other.
+  void pack();
   Index pack_parts() const;
   void pack_part(Index part);
 

@@ -18,8 +18,9 @@ _HOMES = {
     "epsball.model": ("Sequential", "load"),
     "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
     "epsball.evaluation.evaluate": ("evaluate",),
+    "epsball.interop.onnx": ("from_onnx", "to_onnx"),
     "epsball.interop.sklearn": ("from_sklearn",),
-    "epsball.interop.torch": ("from_torch",),
+    "epsball.interop.torch": ("from_torch", "sync_from_torch", "to_torch"),
     "epsball.machine": ("backends", "info"),
     "epsball.sources.base": ("QueryBudgetExceeded",),
     "epsball.sources.callable_model": ("CallableModel",),
@@ -35,8 +36,9 @@ __all__ = [
     "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Exp",
     "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne",
     "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "TorchModel",
-    "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_sklearn",
-    "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources", "training",
+    "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_onnx",
+    "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
+    "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ if TYPE_CHECKING:
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
     from epsball.attacks.pgd import pgd
     from epsball.evaluation.evaluate import evaluate
+    from epsball.interop.onnx import from_onnx, to_onnx
     from epsball.interop.sklearn import from_sklearn
-    from epsball.interop.torch import from_torch
+    from epsball.interop.torch import from_torch, sync_from_torch, to_torch
     from epsball.layers import (
         ELU,
         GELU,

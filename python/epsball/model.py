@@ -69,6 +69,7 @@ class Sequential(Classifier):
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
         self.log_confidences = self.layers[-1].log_confidences
+        self._torch_source: Any = None  # what sync_from_torch needs to know of the module, from from_torch
         self._initialise(seed)
 
     def _initialise(self, seed: int) -> None:

@@ -34,28 +34,22 @@ Index Conv2d::packed_floats() const {
 
 void Conv2d::pack(const Kernels& k, float* packed, Index part) const {
   const Index in = images_.in.channels, out = images_.out.channels;
-  const Index height = window_.down.kernel, width = window_.across.kernel;
-  const std::vector<float>& weight = parameters[0].value;
-  std::vector<float> matrix(weight.size());
-  const auto at = [&](Index o, Index i, Index y, Index x) {
-    return weight[static_cast<std::size_t>(((o * in + i) * height + y) * width + x)];
-  };
+  const Index width = window_.across.kernel, taps = window_.taps();
+  const float* weight = parameters[0].value.data();
+  std::vector<float> matrix(parameters[0].value.size());
+  float* to = matrix.data();
   if (part == 0) {
-    auto to = matrix.begin();
-    for (Index y = 0; y < height; ++y)
-      for (Index x = 0; x < width; ++x)
-        for (Index i = 0; i < in; ++i)
-          for (Index o = 0; o < out; ++o) *to++ = at(o, i, y, x);
+    for (Index tap = 0; tap < taps; ++tap)
+      for (Index i = 0; i < in; ++i)
+        for (Index o = 0; o < out; ++o) *to++ = weight[(o * in + i) * taps + tap];
     k.pack(nullptr, depth(), out, matrix.data(), out, 1, 0, out, packed);
     if (parameters.size() > 1)
       std::copy(parameters[1].value.begin(), parameters[1].value.end(), packed + packed_bias());
   } else {
-    auto to = matrix.begin();
     for (const Index y : window_.down.backward_taps())
       for (const Index x : window_.across.backward_taps())
-        for (Index o = 0; o < out; ++o)
-          for (Index i = 0; i < in; ++i) *to++ = at(o, i, y, x);
-    k.pack(nullptr, window_.taps() * out, in, matrix.data(), in, 1, 0, in, packed + packed_backward());
+        for (Index q = 0; q < out * in; ++q) *to++ = weight[q * taps + y * width + x];
+    k.pack(nullptr, taps * out, in, matrix.data(), in, 1, 0, in, packed + packed_backward());
   }
 }
 

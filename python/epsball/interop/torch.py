@@ -1,113 +1,210 @@
-"""Models from torch."""
+"""Models from torch and to torch, and weights from a torch module while it is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from epsball.layers import ELU, GELU, Dropout, Flatten, Layer, LeakyReLU, Linear, ReLU, Sigmoid, Softplus, Tanh
+import numpy as np
+
 from epsball.model import Sequential
 
-__all__ = ["from_torch"]
+if TYPE_CHECKING:
+    from torch import nn
 
-HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+__all__ = ["from_torch", "sync_from_torch", "to_torch"]
 
 
-def from_torch(module: Any, input_shape: Sequence[int]) -> Sequential:
+@dataclass(frozen=True)
+class Source:
+    """Where in a torch module the values of a model come from, as lists of (name, path in the module) and values."""
+
+    parameters: tuple[tuple[str, tuple[str, ...]], ...]
+    constants: tuple[tuple[str, Any], ...]
+    fixed: dict[str, Any]  # parameters that the module does not have: batch normalisation without affine
+
+
+def from_torch(module: nn.Module, input_shape: SequenceOf[int]) -> Sequential:
     """Return an epsball model with a torch module's layers and a copy of its weights.
 
     Parameters
     ----------
     module
-        An ``nn.Sequential`` (nested ones too) of Flatten, Linear, Dropout, Identity and element-wise activations.
-        A module that stands there twice becomes two layers with the same weights.
+        Any module that ``torch.fx`` traces into a chain of layers: Linear on flat inputs, Conv2d (one group, no
+        dilation, zero padding), MaxPool2d, AvgPool2d, AdaptiveAvgPool2d and means over an image where windows of one
+        size do, BatchNorm1d and BatchNorm2d, Flatten and reshapes that flatten, Dropout, Identity, element-wise
+        activations, and constants per channel that are added, subtracted, multiplied by or divided by, which become
+        `Normalize`. Modules, functions of ``torch`` and ``torch.nn.functional``, and tensor methods are known alike. A
+        module that is called twice becomes two layers with the same weights.
     input_shape
         Shape of one input.
 
     Returns
     -------
     Sequential
-        Independent of the module: later changes of one do not reach the other.
+        Independent of the module: later changes of one do not reach the other, but for `sync_from_torch`.
 
     Raises
     ------
     ImportError
         torch is not installed.
     ValueError
-        A layer, named in the message, has no counterpart here, a forward of its own, or hooks.
+        A layer, named in the message with its shape, has no counterpart here, hooks or a replaced forward; values
+        branch and join again; a weight is not finite in float32; torch.fx cannot trace the module.
+    TypeError
+        `module` is no torch module.
+
+    Notes
+    -----
+    Weights on other devices are copied to the CPU; those of other floating-point types become float32, in which the
+    model computes. Batch normalisation has the running statistics, in train mode, too: attacks see what ``eval()``
+    sees, and `epsball.fit` uses a batch's own. Functional dropout is there if it is on in the mode the module is in.
+    The module is left as it was.
     """
+    from epsball.interop.torch_graph import Lowering
+
+    _require_module(module)
+    lowering = Lowering(module, input_shape)
+    lowering.run()
+    model = lowering.chain.model()
+    names = lowering.parameters
+    model._torch_source = Source(
+        tuple((name, tuple(path.split("."))) for name, path in names.items()),
+        tuple(lowering.constants.items()),
+        {name: value for name, value in model.parameters().items() if name not in names},
+    )
+    return model
+
+
+def sync_from_torch(model: Sequential, module: nn.Module) -> None:
+    """Copy the weights of a torch module into the model that `from_torch` made of it.
+
+    Nothing is traced; it costs a check, a copy and a packing of the weights: for attacks on a module between the steps
+    of its training.
+
+    Parameters
+    ----------
+    model
+        What ``from_torch(module, ...)`` returned.
+    module
+        That module, or another with tensors of the same names and shapes. Running statistics come along; changes
+        other than of values (a stride, a layer) are not seen.
+
+    Raises
+    ------
+    ValueError
+        The model is not from torch; a tensor is missing, has another shape or is not finite; a constant that became
+        a `Normalize` has another value now. The model is as before then.
+    TypeError
+        `module` is no torch module.
+    RuntimeError
+        The model is being trained by `epsball.fit`.
+
+    Notes
+    -----
+    Safe beside other threads' calls on the model: a call sees the weights from before or from after, never a mixture.
+    A call under way keeps those it began with; then the next call packs the new ones, otherwise they are packed in
+    place here, and for `Linear` layers nothing is allocated but a few Python objects. A module that another thread
+    writes to meanwhile is copied in whatever state it is.
+    """
+    import torch
+
+    _require_module(module)
+    source: Source | None = getattr(model, "_torch_source", None)
+    if source is None:
+        raise ValueError("model: wanted one that from_torch made, got another")
+    values = dict(source.fixed)
+    for name, path in source.parameters:
+        tensor = _tensor(module, path)
+        plain = tensor.dtype is torch.float32 and tensor.is_cpu  # then no copy but the one below
+        values[name] = tensor.detach().numpy() if plain else _converted(".".join(path), tensor)
+    for name, value in source.constants:
+        if not np.array_equal(_constant(module, name), value):
+            raise ValueError(f"module: its constant '{name}' has changed since from_torch; call that again")
+    try:
+        model._native.load_parameters(values)
+    except ValueError as error:
+        raise ValueError(f"module: {error}") from None
+
+
+def _tensor(module: Any, path: tuple[str, ...]) -> Any:
+    """Return the module's parameter or buffer; torch's own look-ups by name take longer than the copy."""
+    try:
+        for name in path[:-1]:
+            module = module._modules[name]
+        tensor = module._parameters.get(path[-1])
+        tensor = module._buffers[path[-1]] if tensor is None else tensor
+        if tensor is not None:
+            return tensor
+    except (KeyError, AttributeError):
+        pass
+    raise ValueError(f"module: it has no '{'.'.join(path)}', which the model was made from")
+
+
+def _converted(name: str, tensor: Any) -> Any:
+    from epsball.interop.chain import Refused
+    from epsball.interop.torch_graph import to_array
+
+    try:
+        return to_array(tensor)
+    except Refused as error:
+        raise ValueError(f"module: '{name}' {error}") from None
+
+
+def _constant(module: Any, name: str) -> Any:
+    value = module
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value.detach().cpu().double().numpy() if hasattr(value, "detach") else None
+
+
+def to_torch(model: Sequential) -> nn.Sequential:
+    """Return a torch module with the model's layers and a copy of its weights.
+
+    Parameters
+    ----------
+    model
+        Any epsball model.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        One module per layer, in eval mode, float32 on the CPU, with trainable parameters. `Normalize` becomes a module
+        with the buffers ``mean`` and ``std``, `Quadratic` one that squares; a `Linear` on images has a Flatten before
+        it, the two in a Sequential. Inputs have the model's `input_shape`; epsball's may be flat as well.
+
+    Raises
+    ------
+    ImportError
+        torch is not installed.
+    TypeError
+        `model` is no epsball model.
+    """
+    import torch
+    from torch import nn
+
+    from epsball.interop.torch_modules import module_of
+
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model: wanted an epsball Sequential, got {type(model).__name__}")
+    with torch.random.fork_rng(devices=[]):  # torch's modules draw first weights, which are overwritten
+        modules = []
+        shape = model.input_shape
+        for layer in model.layers:
+            modules.append(module_of(layer, shape))
+            shape = layer.output_shape(shape)
+    for name, value in model.parameters().items():
+        place, leaf = name.split(".")
+        owner: Any = modules[int(place)]
+        owner = owner[1] if isinstance(owner, nn.Sequential) else owner
+        with torch.no_grad():
+            getattr(owner, leaf).copy_(torch.from_numpy(value))
+    return nn.Sequential(*modules).eval()
+
+
+def _require_module(module: Any) -> None:
     from torch import nn
 
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: wanted a torch nn.Module, got {type(module).__name__}")
-    layers: list[Layer] = []
-    values: dict[str, Any] = {}
-    for name, layer in _leaves(module, ""):
-        if type(layer) is nn.Identity:
-            continue
-        converted = _convert(name, layer)
-        if isinstance(converted, Linear):
-            values[f"{len(layers)}.weight"] = layer.weight.detach().cpu().float().numpy()
-            if converted.bias:
-                values[f"{len(layers)}.bias"] = layer.bias.detach().cpu().float().numpy()
-        layers.append(converted)
-    model = Sequential(layers, input_shape)
-    model.load_parameters(values)
-    return model
-
-
-def _leaves(module: Any, name: str) -> list[tuple[str, Any]]:
-    """Return (name, module) of the layers in order; only nn.Sequential is known to apply its children so."""
-    from torch import nn
-
-    _require_known_call(name or type(module).__name__, module)
-    if not isinstance(module, nn.Sequential):
-        return [(name or type(module).__name__, module)]
-    return [
-        leaf
-        for child_name, child in module._modules.items()  # named_children() leaves out a module's second use
-        for leaf in _leaves(child, f"{name}.{child_name}" if name else child_name)
-    ]
-
-
-def _require_known_call(name: str, module: Any) -> None:
-    """Refuse what can make a call compute something else than the module's class does."""
-    from torch import nn
-
-    every_module: Any = nn.modules.module  # torch leaves its functions untyped
-    layer = f"layer '{name}' ({type(module).__name__})"
-    own = getattr(module, "__dict__", {})  # a child may be None
-    sequential = isinstance(module, nn.Sequential) and any(
-        getattr(type(module), method) is not getattr(nn.Sequential, method)
-        for method in ("forward", "__call__", "__iter__")
-    )
-    if sequential or "forward" in own:
-        raise ValueError(f"module: {layer} has a forward of its own; wanted that of a torch.nn class")
-    hooks = [hook for hook in HOOKS if own.get(hook)]
-    if every_module._has_any_global_hook():
-        hooks.append("global module hooks")
-    if hooks:
-        raise ValueError(f"module: {layer} runs {', '.join(hooks)}; wanted a module without hooks")
-
-
-def _convert(name: str, layer: Any) -> Layer:
-    from torch import nn
-
-    if type(layer) is nn.Linear:
-        return Linear(layer.in_features, layer.out_features, layer.bias is not None)
-    if type(layer) is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1:
-        return Flatten()
-    if type(layer) is nn.Dropout:
-        return Dropout(layer.p)
-    if type(layer) is nn.LeakyReLU and layer.negative_slope > 0:
-        return LeakyReLU(layer.negative_slope)
-    if type(layer) is nn.ELU and layer.alpha > 0:
-        return ELU(layer.alpha)
-    if type(layer) is nn.GELU and layer.approximate == "none":
-        return GELU()
-    if type(layer) is nn.Softplus and layer.beta == 1 and layer.threshold == 20:  # linear above it, exact to float32
-        return Softplus()
-    plain: dict[type, type[ReLU | Sigmoid | Tanh]] = {nn.ReLU: ReLU, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh}
-    if type(layer) in plain:
-        return plain[type(layer)]()
-    raise ValueError(f"module: layer '{name}' ({layer}) has no counterpart in this version of epsball")

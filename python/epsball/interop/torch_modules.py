@@ -1,0 +1,82 @@
+"""The torch modules that epsball's layers become, where torch has none; imports torch, so it is imported lazily."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from epsball.layers import (
+    ELU,
+    GELU,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Normalize,
+    Quadratic,
+    ReLU,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
+from epsball.layers.base import Shape
+
+
+class NormalizeModule(nn.Module):
+    """(x − mean) / std, with buffers of shape (C, 1, ...) that the state dict holds."""
+
+    def __init__(self, layer: Normalize, shape: Shape) -> None:
+        super().__init__()
+        for name, value in (("mean", layer.mean), ("std", layer.std)):
+            tensor = torch.tensor(value, dtype=torch.float32).reshape(-1, *(1,) * (len(shape) - 1))
+            self.register_buffer(name, tensor)
+
+    def forward(self, x: Any) -> Any:
+        """Return x normalised."""
+        return (x - self.mean) / self.std
+
+
+class QuadraticModule(nn.Module):
+    """x²."""
+
+    def forward(self, x: Any) -> Any:
+        """Return x squared."""
+        return x * x
+
+
+def module_of(layer: Layer, shape: Shape) -> Any:
+    """Return the torch module of a layer on inputs of `shape`, its parameters still torch's first ones."""
+    plain = {ReLU: nn.ReLU, Sigmoid: nn.Sigmoid, Tanh: nn.Tanh, Softplus: nn.Softplus, GELU: nn.GELU,
+             Flatten: nn.Flatten, Quadratic: QuadraticModule}  # fmt: skip
+    if type(layer) in plain:
+        return plain[type(layer)]()
+    if isinstance(layer, Linear):
+        linear = nn.Linear(layer.in_features, layer.out_features, layer.bias)
+        return linear if len(shape) == 1 else nn.Sequential(nn.Flatten(), linear)  # ours takes images as they are
+    if isinstance(layer, Conv2d):
+        conv: Any = nn.Conv2d
+        window = {"kernel_size": layer.kernel_size, "stride": layer.stride, "padding": layer.padding}
+        return conv(layer.in_channels, layer.out_channels, **window, bias=layer.bias)
+    if isinstance(layer, MaxPool2d | AvgPool2d):
+        pool: Any = nn.MaxPool2d if isinstance(layer, MaxPool2d) else nn.AvgPool2d
+        return pool(layer.kernel_size, layer.stride, layer.padding)
+    if isinstance(layer, BatchNorm1d | BatchNorm2d):
+        norm = nn.BatchNorm1d if isinstance(layer, BatchNorm1d) else nn.BatchNorm2d
+        return norm(layer.num_features, layer.eps, layer.momentum)
+    if isinstance(layer, Normalize):
+        return NormalizeModule(layer, shape)
+    if isinstance(layer, LeakyReLU):
+        return nn.LeakyReLU(layer.slope)
+    if isinstance(layer, ELU):
+        return nn.ELU(layer.alpha)
+    if isinstance(layer, Dropout):
+        return nn.Dropout(layer.p)
+    raise ValueError(f"model: layer {layer} has no counterpart in torch")
