@@ -1,4 +1,5 @@
-// A model opened for one slab: all that attacks and trainers need of it. Plans implement it; so do models outside the engine.
+// A model opened for one slab: all that attacks and trainers need of it. Plans implement it; so do models outside the
+// engine.
 #pragma once
 
 #include "kernels.h"

@@ -165,6 +165,7 @@ const Plan::Variant* Plan::variant_of(const Layer* layer) const {
 
 // Weights (channels, ...) and biases, in float64 until they are stored.
 void Plan::refresh(const Variant& v) const {
+  if (const Variant* below = variant_of(v.base)) refresh(*below);
   const std::vector<Parameter>& from = v.base->parameters;
   std::vector<float>&weight = v.copy->parameters[0].value, &bias = v.copy->parameters[1].value;
   weight = from[0].value;

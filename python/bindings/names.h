@@ -16,12 +16,9 @@ struct Named {
 };
 
 inline constexpr Named<Norm> kNorms[] = {{"linf", Norm::linf}, {"l2", Norm::l2}, {"l1", Norm::l1}, {"l0", Norm::l0}};
-inline constexpr Named<Loss> kLosses[] = {{"cross_entropy", Loss::cross_entropy},
-                                          {"margin", Loss::margin},
-                                          {"squared_error", Loss::squared_error},
-                                          {"confidence", Loss::confidence},
-                                          {"hinge", Loss::hinge},
-                                          {"crammer_singer", Loss::crammer_singer}};
+inline constexpr Named<Loss> kLosses[] = {
+    {"cross_entropy", Loss::cross_entropy}, {"margin", Loss::margin}, {"squared_error", Loss::squared_error},
+    {"confidence", Loss::confidence},       {"hinge", Loss::hinge},   {"crammer_singer", Loss::crammer_singer}};
 inline constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu}, {"leaky_relu", Activation::leaky_relu},
                                                      {"elu", Activation::elu},   {"sigmoid", Activation::sigmoid},
                                                      {"tanh", Activation::tanh}, {"softplus", Activation::softplus},

@@ -19,8 +19,8 @@ from epsball.layers.conv2d import Conv2d
 from epsball.layers.dropout import Dropout
 from epsball.layers.flatten import Flatten
 from epsball.layers.linear import Linear
-from epsball.layers.normalize import Normalize
 from epsball.layers.maxout import Maxout
+from epsball.layers.normalize import Normalize
 from epsball.layers.one_vs_one import OneVsOne
 from epsball.layers.pool2d import AvgPool2d, MaxPool2d
 from epsball.layers.rbf import RBF
@@ -42,8 +42,8 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
-    "Normalize",
     "Maxout",
+    "Normalize",
     "OneVsOne",
     "Power",
     "Quadratic",
