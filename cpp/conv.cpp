@@ -299,50 +299,52 @@ void conv(Stream, const Conv& c) {
 
 // ---- gradient of the weights ----
 
-// Weights [q, q + Q) of one panel of output channels: chains over rows and outputs in order. Outputs at the border skip
-// the taps that fall outside.
+// Outputs [first, last) along an axis that have the tap at `offset` inside the image.
+struct Range {
+  Index first, last;
+};
+Range outputs_of(Index offset, Index stride, Index in, Index out) {
+  const Index first = offset < 0 ? (-offset + stride - 1) / stride : 0;
+  const Index last = in - offset > 0 ? (in - offset - 1) / stride + 1 : 0;
+  return {first, last < out ? last : out};
+}
+
+// Weights [q, q + Q) of one panel of output channels, all of one tap: chains over rows and outputs in order.
 template <int Vecs, int Q>
 void gradient_tile(const ConvGradient& g, Index q, Index col, Index count) {
   Vec acc[Q][Vecs];
-  std::int32_t dy[Q], dx[Q];
-  Index offset[Q];
-#pragma GCC unroll 12
-  for (int i = 0; i < Q; ++i) {
-    const Index tap = (q + i) / g.in_channels;
-    dy[i] = static_cast<std::int32_t>(tap / g.kernel_width - g.padding_down);
-    dx[i] = static_cast<std::int32_t>(tap % g.kernel_width - g.padding_across);
-    offset[i] = (dy[i] * g.in_width + dx[i]) * g.in_channels + (q + i) % g.in_channels;
+#pragma GCC unroll 8
+  for (int i = 0; i < Q; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) acc[i][v] = Vec{};
-  }
+  const Index tap = q / g.in_channels;
+  const Index down = tap / g.kernel_width - g.padding_down, across = tap % g.kernel_width - g.padding_across;
+  const Range rows = outputs_of(down, g.stride_down, g.in_height, g.out_height);
+  const Range columns = outputs_of(across, g.stride_across, g.in_width, g.out_width);
   for (Index row = 0; row < g.rows; ++row)
-    for (Index oy = 0; oy < g.out_height; ++oy)
-      for (Index ox = 0; ox < g.out_width; ++ox) {
-        const Index y = oy * g.stride_down, x = ox * g.stride_across;
-        const float* from = g.x + row * g.ldx + (y * g.in_width + x) * g.in_channels;
-        const float* to = g.dy + row * g.ldy + (oy * g.out_width + ox) * g.out_channels + col;
+    for (Index oy = rows.first; oy < rows.last; ++oy) {
+      const Index y = oy * g.stride_down + down, x = columns.first * g.stride_across + across;
+      const float* from = g.x + row * g.ldx + (y * g.in_width + x) * g.in_channels + q % g.in_channels;
+      const float* to = g.dy + row * g.ldy + (oy * g.out_width + columns.first) * g.out_channels + col;
+      for (Index ox = columns.first; ox < columns.last; ++ox) {
         Vec d[Vecs];
 #pragma GCC unroll 4
-        for (int v = 0; v < Vecs; ++v) {
-          const Index left = count - v * kLanes;
-          d[v] = load(to + v * kLanes, left < kLanes ? left : kLanes);
-        }
-#pragma GCC unroll 12
-        for (int i = 0; i < Q; ++i) {
-          const bool inside = static_cast<std::uint64_t>(y + dy[i]) < static_cast<std::uint64_t>(g.in_height) &&
-                              static_cast<std::uint64_t>(x + dx[i]) < static_cast<std::uint64_t>(g.in_width);
-          const Vec value = splat<Vec>(inside ? from[offset[i]] : 0.0f);
+        for (int v = 0; v < Vecs; ++v)
+          d[v] = v + 1 < Vecs ? load(to + v * kLanes) : load(to + v * kLanes, count - v * kLanes);
+#pragma GCC unroll 8
+        for (int i = 0; i < Q; ++i)
 #pragma GCC unroll 4
-          for (int v = 0; v < Vecs; ++v) acc[i][v] = mul_add(value, d[v], acc[i][v]);
-        }
+          for (int v = 0; v < Vecs; ++v) acc[i][v] = mul_add(splat<Vec>(from[i]), d[v], acc[i][v]);
+        from += g.stride_across * g.in_channels;
+        to += g.out_channels;
       }
-#pragma GCC unroll 12
+    }
+#pragma GCC unroll 8
   for (int i = 0; i < Q; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) {
-      const Index left = count - v * kLanes;
-      store(g.gradient + (q + i - g.first) * g.out_channels + col + v * kLanes, acc[i][v],
-            left < kLanes ? left : kLanes);
+      float* sum = g.gradient + (q + i - g.first) * g.out_channels + col + v * kLanes;
+      v + 1 < Vecs ? store(sum, acc[i][v]) : store(sum, acc[i][v], count - v * kLanes);
     }
 }
 
@@ -351,9 +353,12 @@ void conv_gradient(Stream, const ConvGradient& g) {
     with_count<kTileVecs>(panel_vecs(g.out_channels, col), [&]<int V>() {
       constexpr int kMost = V > 2 ? 4 : 8;
       const Index count = g.out_channels - col < V * kLanes ? g.out_channels - col : V * kLanes;
-      for (Index q = g.first; q < g.last; q += kMost)
-        with_count<kMost>(g.last - q < kMost ? g.last - q : kMost,
-                          [&]<int Q>() { gradient_tile<V, Q>(g, q, col, count); });
+      for (Index q = g.first, next; q < g.last; q = next) {
+        const Index tap_end = (q / g.in_channels + 1) * g.in_channels;
+        next = q + kMost < tap_end ? q + kMost : tap_end;
+        if (next > g.last) next = g.last;
+        with_count<kMost>(next - q, [&]<int Q>() { gradient_tile<V, Q>(g, q, col, count); });
+      }
     });
 }
 

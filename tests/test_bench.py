@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import epsball as eb
 from epsball.bench import overhead, peers, run, scaling, timing
 from epsball.reports import files
 
@@ -92,12 +93,10 @@ def test_an_installed_peer_runs_the_same_attack(name: str) -> None:
     if absent:  # peers are optional: only torch is part of CI, the others are installed where the table is measured
         pytest.skip(absent[0].reason)
     generator = np.random.default_rng(0)
-    layers = tuple(
-        (generator.normal(size=(o, i)).astype(np.float32), generator.normal(size=o).astype(np.float32))
-        for i, o in ((20, 16), (16, 5))
-    )
-    x = generator.random((30, 20), dtype=np.float32)
-    task = peers.Task(layers, x, generator.integers(0, 5, 30), threads=1)
+    layers = [eb.Conv2d(1, 4, 3, padding=1), eb.ReLU(), eb.MaxPool2d(2), eb.Flatten(), eb.Linear(36, 5)]
+    model = eb.Sequential(layers, input_shape=(1, 6, 6))
+    x = generator.random((30, 1, 6, 6), dtype=np.float32)
+    task = peers.Task(model, x, model.predict(x), threads=1)
     moved = peers.to_numpy(present[0].prepare(task)())
     assert np.abs(moved - x).max() <= task.eps + 1e-6
     assert moved.min() >= 0

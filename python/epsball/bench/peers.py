@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epsball.interop.torch import to_torch
+from epsball.layers import Conv2d, Flatten, Linear, MaxPool2d
+from epsball.layers.base import two
+from epsball.model import Sequential
+from epsball.models import linear
 from epsball.reports.progress import Progress, silent
 
 Array = npt.NDArray[np.float32]
@@ -27,13 +33,13 @@ class Task:
 
     Attributes
     ----------
-    layers
-        Weight (out, in) and bias (out,) of every linear layer, in order, with ReLU between them.
+    model
+        Whose layers and weights every contender takes over: Linear, Conv2d, MaxPool2d, Flatten and ReLU.
     x, y
-        Inputs (N, features) in [0, 1] and labels (N,).
+        Inputs (N, *input_shape) in [0, 1] and labels (N,).
     """
 
-    layers: tuple[tuple[Array, Array], ...]
+    model: Sequential
     x: Array
     y: npt.NDArray[np.int64]
     threads: int
@@ -48,15 +54,19 @@ class Task:
 
     @property
     def flops(self) -> int:
-        """FLOPs per sample-step: a multiply and an add per weight, forward and backward."""
-        return 4 * sum(weight.size for weight, _ in self.layers)
+        """FLOPs per sample-step: two per multiply-add, forward and backward."""
+        shape, total = self.model.input_shape, 0
+        for layer in self.model.layers:
+            shape = layer.output_shape(shape)
+            if isinstance(layer, Linear):
+                total += layer.in_features * layer.out_features
+            elif isinstance(layer, Conv2d):
+                total += layer.in_channels * math.prod(two("kernel_size", layer.kernel_size, 1)) * math.prod(shape)
+        return 4 * total
 
     def error(self, x: Any) -> float:
-        """Return the fraction of rows misclassified at `x`, by a forward pass in NumPy."""
-        hidden = to_numpy(x)
-        for index, (weight, bias) in enumerate(self.layers):
-            hidden = (np.maximum(hidden, 0) if index else hidden) @ weight.T + bias
-        return float(np.mean(hidden.argmax(axis=1) != self.y))
+        """Return the fraction of rows misclassified at `x`, by epsball's prediction."""
+        return float(np.mean(self.model.predict(to_numpy(x)) != self.y))
 
     def outside(self, x: Any) -> float:
         """Return the fraction of pixels farther than eps from the input or outside [0, 1]."""
@@ -109,7 +119,7 @@ def find(names: Sequence[str] | None = None, progress: Progress = silent) -> tup
 
 def _why_absent(peer: Peer) -> str | None:
     tiny = Task(
-        layers=((np.eye(3, 4, dtype=np.float32), np.zeros(3, np.float32)),),
+        model=linear(4, 3),
         x=np.full((2, 4), 0.5, np.float32),
         y=np.zeros(2, np.int64),
         threads=1,
@@ -141,12 +151,7 @@ def torch_module(task: Task) -> tuple[Any, Any, Any]:
     """Return the model as an ``nn.Sequential`` with frozen weights, and the inputs and labels as tensors."""
     torch = import_module("torch")
     torch.set_num_threads(task.threads)
-    modules: list[Any] = []
-    for weight, bias in task.layers:
-        linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
-        linear.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
-        modules += [linear, torch.nn.ReLU()]
-    model = torch.nn.Sequential(*modules[:-1]).eval().requires_grad_(False)
+    model = to_torch(task.model).requires_grad_(False)
     return model, torch.tensor(task.x), torch.tensor(task.y)
 
 
@@ -240,7 +245,7 @@ def art(task: Task) -> Attack:
         model,
         loss=torch.nn.CrossEntropyLoss(),
         input_shape=task.x.shape[1:],
-        nb_classes=len(task.layers[-1][1]),
+        nb_classes=task.model.classes,
         clip_values=(0.0, 1.0),
         device_type="cpu",
     )
@@ -278,7 +283,25 @@ def jax_loop(task: Task) -> Attack:
 
 def _jax_weights(task: Task) -> Any:
     asarray = import_module("jax.numpy").asarray
-    return [(asarray(weight), asarray(bias)) for weight, bias in task.layers]
+    return {name: asarray(value) for name, value in task.model.parameters().items()}
+
+
+def _jax_logits(task: Task, x: Any, weights: Any) -> Any:
+    jax = import_module("jax")
+    for i, layer in enumerate(task.model.layers):
+        if isinstance(layer, Linear):
+            x = x @ weights[f"{i}.weight"].T + weights[f"{i}.bias"]
+        elif isinstance(layer, Conv2d):
+            padding = [(p, p) for p in two("padding", layer.padding, 0)]
+            stride = two("stride", layer.stride, 1)
+            x = jax.lax.conv_general_dilated(x, weights[f"{i}.weight"], stride, padding)
+            x = x + weights[f"{i}.bias"][:, None, None]
+        elif isinstance(layer, MaxPool2d):
+            window, strides = ((1, 1, *two("", n, 1)) for n in (layer.kernel_size, layer.stride))
+            x = jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, strides, "VALID")
+        else:
+            x = x.reshape(len(x), -1) if isinstance(layer, Flatten) else jax.nn.relu(x)
+    return x
 
 
 def _jax_attack(task: Task, key: Any, x: Any, y: Any, weights: Any) -> Any:
@@ -286,9 +309,7 @@ def _jax_attack(task: Task, key: Any, x: Any, y: Any, weights: Any) -> Any:
     numpy = jax.numpy
 
     def loss(moved: Any) -> Any:
-        hidden = moved
-        for index, (weight, bias) in enumerate(weights):
-            hidden = (jax.nn.relu(hidden) if index else hidden) @ weight.T + bias
+        hidden = _jax_logits(task, moved, weights)
         return -(jax.nn.log_softmax(hidden) * jax.nn.one_hot(y, hidden.shape[1])).sum()
 
     def step(_: Any, moved: Any) -> Any:

@@ -55,7 +55,7 @@ def run(
     Parameters
     ----------
     cells
-        Pairs of model name and batch; None: every model at every batch.
+        Pairs of model name and batch; None: `attack.CELLS`.
     peer_names
         Peers to compare with; None: the default ones, empty: none.
     seconds, repeats
@@ -65,7 +65,7 @@ def run(
     largest
         Upper end of the scaling sweeps.
     """
-    cells = attack.cells(attack.MODELS, attack.BATCHES) if cells is None else cells
+    cells = attack.CELLS if cells is None else cells
     for name, batch in cells:
         if name not in attack.MODELS or batch < 1:
             raise ValueError(f"cells: {name}:{batch}, expected a model of {', '.join(attack.MODELS)} and a batch >= 1")

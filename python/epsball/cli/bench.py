@@ -11,10 +11,8 @@ from epsball.cli import options
 
 
 def bench(
-    models: Annotated[str, typer.Option(help="Models, separated by commas.", metavar="NAME,...")] = "softmax,mlp",
-    batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.", metavar="N,...")] = "1,128,1000",
     rows: Annotated[
-        str | None, typer.Option(help="Rows of the table instead of all of them.", metavar="MODEL:BATCH,...")
+        str | None, typer.Option(help="Rows of the table.  [default: all]", metavar="MODEL:BATCH,...")
     ] = None,
     peers: Annotated[
         str | None, typer.Option(help="Peers to run beside epsball.  [default: all]", metavar="NAME,...")
@@ -42,7 +40,7 @@ def bench(
     from epsball.cli import output
     from epsball.reports import progress
 
-    cells = _cells(rows, models, batches)
+    cells = _cells(rows)
     chosen = _peers(peers, no_peers)
     if plot is not None:
         sweeps.check_plot(plot)
@@ -82,17 +80,14 @@ def _peers(names: str | None, none: bool) -> list[str] | None:
     return chosen
 
 
-def _cells(rows: str | None, models: str, batches: str) -> list[tuple[str, int]]:
-    """Read ``mlp:1000,softmax:1``, or every model with every batch."""
+def _cells(rows: str | None) -> list[tuple[str, int]] | None:
+    """Read ``mlp:1000,cnn:1``; None means all rows."""
     from epsball.bench.attack import MODELS
 
-    texts = (
-        [f"{model}:{batch}" for model in models.split(",") for batch in batches.split(",")]
-        if rows is None
-        else rows.split(",")
-    )
+    if rows is None:
+        return None
     cells = []
-    for text in texts:
+    for text in rows.split(","):
         model, _, batch = text.partition(":")
         if model not in MODELS or not batch.isdecimal() or int(batch) < 1:
             raise typer.BadParameter(f"no row {text!r}, expected a model of {', '.join(MODELS)} and a batch: mlp:1000")
