@@ -83,7 +83,7 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
   if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
   Index total = 0;
   std::vector<std::pair<const Layer*, Index>> places;
-  for (const auto* list : {&inference_, &training_})
+  for (const auto* list : {&training_, &inference_})
     for (const Lowered& l : *list) {
       const auto is_it = [&](const auto& place) { return place.first == l.layer; };
       if (std::any_of(places.begin(), places.end(), is_it)) continue;
@@ -135,6 +135,12 @@ Index Plan::floats_per_row() const {
 Index Plan::pack_parts() const {
   Index parts = 0;
   for (const Lowered& l : packed_layers_) parts += variant_of(l.layer) ? 1 : l.layer->pack_parts(kernels_);
+  return parts;
+}
+
+Index Plan::training_parts() const {
+  Index parts = 0;
+  for (const Lowered& l : training_) parts += l.layer->pack_parts(kernels_);
   return parts;
 }
 

@@ -51,6 +51,7 @@ class Plan : public Target {
   // Weights changed: pack them again, all or part by part. Parts are independent of each other.
   void pack();
   Index pack_parts() const;
+  Index training_parts() const;  // the first so many are what training passes read
   void pack_part(Index part);
 
   // For attacks: gradients of neighbouring layers share two buffers. For training: every gradient is kept.

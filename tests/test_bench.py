@@ -95,6 +95,8 @@ def test_an_installed_peer_runs_the_same_attack(name: str) -> None:
     generator = np.random.default_rng(0)
     layers = [eb.Conv2d(1, 4, 3, padding=1), eb.ReLU(), eb.MaxPool2d(2), eb.Flatten(), eb.Linear(36, 5)]
     model = eb.Sequential(layers, input_shape=(1, 6, 6))
+    weights = {k: generator.normal(size=v.shape).astype(np.float32) for k, v in model.parameters().items()}
+    model.load_parameters(weights)
     x = generator.random((30, 1, 6, 6), dtype=np.float32)
     task = peers.Task(model, x, model.predict(x), threads=1)
     moved = peers.to_numpy(present[0].prepare(task)())

@@ -165,6 +165,9 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
   for (std::size_t i = 0; i < plan_->training().size(); ++i)
     if (batch.tape.statistics[i]) seams.push_back(i);
   const std::size_t last = seams.size() - 1, end = plan_->training().size();
+  // No gradient is wanted below the first parameters.
+  std::size_t lowest = 0;
+  while (lowest + 1 < end && plan_->training()[lowest].layer->parameters.empty()) ++lowest;
   // f(pass, x, part) for every part of the slab that starts at row `first`
   const auto for_parts = [&](Worker& worker, Index first, auto f) {
     for (Index part = 0; part < batch.parts(); ++part) {
@@ -187,7 +190,7 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
           if (s < last) return;
           loss(data, batch, part, first, rows);
           pass.begin_backward(rows);
-          pass.backward(rows, x, end - 1, seams[s]);
+          pass.backward(rows, x, end - 1, std::max(seams[s], lowest));
         });
       }
     });
@@ -196,8 +199,9 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
     gather_backward(batch, seams[s]);
     for_slabs(job, [&](Worker& worker) {
       for (Index first, rows; worker.next(first, rows);)
-        for_parts(worker, first,
-                  [&](PlanPass& pass, Rows x, Index) { pass.backward(rows, x, seams[s], seams[s - 1]); });
+        for_parts(worker, first, [&](PlanPass& pass, Rows x, Index) {
+          pass.backward(rows, x, seams[s], std::max(seams[s - 1], lowest));
+        });
     });
   }
   double total = 0.0;
@@ -303,7 +307,9 @@ void Trainer::update(float rate, Interruption& interruption) {
   const double operations = kPerWeight * static_cast<double>(plan_->multiply_adds());
   for_tasks(static_cast<Index>(stretches.size()), operations, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
-  for_tasks(plan_->pack_parts(), operations, interruption, [&](Index part) { plan_->pack_part(part); });
+  // Attacks read more than training passes do.
+  const Index parts = method_.clean_weight < 1.0f ? plan_->pack_parts() : plan_->training_parts();
+  for_tasks(parts, operations, interruption, [&](Index part) { plan_->pack_part(part); });
 }
 
 // ---- entries ----
@@ -322,6 +328,7 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
     keep_statistics(batch);
     update(epoch.rates[number], interruption);
   }
+  for (Index part = plan_->training_parts(); part < plan_->pack_parts(); ++part) plan_->pack_part(part);
   arena_.check();
   return total / static_cast<double>(epoch.count);
 }
