@@ -20,12 +20,25 @@ constexpr Index kChannels = 16;
 
 // ---- from rows to blocks of images and back ----
 
+// to (columns, rows) = from (rows, columns) transposed.
+void transpose_matrix(Index rows, Index columns, const float* from, float* to) {
+  for (Index r = 0; r < rows; r += kLanes)
+    for_lanes(columns, [&](Index c, Index n) {
+      const Index m = rows - r < kLanes ? rows - r : kLanes;
+      Vec v[kLanes];
+      for (Index i = 0; i < kLanes; ++i) v[i] = i < m ? load(from + (r + i) * columns + c, n) : Vec{};
+      transpose(v);
+      for (Index i = 0; i < n; ++i) store(to + (c + i) * rows + r, v[i], m);
+    });
+}
+
 void arrange_row(const ArrangeRows& a, const float* from, float* to) {
-  for (Index p = 0; p < a.pixels; ++p)
-    for (Index c = 0; c < a.channels; ++c) {
-      const Index first = c * a.pixels + p, last = p * a.channels + c;
-      to[a.to_images ? last : first] = from[a.to_images ? first : last];
-    }
+  if (a.channels == 1)
+    for_lanes(a.pixels, [&](Index i, Index n) { store(to + i, load(from + i, n), n); });
+  else if (a.to_images)
+    transpose_matrix(a.channels, a.pixels, from, to);
+  else
+    transpose_matrix(a.pixels, a.channels, from, to);
 }
 
 // kLanes pixels of a channel at a time.
@@ -57,7 +70,7 @@ void arrange(Stream, const ArrangeRows& a) {
 
 // ---- runs of outputs ----
 
-// Outputs of one image row that read the same taps, `apart` columns from each other, their inputs `step` floats.
+// Outputs of one image row that read the same taps, their inputs `step` floats apart.
 struct Run {
   const float* x;  // the first input of the first output
   const float* b;  // its weights
@@ -260,6 +273,48 @@ void dense_part(const Conv& c, Part part, Index blocks) {
     }
 }
 
+// ---- one row with few output channels: outputs as lanes, from channels first ----
+
+constexpr Index kFewFloats = 32768;  // of the input, which stands on the stack channels first
+
+// Whether neighbouring outputs that share their taps read neighbouring inputs.
+bool reads_neighbours(const Conv& c) {
+  for (Index x = 0; x + c.column_step < c.out_width; ++x)
+    if (c.across[x + c.column_step].first - c.across[x].first > 1) return false;
+  return true;
+}
+
+bool has_few_channels(const Conv& c) {
+  return c.lanes == 1 && 4 * c.out_channels <= kLanes && c.in_height * c.in_width * c.in_channels <= kFewFloats &&
+         reads_neighbours(c);
+}
+
+void few_channels_row(const Conv& c, Part part) {
+  alignas(64) float planes[kFewFloats];
+  const Index plane = c.in_height * c.in_width;
+  transpose_matrix(plane, c.in_channels, part.x, planes);
+  part.count = 1;
+  for (Index row = 0; row < c.out_height; ++row)
+    for_runs(c, kLanes, [&](Index column, Index count, const Taps& across, Index) {
+      const Taps& down = c.down[row];
+      for (Index j = 0; j < c.out_channels; ++j) {
+        Vec acc = {};
+        for (Index y = 0; y < down.count; ++y)
+          for (Index x = 0; x < across.count; ++x) {
+            const float* in = planes + (down.first + y) * c.in_width + across.first + x;
+            const Index tap = (down.tap + y) * c.tap_columns + across.tap + x;
+            const float* b = part.b + tap * c.in_channels * part.width + j;
+            for (Index i = 0; i < c.in_channels; ++i)
+              acc = mul_add(splat<Vec>(b[i * part.width]), load(in + i * plane, count), acc);
+          }
+        float sums[kLanes];
+        store(sums, acc);
+        part.j = j;
+        for (Index p = 0; p < count; ++p) finish(c, part, row * c.out_width + column + p * c.column_step, sums + p);
+      }
+    });
+}
+
 // Calls f(part) for every panel of output channels, `most` channels at a time at most.
 template <class F>
 EPSBALL_INLINE void for_parts(const Conv& c, Index most, F f) {
@@ -286,7 +341,9 @@ void conv(Stream, const Conv& c) {
       part.block = row / c.lanes;
       return part;
     };
-    if (c.lanes == 1)
+    if (has_few_channels(c))
+      for_parts(c, kPanel, [&](const Part& part) { few_channels_row(c, here(part)); });
+    else if (c.lanes == 1)
       for_parts(c, kPanel, [&](const Part& part) {
         with_count<kTileVecs>(part.width / kLanes, [&]<int V>() { channels_part<V>(c, here(part)); });
       });

@@ -86,7 +86,7 @@ struct Taps {
 // pass, which so needs no scatter, whatever stride and padding.
 struct Conv {
   Index rows = 0, lanes = 1;  // lanes: 1, or those of the table
-  Index in_width = 0, in_channels = 0;
+  Index in_height = 0, in_width = 0, in_channels = 0;
   Index out_height = 0, out_width = 0, out_channels = 0;
   Index tap_columns = 0, taps = 0;  // of the whole kernel; all of its tap rows times columns
   bool dense = false;               // every weight serves one output only

@@ -109,7 +109,8 @@ Index Plan::multiply_adds() const {
 
 Index Plan::largest_product() const {
   Index largest = 0;
-  for (const Lowered& l : inference_) largest = std::max(largest, l.layer->multiply_adds());
+  for (const Lowered& l : inference_)
+    if (l.layer->shares()) largest = std::max(largest, l.layer->multiply_adds());
   return largest;
 }
 

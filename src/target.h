@@ -18,7 +18,7 @@ class Target {
   virtual Index features() const = 0;
   virtual Index classes() const = 0;
   virtual Index multiply_adds() const = 0;    // of one forward pass of one row
-  virtual Index largest_product() const = 0;  // of one layer
+  virtual Index largest_product() const = 0;  // of one layer that a team can share
   virtual Index floats_per_row() const = 0;   // of an attack's pass
   // Whether a pass goes backward into the attack's step without storing the gradient.
   virtual bool fuses_step() const = 0;

@@ -225,7 +225,7 @@ def test_info_is_what_the_library_says(run):
 
 
 @pytest.mark.parametrize("method", [("standard",), ("fgsm", "--eps", "8/255"), ("pgd", "--eps", "0.1", "--steps", "2")])
-@pytest.mark.parametrize("model", ["softmax", "mlp"])
+@pytest.mark.parametrize("model", ["softmax", "mlp", "cnn"])
 def test_train_writes_a_model_that_loads(run, tmp_path, method, model):
     out = tmp_path / "model.safetensors"
     hidden = ["--hidden", "8,8"] if model == "mlp" else []

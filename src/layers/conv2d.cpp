@@ -57,6 +57,7 @@ void Conv2d::forward(const Context& context, const float* packed, const Stage& s
   Conv c;
   c.rows = s.rows;
   c.lanes = context.lanes;
+  c.in_height = images_.in.height;
   c.in_width = images_.in.width;
   c.in_channels = images_.in.channels;
   c.out_height = images_.out.height;
@@ -81,6 +82,7 @@ void Conv2d::backward(const Context& context, const float* packed, const Stage& 
   Conv c;
   c.rows = s.rows;
   c.lanes = context.lanes;
+  c.in_height = images_.out.height;
   c.in_width = images_.out.width;
   c.in_channels = images_.out.channels;
   c.out_height = images_.in.height;

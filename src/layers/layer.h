@@ -112,6 +112,8 @@ class Layer {
   virtual std::unique_ptr<Layer> copy_on_images(Image) const { return nullptr; }
   // Of one row's forward pass.
   virtual Index multiply_adds() const { return in; }
+  // Whether it spreads a single row over the team.
+  virtual bool shares() const { return false; }
   // The share of inputs a training pass drops; such a layer is left out of inference.
   virtual float dropout() const { return 0.0f; }
   // Nothing to compute (Flatten).

@@ -15,6 +15,7 @@ class Linear : public Layer {
   std::unique_ptr<Layer> copy_with_bias() const override { return std::make_unique<Linear>(in, out, true); }
   std::unique_ptr<Layer> copy_on_images(Image) const override;
   Index multiply_adds() const override { return in * out; }
+  bool shares() const override { return true; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override;
   void pack(const Kernels&, float* packed, Index part) const override;

@@ -12,6 +12,7 @@ class Rbf : public Layer {
 
   bool takes_epilogue() const override { return true; }
   Index multiply_adds() const override { return 2 * in * out; }
+  bool shares() const override { return true; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override;
   void pack(const Kernels&, float* packed, Index part) const override;

@@ -125,7 +125,7 @@ void run_conv(const Kernels& table, const ConvCase& c, Weights& weights, Blocks&
   Guarded<Taps> down(c.w.down.forward()), across(c.w.across.forward());
   Conv k;
   k.rows = x.rows, k.lanes = x.lanes;
-  k.in_width = c.w.across.in, k.in_channels = c.in;
+  k.in_height = c.w.down.in, k.in_width = c.w.across.in, k.in_channels = c.in;
   k.out_height = c.w.down.out(), k.out_width = c.w.across.out(), k.out_channels = c.out;
   k.tap_columns = c.w.across.kernel, k.taps = c.w.taps();
   k.down = down.data(), k.across = across.data();

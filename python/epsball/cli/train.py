@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,10 @@ _WIDEST = 1 << 20  # two layers of this width already need 4 TiB
 def train(
     out: Annotated[Path, typer.Option(dir_okay=False, help="File to write, .safetensors.")],
     data: options.Data = "mnist-subset",
-    model: Annotated[Literal["softmax", "mlp"], typer.Option(help="Softmax regression or an MLP of ReLUs.")] = "mlp",
+    model: Annotated[
+        Literal["softmax", "mlp", "cnn"],
+        typer.Option(help="Softmax regression, an MLP of ReLUs, or two convolutions and a hidden layer."),
+    ] = "mlp",
     hidden: Annotated[
         str | None, typer.Option(help="Widths of the MLP's hidden layers.  [default: 256,256]", metavar="N,N,...")
     ] = None,
@@ -47,15 +51,15 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a model, plainly or adversarially, and save it."""
-    if model == "softmax" and hidden is not None:
-        raise typer.BadParameter("--hidden means nothing to --model softmax")
+    if model != "mlp" and hidden is not None:
+        raise typer.BadParameter(f"--hidden means nothing to --model {model}")
     import epsball as eb
     from epsball.cli import output
     from epsball.reports import progress
 
     recipe = _method(method, eps=eps, steps=steps)
     x, y = eb.datasets.load(data, "train")
-    trained = _model(model, x[0].size, _widths(hidden or "256,256"), seed)
+    trained = _model(model, x.shape[1:], _widths(hidden or "256,256"), seed)
     for file in (out, checkpoint):
         output.check_file(file)
     optimizers = {"adam": eb.training.Adam, "sgd": eb.training.SGD}
@@ -108,12 +112,14 @@ def _widths(text: str) -> list[int]:
     return widths
 
 
-def _model(name: str, features: int, hidden: list[int], seed: int) -> Sequential:
+def _model(name: str, shape: tuple[int, ...], hidden: list[int], seed: int) -> Sequential:
     from epsball import models
 
     if name == "softmax":
-        return models.linear(features, _CLASSES, seed=seed)
-    return models.mlp([features, *hidden, _CLASSES], seed=seed)
+        return models.linear(prod(shape), _CLASSES, seed=seed)
+    if name == "cnn":
+        return models.cnn(shape, _CLASSES, seed=seed)
+    return models.mlp([prod(shape), *hidden, _CLASSES], seed=seed)
 
 
 def _curves(epochs: list[dict[str, Any]]) -> Any:
