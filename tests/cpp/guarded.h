@@ -24,7 +24,7 @@ template <class T>
 class Guarded {
  public:
   explicit Guarded(Index count) : count_(count), memory_(static_cast<std::size_t>(count + 2 * kGuard)) {
-    std::memset(memory_.data(), 0xFF, memory_.size() * sizeof(T));
+    std::memset(static_cast<void*>(memory_.data()), 0xFF, memory_.size() * sizeof(T));
     ASAN_POISON_MEMORY_REGION(memory_.data(), kGuard * sizeof(T));
     ASAN_POISON_MEMORY_REGION(data() + count_, kGuard * sizeof(T));
   }
