@@ -114,7 +114,8 @@ Index Plan::largest_product() const {
   return largest;
 }
 
-Index Plan::slab_tile() const { return has_images() ? kernels_.lanes : kernels_.tile_rows; }
+// Two blocks of images at least: dense weights on top are read once for both.
+Index Plan::slab_tile() const { return has_images() ? 2 * kernels_.lanes : kernels_.tile_rows; }
 
 bool Plan::has_images() const {
   return std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images; });
