@@ -6,6 +6,7 @@ the interface of `oracle.Net`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import Any
@@ -20,19 +21,19 @@ from oracle import ELEMENTARY, TINY, Array, gamma
 Bounded = tuple[Array, Array]  # values and bounds on their float32 errors
 
 
-class Layer:
+class Layer(ABC):
     """Forward keeps what backward needs; `gradients` are those of `values`, in order."""
 
     values: tuple[Array, ...] = ()
 
-    def forward(self, x: Array, dx: Array) -> Bounded:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x: Array, dx: Array) -> Bounded: ...
 
-    def backward(self, g: Array, dg: Array) -> Bounded:
-        raise NotImplementedError
+    @abstractmethod
+    def backward(self, g: Array, dg: Array) -> Bounded: ...
 
-    def engine(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def engine(self) -> Any: ...
 
     def gradients(self) -> list[Bounded]:
         return []

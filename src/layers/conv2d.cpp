@@ -53,53 +53,43 @@ void Conv2d::pack(const Kernels& k, float* packed, Index part) const {
   }
 }
 
-void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
+// What both directions have in common: from images of shape `in` to those of shape `out`.
+Conv Conv2d::conv(const Context& context, const Stage& s, Image in, Image out, Rows x, Rows y) const {
   Conv c;
   c.rows = s.rows;
   c.lanes = context.lanes;
-  c.in_height = images_.in.height;
-  c.in_width = images_.in.width;
-  c.in_channels = images_.in.channels;
-  c.out_height = images_.out.height;
-  c.out_width = images_.out.width;
-  c.out_channels = images_.out.channels;
+  c.in_height = in.height;
+  c.in_width = in.width;
+  c.in_channels = in.channels;
+  c.out_height = out.height;
+  c.out_width = out.width;
+  c.out_channels = out.channels;
   c.tap_columns = window_.across.kernel;
   c.taps = window_.taps();
   c.dense = images_.out.pixels() == 1;
+  c.x = x.data;
+  c.ldx = x.ld;
+  c.y = y.data;
+  c.ldy = y.ld;
+  c.epilogue = s.end;
+  return c;
+}
+
+void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
+  Conv c = conv(context, s, images_.in, images_.out, s.x, s.y);
   c.down = forward_down_.data();
   c.across = forward_across_.data();
-  c.x = s.x.data;
-  c.ldx = s.x.ld;
   c.b = packed;
-  c.y = s.y.data;
-  c.ldy = s.y.ld;
-  c.epilogue = s.end;
   if (parameters.size() > 1) c.epilogue.bias = packed + packed_bias();
   context.kernels.conv(context.stream, c);
 }
 
 void Conv2d::backward(const Context& context, const float* packed, const Stage& s) const {
-  Conv c;
-  c.rows = s.rows;
-  c.lanes = context.lanes;
-  c.in_height = images_.out.height;
-  c.in_width = images_.out.width;
-  c.in_channels = images_.out.channels;
-  c.out_height = images_.in.height;
-  c.out_width = images_.in.width;
-  c.out_channels = images_.in.channels;
-  c.tap_columns = window_.across.kernel;
-  c.taps = window_.taps();
-  c.dense = images_.out.pixels() == 1;
+  Conv c = conv(context, s, images_.out, images_.in, s.dy, s.dx);
   c.column_step = window_.across.stride;
   c.down = backward_down_.data();
   c.across = backward_across_.data();
-  c.x = s.dy.data;
-  c.ldx = s.dy.ld;
   c.b = packed + packed_backward();
-  c.y = s.dx.data;
-  c.ldy = s.dx.ld;
-  c.epilogue = s.end;
   context.kernels.conv(context.stream, c);
 }
 

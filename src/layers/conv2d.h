@@ -28,6 +28,7 @@ class Conv2d : public Layer {
 
  private:
   Index depth() const { return window_.taps() * images_.in.channels; }  // of an output's sum
+  Conv conv(const Context&, const Stage&, Image in, Image out, Rows x, Rows y) const;
   Index packed_bias() const;
   Index packed_backward() const;
 

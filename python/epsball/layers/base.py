@@ -45,6 +45,7 @@ class Layer(ABC):
 
     def initial(self, name: str, draw: Draw) -> Values:
         """Return the first values of the parameter `name`."""
+        # Only layers with parameters are asked, and say how theirs start; a new one that forgets to is told here.
         raise NotImplementedError(f"{type(self).__name__} has no parameter {name!r}")
 
 
