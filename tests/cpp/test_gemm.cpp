@@ -300,7 +300,7 @@ void test_pack(Index taps, Index members, Index n, bool taps_inside, bool moved)
         rows[(place[static_cast<std::size_t>(t)] * members + m) * n + j] =
             weights[t + m * member_stride + j * n_stride];
   for (const Kernels* table : tables()) {
-    const Packed expected(*table, k, n, rows);
+    Packed expected(*table, k, n, rows);
     Guarded<float> b(weights), packed(k * padded(n));
     const Pack p{n,        taps, members, b.data(),     moved ? place.data() : nullptr, member_stride,
                  n_stride, 0,    n,       packed.data()};
