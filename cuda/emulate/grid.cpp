@@ -165,7 +165,7 @@ void Machine::run_block() {
   started_ = exited_ = 0;
   next_index_ = {};
   block_.waiting = 0;
-  for (Warp& w : warps_) w.meeting.waiting = 0;
+  for (int w = 0; w * kWarp < size_; ++w) warps_[w].meeting.waiting = 0;
   if (grid_->shared_bytes) dynamic_ = shared(&dynamic_, grid_->shared_bytes, grid_->at);
   switch_to(fiber_for(0));
   if (error_.empty() && exited_ < size_) error_ = stuck();

@@ -18,6 +18,11 @@ constexpr int kPoison = 0xFF;
 
 std::size_t page() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
 
+// Every byte is what the next one is, and the first is right.
+bool all_poison(const unsigned char* first, const unsigned char* last) {
+  return first == last || (*first == kPoison && std::memcmp(first, first + 1, last - first - 1) == 0);
+}
+
 }  // namespace
 
 GuardedBlock::GuardedBlock(std::size_t bytes, std::size_t alignment, Kind kind) : kind_(kind), bytes_(bytes) {
@@ -58,11 +63,8 @@ GuardedBlock::~GuardedBlock() {
 
 bool GuardedBlock::intact() const {
   const std::size_t edge = kind_ == Kind::pages ? page() : 0;  // pages that cannot be read
-  for (const unsigned char* p = memory_ + edge; p < data_; ++p)
-    if (*p != kPoison) return false;
-  for (const unsigned char* p = data_ + bytes_; p < memory_ + mapped_ - edge; ++p)
-    if (*p != kPoison) return false;
-  return true;
+  const unsigned char *first = memory_ + edge, *last = memory_ + mapped_ - edge;
+  return all_poison(first, data_) && all_poison(data_ + bytes_, last);
 }
 
 void GuardedBlock::close(bool closed) const {

@@ -284,6 +284,18 @@ void test_device_memory_is_counted_and_poisoned() {
   CHECK(emulate::device_memory().blocks == before.blocks && emulate::device_memory().bytes == before.bytes);
 }
 
+// Kernels and copies have access where the host has not.
+void test_protected_memory_works() {
+  {
+    const DeviceArray<float> a(1);
+    CHECK_THROWS(emulate::protect_device_memory(true), CudaError);
+  }
+  emulate::protect_device_memory(true);
+  test_reductions(dim3(64));
+  test_active_rows();
+  emulate::protect_device_memory(false);
+}
+
 void test_copies_stay_in_live_blocks() {
   DeviceArray<float> a(16);
   std::vector<float> host(32, 1.0f);
@@ -372,7 +384,7 @@ struct Outcome {
 
 Outcome run_child(const std::string& command) {
   const auto close = [](FILE* pipe) { pclose(pipe); };
-  std::unique_ptr<FILE, decltype(close)> pipe(popen(("(" + command + ") 2>&1; echo \"status $?\"").c_str(), "r"),
+  std::unique_ptr<FILE, decltype(close)> pipe(popen(("exec 2>&1; " + command + "; echo \"status $?\"").c_str(), "r"),
                                               close);
   Outcome outcome;
   std::array<char, 4096> buffer;
@@ -453,6 +465,7 @@ int main() {
   test_a_launch_after_a_failed_one_works();
   test_active_rows();
   test_device_memory_is_counted_and_poisoned();
+  test_protected_memory_works();
   test_copies_stay_in_live_blocks();
   test_errors_name_the_call();
   test_a_graph_repeats_what_was_captured();
