@@ -6,7 +6,7 @@
 namespace epsball {
 
 using Index = std::int64_t;
-using Stream = void*;  // null on a CPU, cudaStream_t on a GPU
+using Stream = void*;  // null on a CPU, a cuda::DeviceStream (cuda/launch.cuh) on a GPU
 
 // Every row inside a slab starts on a multiple of this many floats (64 bytes), so that no vector straddles a line.
 inline constexpr Index kRowPad = 16;

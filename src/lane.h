@@ -10,9 +10,9 @@
 #define EPSBALL_HD inline __attribute__((always_inline))
 #endif
 
-#ifdef EPSBALL_ISA
+#if defined(EPSBALL_ISA) && !defined(EPSBALL_LANE_IS_FLOAT)
 #include "simd.h"  // a table's objects: vectors first, so that the templates of formulas.h find their operations
-#else
+#elif !defined(EPSBALL_ISA)
 #define EPSBALL_ISA generic  // src/ itself: a namespace of its own, so that no symbol is shared with a table
 #endif
 

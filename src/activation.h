@@ -1,4 +1,5 @@
-// Element-wise activations and their derivatives on one vector; used by activation.cpp and as epilogue of gemm.cpp.
+// Element-wise activations and their derivatives for a lane type V: float or a SIMD vector, as in formulas.h; used by
+// activation.cpp and as epilogue of products.
 #pragma once
 
 #include "formulas.h"
@@ -7,18 +8,20 @@
 namespace epsball::EPSBALL_ISA {
 
 // x^n for n = 0, 1, 2, ...
-EPSBALL_INLINE Vec power(Vec x, float n) {
-  Vec y = splat<Vec>(1.0f);
+template <class V>
+EPSBALL_HD V power(V x, float n) {
+  V y = splat<V>(1.0f);
   for (float i = 0.0f; i < n; ++i) y = y * x;
   return y;
 }
 
-EPSBALL_INLINE Vec activate(ActivationSpec spec, Vec x) {
+template <class V>
+EPSBALL_HD V activate(ActivationSpec spec, V x) {
   switch (spec.kind) {
     case Activation::identity:
       return x;
     case Activation::relu:
-      return max(Vec{}, x);  // this order keeps a NaN
+      return max(V{}, x);  // this order keeps a NaN
     case Activation::leaky_relu:
       return select(x < 0.0f, x * spec.parameter, x);
     case Activation::elu:
@@ -42,15 +45,16 @@ EPSBALL_INLINE Vec activate(ActivationSpec spec, Vec x) {
 }
 
 // f'(.) from the saved tensor: the output y, or the input where derivative_needs_input. At the kink of ReLU: 0.
-EPSBALL_INLINE Vec derivative(ActivationSpec spec, Vec s) {
-  const Vec one = splat<Vec>(1.0f);
+template <class V>
+EPSBALL_HD V derivative(ActivationSpec spec, V s) {
+  const V one = splat<V>(1.0f);
   switch (spec.kind) {
     case Activation::identity:
       return one;
     case Activation::relu:
-      return select(s > 0.0f, one, Vec{});
+      return select(s > 0.0f, one, V{});
     case Activation::leaky_relu:
-      return select(s > 0.0f, one, splat<Vec>(spec.parameter));
+      return select(s > 0.0f, one, splat<V>(spec.parameter));
     case Activation::elu:
       return select(s > 0.0f, one, s + spec.parameter);
     case Activation::sigmoid:

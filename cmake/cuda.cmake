@@ -1,0 +1,102 @@
+# The GPU's kernels: compiled by nvcc where it is found, and by the host's compiler against the emulator for the tests.
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/*.cu)
+
+# ---- nvcc: the target cuda_kernels, for sm_80, sm_90 and as PTX; nothing links it yet, so nobody builds it unasked -----
+find_program(EPSBALL_NVCC nvcc)
+mark_as_advanced(EPSBALL_NVCC)
+if(NOT EPSBALL_CUDA)
+  set(cuda "left out: EPSBALL_CUDA is OFF")
+elseif(EPSBALL_NVCC)
+  set(cuda "${EPSBALL_NVCC} for sm_80, sm_90 and PTX, as target cuda_kernels")
+  set(nvcc_flags -std=c++20 -O3 -fmad=false # products and sums are fused where they say so
+    -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+    -Werror all-warnings -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wextra)
+  foreach(source IN LISTS cuda_sources)
+    cmake_path(GET source STEM name)
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
+    add_custom_command(OUTPUT ${object}
+      COMMAND ${CMAKE_COMMAND} -E make_directory cuda
+      COMMAND ${EPSBALL_NVCC} ${nvcc_flags} -I${CMAKE_CURRENT_SOURCE_DIR} -I${CMAKE_CURRENT_SOURCE_DIR}/src
+        -I${CMAKE_CURRENT_SOURCE_DIR}/cuda -MD -MT ${object} -MF ${object}.d -c ${source} -o ${object}
+      DEPENDS ${source} DEPFILE ${object}.d VERBATIM)
+    list(APPEND cuda_objects ${object})
+  endforeach()
+  set(all)
+  if(EPSBALL_CUDA STREQUAL "ON")
+    set(all ALL)
+  endif()
+  add_custom_target(cuda_kernels ${all} DEPENDS ${cuda_objects})
+elseif(EPSBALL_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "EPSBALL_CUDA=ON: nvcc is not found; set EPSBALL_NVCC to it")
+else()
+  set(cuda "left out: nvcc is not found")
+endif()
+
+# ---- the emulator's table, never part of a wheel ---------------------------------------------------------------------
+set(cuda_emulated "left out: EPSBALL_CUDA_EMULATED is OFF")
+if(NOT EPSBALL_CUDA_EMULATED)
+  return()
+endif()
+set(cuda_emulated "from the same files, for the tests")
+
+# fmaf without the instruction is a call, and -O3 is slower here than -O2.
+set(cuda_emulated_flags -O2 -g1)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(APPEND cuda_emulated_flags -march=x86-64-v3)
+endif()
+
+# A library or program of .cu files and host files, for the emulator.
+function(emulate target)
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "\\.cu$")
+  set_source_files_properties(${sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+  target_include_directories(${target} PRIVATE . src cuda)
+  target_compile_options(${target} PRIVATE ${cuda_emulated_flags})
+endfunction()
+
+file(GLOB emulator_sources CONFIGURE_DEPENDS cuda/emulate/*.cpp)
+add_library(epsball_cuda_emulated STATIC ${cuda_sources} ${emulator_sources})
+emulate(epsball_cuda_emulated)
+# Kernels are instrumented, who switches between their threads is not: it tells the sanitizers itself.
+set_source_files_properties(${emulator_sources} PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
+
+if(NOT EPSBALL_BUILD_TESTS)
+  return()
+endif()
+
+# The planted bugs, in this build's manner; an unsanitized build also has them under both sanitizers.
+set(planted_variants plain)
+if(EPSBALL_SANITIZE MATCHES "address|thread")
+  set(planted_variants ${EPSBALL_SANITIZE})
+elseif(NOT EPSBALL_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # QEMU runs neither
+  list(APPEND planted_variants address thread)
+endif()
+foreach(variant IN LISTS planted_variants)
+  add_executable(planted_${variant} tests/cuda/planted.cu)
+  emulate(planted_${variant})
+  target_link_libraries(planted_${variant} PRIVATE epsball_cuda_emulated)
+  if(NOT variant STREQUAL "plain" AND NOT EPSBALL_SANITIZE)
+    target_compile_options(planted_${variant} PRIVATE -fsanitize=${variant} -fno-omit-frame-pointer)
+    target_link_options(planted_${variant} PRIVATE -fsanitize=${variant})
+  endif()
+  string(TOUPPER ${variant} VARIANT)
+  list(APPEND planted_definitions PLANTED_${VARIANT}="$<TARGET_FILE:planted_${variant}>")
+  list(APPEND planted_targets planted_${variant})
+endforeach()
+
+file(GLOB cuda_test_sources CONFIGURE_DEPENDS tests/cuda/test_*.cpp)
+foreach(source IN LISTS cuda_test_sources)
+  cmake_path(GET source STEM name)
+  string(REPLACE test_ test_cuda_ name ${name}) # tests/cpp has the names without
+  add_executable(${name} ${source})
+  emulate(${name})
+  target_include_directories(${name} PRIVATE tests/cpp)
+  target_link_libraries(${name} PRIVATE epsball_cuda_emulated epsball_engine)
+  target_compile_definitions(${name} PRIVATE ${planted_definitions})
+  add_dependencies(${name} ${planted_targets})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS cuda ENVIRONMENT "TSAN_OPTIONS=atexit_sleep_ms=0")
+  list(APPEND cuda_tests ${name})
+endforeach()
+add_custom_target(cuda_tests DEPENDS ${cuda_tests})

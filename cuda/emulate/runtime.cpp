@@ -1,0 +1,186 @@
+// Streams, events, graphs and copies of the emulated device. What CUDA reports as a code is a code here, too; what CUDA
+// would not notice is an EmulationError.
+#include "runtime.h"
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace epsball::cuda {
+namespace emulate {
+
+struct Graph {
+  std::vector<std::function<void()>> calls;
+};
+struct Stream {
+  std::unique_ptr<Graph> capture;
+};
+struct Event {
+  std::chrono::steady_clock::time_point at;
+  bool recorded = false;
+};
+
+void submit(Stream* stream, std::function<void()> work) {
+  if (stream && stream->capture)
+    stream->capture->calls.push_back(std::move(work));
+  else
+    work();
+}
+
+}  // namespace emulate
+
+namespace {
+
+bool captured(cudaStream_t stream) { return stream && stream->capture; }
+
+// A pointer of the default kind is what it looks like: device memory, or anything else, which is the host's.
+void check_copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  const bool guess = kind == cudaMemcpyDefault;
+  const bool to_device =
+      guess ? emulate::is_device(to) : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device =
+      guess ? emulate::is_device(from) : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  const std::string call = "cudaMemcpyAsync";
+  if (to_device) emulate::check_device_range(to, bytes, call + ", destination");
+  if (from_device) emulate::check_device_range(from, bytes, call + ", source");
+  if (!to_device && emulate::is_device(to))
+    throw emulate::EmulationError(call + ", destination: device memory where the host's was promised");
+  if (!from_device && emulate::is_device(from))
+    throw emulate::EmulationError(call + ", source: device memory where the host's was promised");
+}
+
+}  // namespace
+
+const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorIllegalState:
+      return "the operation cannot be performed in the present state";
+    case cudaErrorNotReady:
+      return "device not ready";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+  }
+  return "unknown error";
+}
+
+// ---- memory ----
+
+// A graph may hold allocations of its own; no kernel table wants that, so a capture refuses them.
+cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
+  if (captured(stream)) return cudaErrorStreamCaptureUnsupported;
+  if (!data) return cudaErrorInvalidValue;
+  *data = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  try {
+    *data = emulate::allocate(bytes);
+  } catch (const std::bad_alloc&) {
+    return cudaErrorMemoryAllocation;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
+  if (captured(stream)) return cudaErrorStreamCaptureUnsupported;
+  return !data || emulate::release(data) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  if (!to || !from) return cudaErrorInvalidValue;
+  emulate::submit(stream, [=] {
+    check_copy(to, from, bytes, kind);
+    const emulate::DeviceAccess access;
+    std::memmove(to, from, bytes);
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* to, int byte, std::size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  if (!to) return cudaErrorInvalidValue;
+  emulate::submit(stream, [=] {
+    emulate::check_device_range(to, bytes, "cudaMemsetAsync");
+    const emulate::DeviceAccess access;
+    std::memset(to, byte, bytes);
+  });
+  return cudaSuccess;
+}
+
+// ---- streams and events ----
+
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  *stream = std::make_unique<emulate::Stream>().release();  // an owner, as CUDA's handle is one
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::unique_ptr<emulate::Stream> owner(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return captured(stream) ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = std::make_unique<emulate::Event>().release();
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const std::unique_ptr<emulate::Event> owner(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  emulate::submit(stream, [=] {
+    event->at = std::chrono::steady_clock::now();
+    event->recorded = true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  if (!from->recorded || !to->recorded) return cudaErrorInvalidValue;
+  *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+  return cudaSuccess;
+}
+
+// ---- graphs ----
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (!stream) return cudaErrorStreamCaptureUnsupported;
+  if (stream->capture) return cudaErrorIllegalState;
+  stream->capture = std::make_unique<emulate::Graph>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  if (!captured(stream)) return cudaErrorIllegalState;
+  *graph = stream->capture.release();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = std::make_unique<emulate::Graph>(*graph).release();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  const std::unique_ptr<emulate::Graph> owner(graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  const std::unique_ptr<emulate::Graph> owner(executable);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  emulate::submit(stream, [calls = executable->calls] {
+    for (const auto& call : calls) call();
+  });
+  return cudaSuccess;
+}
+
+}  // namespace epsball::cuda

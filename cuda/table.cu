@@ -1,0 +1,30 @@
+// The GPU's table, filled once: "cuda", or "cuda-emulated" where g++ compiled it; mirrors cpp/table.cpp.
+#include "launch.cuh"
+
+#include "table.cuh"
+
+namespace epsball::cuda {
+namespace {
+
+#ifdef __CUDACC__
+constexpr const char* kName = "cuda";
+#else
+constexpr const char* kName = "cuda-emulated";
+#endif
+
+Kernels filled() {
+  Kernels k;
+  k.name = kName;
+  k.lanes = 1;  // a lane is a thread
+  add_activation(k);
+  return k;
+}
+
+}  // namespace
+
+const Kernels& table() {
+  static const Kernels kernels = filled();
+  return kernels;
+}
+
+}  // namespace epsball::cuda

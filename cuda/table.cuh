@@ -1,0 +1,12 @@
+// What each kernel file adds to the GPU's table; mirrors cpp/table.h.
+#pragma once
+
+#include "kernels.h"
+
+namespace epsball::cuda {
+
+void add_activation(Kernels&);
+
+const Kernels& table();
+
+}  // namespace epsball::cuda
