@@ -14,10 +14,39 @@ import epsball as eb
 from cases import batch, labels
 
 X, Y = batch(4, 400), labels(4, 3)
-READERS: dict[str, Callable[[eb.Sequential], list[np.ndarray]]] = {
-    "parameters": lambda model: list(model.parameters().values()),
-    "linear_exact": lambda model: [eb.linear_exact(model, X, Y, eps=0.2, norm="l2", bounds=None)],
-    "pgd": lambda model: [eb.pgd(model, X, Y, eps=0.2, steps=3, bounds=None)],
+Make = Callable[[int], eb.Sequential]
+Read = Callable[[eb.Sequential], list[np.ndarray]]
+
+
+def linear(seed: int) -> eb.Sequential:
+    return eb.models.linear(400, 3, seed=seed)
+
+
+def chain(*layers: Any) -> Make:
+    return lambda seed: eb.Sequential([*layers], input_shape=(400,), seed=seed)
+
+
+def scaled_means(seed: int) -> eb.Sequential:
+    model = chain(eb.BatchNorm1d(400), eb.Linear(400, 3))(1)
+    parameters = model.parameters()
+    for name in ("running_mean", "running_var"):
+        parameters[f"0.{name}"] += seed
+    model.load_parameters(parameters)
+    return model
+
+
+def gradients(model: eb.Sequential) -> list[np.ndarray]:
+    return list(model.parameter_gradients(X, Y).values())
+
+
+READERS: dict[str, tuple[Make, Read]] = {
+    "parameters": (linear, lambda model: list(model.parameters().values())),
+    "linear_exact": (linear, lambda model: [eb.linear_exact(model, X, Y, eps=0.2, norm="l2", bounds=None)]),
+    "pgd": (linear, lambda model: [eb.pgd(model, X, Y, eps=0.2, steps=3, bounds=None)]),
+    "gradients of linear": (linear, gradients),
+    "gradients of rbf": (chain(eb.RBF(400, 90), eb.Linear(90, 3)), gradients),
+    "gradients of diagonal rbf": (chain(eb.RBF(400, 90, diagonal=True), eb.Linear(90, 3)), gradients),
+    "gradients of batch norm": (scaled_means, gradients),
 }
 
 
@@ -27,12 +56,11 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_call_beside_loading_sees_one_state_whole(reader: str) -> None:
-    read = READERS[reader]
+    make, read = READERS[reader]
     states: list[dict[str, Any]] = []
     for seed in (1, 2):
-        weights = eb.models.linear(400, 3, seed=seed).parameters()
-        states.append({name: np.ascontiguousarray(p) for name, p in weights.items()})
-    model = eb.models.linear(400, 3)
+        states.append({name: np.ascontiguousarray(p) for name, p in make(seed).parameters().items()})
+    model = make(0)
     wanted = []
     for state in states:
         model.load_parameters(state)

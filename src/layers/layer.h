@@ -135,12 +135,18 @@ class Layer {
   virtual Index gradient_scratch(const Kernels&, Index /*rows*/) const { return 0; }
   virtual void gradient(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* const* /*gradient*/,
                         Index /*part*/, float* /*scratch*/) const {}
+  // What the trainer calls. A layer whose gradient depends on its weights overrides this one and reads them from
+  // `packed`, as passes do: a load_parameters beside it may be writing to `parameters`.
+  virtual void gradient_at(const Kernels& kernels, const float* /*packed*/, Index rows, Rows x, Rows dy,
+                           float* const* gradient, Index part, float* scratch) const {
+    this->gradient(kernels, rows, x, dy, gradient, part, scratch);
+  }
 
   // Layers that look at the whole batch while training: forward runs after gather_forward has seen all of its rows,
   // backward after gather_backward, which also leaves the gradient of the parameters. What lies between is in
-  // `statistics`; parameter gradients outside training start from running_statistics.
+  // `statistics`; parameter gradients outside training start from running_statistics, those of the packed weights.
   virtual Index statistics_floats() const { return 0; }
-  virtual void running_statistics(float* /*statistics*/) const {}
+  virtual void running_statistics(const float* /*packed*/, float* /*statistics*/) const {}
   virtual void gather_forward(const Kernels&, Index /*rows*/, Rows /*x*/, float* /*statistics*/) const {}
   virtual void gather_backward(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* /*statistics*/,
                                float* const* /*gradient*/) const {}

@@ -96,17 +96,19 @@ void Rbf::backward(const Context& context, const float* packed, const Stage& s) 
 
 Index Rbf::gradient_parts(const Kernels&) const { return (out + kUnitsPerPart - 1) / kUnitsPerPart; }
 
-void Rbf::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* const* gradient, Index part, float*) const {
+void Rbf::gradient_at(const Kernels& k, const float* packed, Index rows, Rows x, Rows dy, float* const* gradient,
+                      Index part, float*) const {
   RbfGradient a;
   a.rows = rows;
   a.features = in;
+  a.units = out;
   a.diagonal = diagonal();
   a.x = x.data;
   a.ldx = x.ld;
   a.dy = dy.data;
   a.lddy = dy.ld;
-  a.centre = parameters[0].value.data();
-  a.scale = parameters[1].value.data();
+  a.centre = packed;
+  a.scale = packed + packed_matrix();
   a.first = part * kUnitsPerPart;
   a.last = std::min(out, a.first + kUnitsPerPart);
   a.dcentre = gradient[0];
