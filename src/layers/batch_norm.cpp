@@ -70,8 +70,8 @@ ChannelScale BatchNorm::folded() const {
 
 // ---- passes ----
 
-void BatchNorm::forward(const Context& context, const float* packed, const Stage& s) const {
-  const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
+// What both directions have in common: from x, y.
+ScaleChannels BatchNorm::scale_channels(const Context& context, const Stage& s, Rows y) const {
   ScaleChannels k;
   k.lanes = images() ? context.lanes : 1;
   k.rows = images() ? context.blocks(s.rows) : s.rows;
@@ -79,11 +79,17 @@ void BatchNorm::forward(const Context& context, const float* packed, const Stage
   k.channels = image_.channels;
   k.x = s.x.data;
   k.ldx = s.x.ld * k.lanes;
+  k.y = y.data;
+  k.ldy = y.ld * k.lanes;
+  return k;
+}
+
+void BatchNorm::forward(const Context& context, const float* packed, const Stage& s) const {
+  const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
+  ScaleChannels k = scale_channels(context, s, s.y);
   k.center = c.center;
   k.scale = c.scale;
   k.shift = c.shift;
-  k.y = s.y.data;
-  k.ldy = s.y.ld * k.lanes;
   k.activation = s.end.activation;
   k.pre_activation = s.end.pre_activation;
   context.kernels.scale_channels(context.stream, k);
@@ -91,21 +97,13 @@ void BatchNorm::forward(const Context& context, const float* packed, const Stage
 
 void BatchNorm::backward(const Context& context, const float* packed, const Stage& s) const {
   const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
-  ScaleChannels k;
-  k.lanes = images() ? context.lanes : 1;
-  k.rows = images() ? context.blocks(s.rows) : s.rows;
-  k.pixels = image_.pixels();
-  k.channels = image_.channels;
-  k.x = s.x.data;
-  k.ldx = s.x.ld * k.lanes;
+  ScaleChannels k = scale_channels(context, s, s.dx);
   k.center = c.center;
   k.scale = c.slope;
   k.shift = c.offset;
   k.add = s.dy.data;
   k.ld_add = s.dy.ld * k.lanes;
   k.add_scale = c.scale;
-  k.y = s.dx.data;
-  k.ldy = s.dx.ld * k.lanes;
   context.kernels.scale_channels(context.stream, k);
   if (images())
     finish_images(context, s, in);

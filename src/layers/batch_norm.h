@@ -30,6 +30,8 @@ class BatchNorm : public Layer {
   ChannelScale folded() const override;
 
  private:
+  ScaleChannels scale_channels(const Context&, const Stage&, Rows y) const;
+
   Image image_;
   Images images_;
   float eps_, momentum_;
