@@ -102,3 +102,31 @@ def test_logits_that_overflow_are_an_error(call: Callable[..., Any]) -> None:
     model.load_parameters({name: np.full_like(p, 3e38) for name, p in model.parameters().items()})
     with pytest.raises(ValueError, match="model: it gave a logit that is not finite for row 0"):
         call(model, np.ones_like(X), Y)
+
+
+def two_weights(below: float, above: float) -> eb.Sequential:
+    """x -> above relu(below x) for the first feature and the second class."""
+    model = eb.Sequential([eb.Linear(2, 2), eb.ReLU(), eb.Linear(2, 2)], input_shape=(2,))
+    weights = {name: np.zeros_like(p) for name, p in model.parameters().items()}
+    weights["0.weight"][0, 0], weights["2.weight"][1, 0] = below, above
+    model.load_parameters(weights)
+    return model
+
+
+def test_derivatives_that_overflow_are_an_error() -> None:
+    model, y = two_weights(1e30, 1e30), np.array([0, 0])
+    x = np.array([[-1e-25, 0], [1e-25, 0]], np.float32)
+    for call in (lambda: model.input_gradient(x, y), lambda: model.jacobian(x)):
+        with pytest.raises(ValueError, match="model: a derivative for row 1 is not finite"):
+            call()
+    with pytest.raises(ValueError, match=r"model: the gradient of '0\.weight' is not finite"):
+        two_weights(1e-25, 1e30).parameter_gradients(np.array([[1e20, 0], [0, 0]], np.float32), y)
+
+
+def test_derivatives_beyond_float16_are_an_error_that_names_the_remedy() -> None:
+    model, x, y = two_weights(1e3, 1e3), np.array([[-1, 0], [1, 0]], np.float16), np.array([0, 0])
+    for call in (lambda: model.input_gradient(x, y), lambda: model.jacobian(x)):
+        with pytest.raises(ValueError, match=r"x: float16 cannot hold the derivatives of row 1.*1e\+06.* float32"):
+            call()
+    assert model.input_gradient(x.astype(np.float32), y)[1, 0] == 1e6
+    assert two_weights(1e2, 1e2).input_gradient(x, y)[1, 0] == 1e4
