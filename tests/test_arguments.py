@@ -202,6 +202,27 @@ def test_data_outside_the_box_are_refused_before_the_first_update(argument: str)
     eb.fit(model, y=y, method=T.PGDTraining(eps=0.1, steps=2, bounds=None), epochs=1, **options)
 
 
+MISFITS: dict[str, tuple[A.Attack, str]] = {
+    "mask of other features": (A.FGSM(0.1, mask=np.ones(4)), "mask: wanted"),
+    "mask of other rows": (A.PGD(0.1, mask=np.ones((5, 3))), "mask: wanted"),
+    "eps of other rows": (A.PGD(np.full(5, 0.1)), r"eps: wanted .*\(4,\)"),
+    "eps of the training rows only": (A.BIM(np.full(4, 0.1)), r"2 rows: eps: wanted .*\(2,\)"),
+    "step size of other rows": (A.PGD(0.1, step_size=np.full(5, 0.1)), r"step_size: wanted .*\(4,\)"),
+    "closed form of a network": (A.LinearExact(0.1), "linear"),
+}
+
+
+@pytest.mark.parametrize(("monitor", "message"), MISFITS.values(), ids=MISFITS.keys())
+def test_a_monitor_that_does_not_fit_is_refused_before_the_first_update(monitor: A.Attack, message: str) -> None:
+    model, x, y = eb.models.mlp([3, 4, 2]), batch(4, 3), labels(4, 2)
+    before = model.parameters()
+    options = {"validation": (x[:2], y[:2])} if "2 rows" in message else {}
+    with pytest.raises((ValueError, TypeError), match=f"^monitor: .*{message}"):
+        eb.fit(model, x, y, monitor=monitor, epochs=1, **options)
+    for name, p in model.parameters().items():
+        np.testing.assert_array_equal(p, before[name])
+
+
 @pytest.mark.parametrize("changed", ["x", "y", "validation"])
 def test_checkpoint_of_other_data_is_refused(tmp_path: Path, changed: str) -> None:
     path = tmp_path / "run.safetensors"

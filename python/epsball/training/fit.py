@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -142,6 +143,7 @@ class _Run:
         self.history = History(attack)
         self._check_boxes()
         self._check_batches()
+        self._check_monitor()
         self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
 
     @cached_property
@@ -180,6 +182,19 @@ class _Run:
                     f"{len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
                 )
             shape = layer.output_shape(shape)
+
+    def _check_monitor(self) -> None:
+        """Refuse, before the first update, a monitor that does not fit model and rows; it runs without its steps."""
+        attack = self.history.attack
+        once = replace(attack, steps=0) if hasattr(attack, "steps") else attack
+        for data in (self.monitored(), self.validation):
+            if data is None:
+                continue
+            try:
+                self._success(once, data)
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"monitor: {type(attack).__name__} cannot be run on {len(data[0])} rows: {error}") from None
 
     @contextmanager
     def closed_model(self) -> Iterator[None]:
@@ -248,12 +263,18 @@ class _Run:
 
     def _errors(self, data: Data) -> tuple[float, float]:
         """Return the clean error and the error under the monitoring attack."""
-        x, y = data
-        labels = y
-        if y.ndim == 2:
-            labels = (y[:, 0] > 0.5).astype(np.int64) if self.model.classes == 1 else y.argmax(axis=1)
-        clean = float((np.asarray(self.model.predict(x)) != labels).mean())
-        return clean, float(self.history.attack.run(self.model, x, labels).success.mean())
+        clean = np.asarray(self.model.predict(data[0])) != self._labels(data)
+        return float(clean.mean()), float(self._success(self.history.attack, data).mean())
+
+    def _success(self, attack: Attack, data: Data) -> npt.NDArray[np.bool_]:
+        return attack.run(self.model, data[0], self._labels(data)).success
+
+    def _labels(self, data: Data) -> Array:
+        """Return the class indices of the rows, where these have probabilities the likeliest ones."""
+        y = data[1]
+        if y.ndim == 1:
+            return y
+        return (y[:, 0] > 0.5).astype(np.int64) if self.model.classes == 1 else y.argmax(axis=1)
 
 
 def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
