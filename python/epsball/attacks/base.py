@@ -17,6 +17,7 @@ from epsball.arguments import check_seed, flag, number, one_of, pair, settle, wh
 from epsball.arrays import Array, as_numpy, like
 from epsball.classifier import Classifier
 from epsball.model import Sequential
+from epsball.reports.files import plain
 from epsball.sources.base import LabelSource
 
 Bounds: TypeAlias = tuple[Any, Any] | None
@@ -134,8 +135,8 @@ class Attack(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration, versioned and ready for JSON; `from_dict` reads it back."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        return {"attack": type(self).__name__, "version": CONFIG_VERSION, **values}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"attack": type(self).__name__, "version": CONFIG_VERSION, **plain(values)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Attack) and self.to_dict() == other.to_dict()
@@ -391,12 +392,3 @@ def _hard(labels: Array, model: Classifier) -> Array:
     if labels.dtype.kind != "f" or labels.ndim != 2:
         return labels
     return (labels[:, 0] > 0.5).astype(np.int64) if model.classes == 1 else labels.argmax(axis=1)
-
-
-def _plain(value: Any) -> Any:
-    """Return a field as JSON has it."""
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
-        return np.asarray(value).tolist()
-    return value
