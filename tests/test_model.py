@@ -57,9 +57,7 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 @pytest.mark.parametrize("reader", READERS)
 def test_a_call_beside_loading_sees_one_state_whole(reader: str) -> None:
     make, read = READERS[reader]
-    states: list[dict[str, Any]] = []
-    for seed in (1, 2):
-        states.append({name: np.ascontiguousarray(p) for name, p in make(seed).parameters().items()})
+    states = [{name: np.ascontiguousarray(p) for name, p in make(seed).parameters().items()} for seed in (1, 2)]
     model = make(0)
     wanted = []
     for state in states:
