@@ -44,6 +44,10 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "ELU": eb.ELU,
     "linear": lambda **o: eb.models.linear(**{"features": 3, "classes": 2, **o}),
     "mlp": lambda **o: eb.models.mlp(**{"sizes": [3, 4, 2], **o}),
+    "evaluate": lambda **o: eb.evaluate(eb.models.linear(3, 2), batch(4, 3), labels(4, 2), [A.FGSM(0.1)], **o),
+    "load": eb.load,
+    "save": lambda **o: eb.models.linear(3, 2).save(**o),
+    "datasets": eb.datasets.load,
     "Sequential": lambda **o: eb.Sequential(**{"layers": [eb.Linear(3, 2)], "input_shape": (3,), **o}),
     "fit": lambda **o: eb.fit(eb.models.linear(3, 2), **{"x": batch(4, 3), "y": labels(4, 2), "epochs": 1, **o}),
 }
@@ -96,6 +100,15 @@ BAD: list[tuple[str, str, Any]] = [
     *(("Sequential", "input_shape", v) for v in ("3", (3.9,), 3, ())),
     *(("fit", argument, 2**70) for argument in ("epochs", "batch_size")),
     ("fit", "monitor", A.PGD(0.1, targeted=True)),
+    ("fit", "method", 0),
+    ("fit", "optimizer", ""),
+    ("fit", "checkpoint", 3),
+    *((kind, "progress", v) for kind in ("fit", "evaluate") for v in ("yes", 1, None)),
+    *(("PGD", "eps", v) for v in ("8/255", None, 1j, 1e39, np.full(4, 1e39))),
+    *(("PGD", "bounds", v) for v in (("0", "1"), (0, None))),
+    ("PGD", "mask", "all"),
+    *((kind, "path", v) for kind in ("load", "save") for v in (None, 3)),
+    *(("datasets", "name", v) for v in (None, ["mnist"])),
 ]  # fmt: skip
 
 
@@ -151,6 +164,22 @@ def test_bad_index_is_refused_also_where_it_draws_nothing(index: Any) -> None:
     for attack in (A.LinearExact(0.1), A.PGD(0.1, steps=1)):
         with pytest.raises((ValueError, TypeError), match="index"):
             attack(model, x, y, index=index)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda model, x, y: eb.pgd(model, x * 1e300, y, eps=0.1), "got 1e+300 in row 0"),
+        (lambda model, x, y: A.PGD(0.1, bounds=(0, 1e-9))(model, x, y), "within bounds [0.0, 1e-09], got"),
+        (lambda model, x, y: eb.ops.project_(x, x, np.full(4, -1e-12)), "got [-1.e-12"),
+        (lambda model, x, y: eb.Dropout(1.0), "to 0.9999999999999999, got 1"),
+        (lambda model, x, y: model.load_parameters({**model.parameters(), 3: x}), "parameters: wanted a name, got 3"),
+        (lambda model, x, y: model(np.ma.masked_greater(x, 0.5)), "x: wanted a value in every place, got a masked"),
+    ],
+)
+def test_messages_show_the_value_that_was_given(call: Callable[..., Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=re.escape(said)):
+        call(eb.models.linear(3, 2), np.ones((4, 3)), labels(4, 2))
 
 
 # ---- what is frozen stays

@@ -250,7 +250,10 @@ def test_a_server_that_is_not_there_is_an_error_that_names_the_address(mirror, m
     assert served.asked == []
 
 
-@pytest.mark.parametrize(("arguments", "match"), [(("cifar",), "name: .*'cifar'.*mnist"), (("mnist", "dev"), "split")])
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [(("cifar",), "name: .*mnist.*'cifar'"), ((["mnist"],), "name: "), (("mnist", "dev"), "split")],
+)
 def test_unknown_names_and_splits_are_errors_that_list_the_known(arguments, match):
     with pytest.raises(ValueError, match=match):
         datasets.load(*arguments)

@@ -119,7 +119,7 @@ class Classifier(ABC):
 
 
 def _in_dtype_of(x: npt.NDArray[Any], derivatives: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-    """Return finite derivatives (N, ...) in x's dtype; float16 rounds those below 6e-8 to 0 but holds none too large."""
+    """Return finite derivatives (N, ...) in x's dtype; what float16 cannot hold is an error, what is tiny becomes 0."""
     with np.errstate(over="ignore"):
         values = derivatives.astype(x.dtype, copy=False)
     if x.dtype == np.float16 and not np.isfinite(values).all():

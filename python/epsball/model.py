@@ -110,6 +110,8 @@ class Sequential(Classifier):
         """
         if not isinstance(parameters, Mapping):
             raise TypeError(f"parameters: wanted arrays by name, got {type(parameters).__name__}")
+        for name in parameters:
+            word("parameters", name)
         self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
 
     def to(self, device: str) -> Sequential:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, flag, number, one_of, pair, settle, whole
+from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, settle, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.classifier import Classifier
 from epsball.model import Sequential
@@ -298,11 +298,11 @@ def check_own_model(model: object, what: str) -> Sequential:
     return model
 
 
-def _own(name: str, value: Any, kinds: str) -> Array:
+def _own(name: str, value: Any, kinds: str, wanted: str) -> Array:
     """Return a read-only copy, which no later write to the caller's array changes."""
-    own = np.array(as_numpy(name, value))
+    own = np.array(as_numpy(name, value, wanted))
     if own.dtype.kind not in kinds:
-        raise TypeError(f"{name}: wanted numbers, got {own.dtype}")
+        raise TypeError(f"{name}: wanted {wanted}, got {own.dtype}")
     own.flags.writeable = False
     return own
 
@@ -310,10 +310,10 @@ def _own(name: str, value: Any, kinds: str) -> Array:
 def check_eps(value: Any, name: str = "eps") -> Any:
     """Return one finite non-negative number, or an array of one per row."""
     if isinstance(value, Real):
-        return number(name, value)
-    own = _own(name, value, "iuf")
-    if not ((own >= 0) & (own < np.inf)).all():
-        raise ValueError(f"{name}: wanted finite numbers >= 0, got {own}")
+        return number(name, value, 0.0, float(FLOAT32.max))
+    own = _own(name, value, "iuf", "a number or one per row")
+    if not ((own >= 0) & (own <= float(FLOAT32.max))).all():
+        raise ValueError(f"{name}: wanted numbers from 0 to {FLOAT32.max:g}, got {own}")
     return own
 
 
@@ -327,7 +327,9 @@ def _bounds(name: str, value: Any) -> Any:
 
 
 def _bound(name: str, side: Any) -> Any:
-    return number(name, side, -np.inf, np.inf) if isinstance(side, Real) else _own(name, side, "biuf")
+    return (
+        number(name, side, -np.inf, np.inf) if isinstance(side, Real) else _own(name, side, "biuf", "numbers or arrays")
+    )
 
 
 OPTIONS: dict[str, Callable[[str, Any], Any]] = {
@@ -341,7 +343,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "early_stop": flag,
     "loss": lambda name, value: one_of(name, value, LOSSES),
     "bounds": _bounds,
-    "mask": lambda name, value: None if value is None else _own(name, value, "biuf"),
+    "mask": lambda name, value: None if value is None else _own(name, value, "biuf", "an array of 0 and 1"),
     "seed": lambda name, value: check_seed(value, name),
 }
 

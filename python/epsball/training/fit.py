@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, whole
+from epsball.arguments import check_seed, path, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_own_model, normal_bounds
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
+from epsball.reports.progress import check_progress
 from epsball.training.history import History
 from epsball.training.method import Method
 from epsball.training.optimizers import Adam, Optimizer
@@ -92,11 +93,12 @@ def fit(
     ValueError, TypeError
         A bad argument, named.
     FloatingPointError
-        The loss of a batch was not finite; epoch and batch are named.
+        The loss of a batch, or a logit after an epoch, was not finite; epoch and batch are named.
     """
-    run = _Run(
-        model, x, y, method or Standard(), epochs, batch_size, optimizer or Adam(), loss, validation, monitor, seed
-    )
+    method = Standard() if method is None else method
+    optimizer = Adam() if optimizer is None else optimizer
+    check_progress(progress)
+    run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, seed)
     with run.closed_model(), _reporting(progress) as report:
         done = run.resume(checkpoint)
         for epoch in range(done, run.epochs):
@@ -185,7 +187,7 @@ class _Run:
 
     def _check_monitor(self) -> None:
         """Refuse, before the first update, a monitor that does not fit model and rows; it runs without its steps."""
-        attack = self.history.attack
+        attack: Any = self.history.attack
         once = replace(attack, steps=0) if hasattr(attack, "steps") else attack
         for data in (self.monitored(), self.validation):
             if data is None:
@@ -218,7 +220,7 @@ class _Run:
         """Return how many epochs a checkpoint has done."""
         if checkpoint is None:
             return 0
-        if not Path(checkpoint).exists():
+        if not path("checkpoint", checkpoint).exists():
             require_writable_name(Path(checkpoint))  # now, not after an epoch
             return 0
         from epsball.training import checkpoint as files
@@ -245,9 +247,12 @@ class _Run:
             loss = self.trainer.run(x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), seed)
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {number + 1}: {error}") from error
-        with self.own_calls():
-            train = self._errors(self.monitored())
-            test = (None, None) if self.validation is None else self._errors(self.validation)
+        try:
+            with self.own_calls():
+                train = self._errors(self.monitored())
+                test = (None, None) if self.validation is None else self._errors(self.validation)
+        except ValueError as error:  # the monitor has been tried: now it is the weights
+            raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
         attack_steps = int(self.method.settings().get("steps", 0))
         return {
             "epoch": number + 1,
