@@ -172,6 +172,7 @@ def test_bad_index_is_refused_also_where_it_draws_nothing(index: Any) -> None:
         (lambda model, x, y: eb.pgd(model, x * 1e300, y, eps=0.1), "got 1e+300 in row 0"),
         (lambda model, x, y: A.PGD(0.1, bounds=(0, 1e-9))(model, x, y), "within bounds [0.0, 1e-09], got"),
         (lambda model, x, y: eb.ops.project_(x, x, np.full(4, -1e-12)), "got [-1.e-12"),
+        (lambda model, x, y: model.loss(x, np.full(4, 2**63, np.uint64)), "got 9223372036854775808 in row 0"),
         (lambda model, x, y: eb.Dropout(1.0), "to 0.9999999999999999, got 1"),
         (lambda model, x, y: model.load_parameters({**model.parameters(), 3: x}), "parameters: wanted a name, got 3"),
         (lambda model, x, y: model(np.ma.masked_greater(x, 0.5)), "x: wanted a value in every place, got a masked"),
@@ -180,6 +181,12 @@ def test_bad_index_is_refused_also_where_it_draws_nothing(index: Any) -> None:
 def test_messages_show_the_value_that_was_given(call: Callable[..., Any], said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=re.escape(said)):
         call(eb.models.linear(3, 2), np.ones((4, 3)), labels(4, 2))
+
+
+def test_the_default_step_of_a_huge_ball_is_one_that_float32_holds() -> None:
+    x = batch(2, 3)
+    for eps in (3e38, np.full(2, 3e38)):
+        assert np.isfinite(eb.pgd(eb.models.linear(3, 2), x, labels(2, 2), eps=eps, steps=1, bounds=None)).all()
 
 
 # ---- what is frozen stays

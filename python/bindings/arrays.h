@@ -157,7 +157,7 @@ inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name,
     const std::int64_t v = values.data()[i];
     if (v < 0 || v >= limit)
       throw py::value_error(std::string(name) + ": wanted class indices from 0 to " + std::to_string(limit - 1) +
-                            ", got " + std::to_string(v) + " in row " + std::to_string(i));
+                            ", got " + std::string(py::str(y[py::int_(i)])) + " in row " + std::to_string(i));
     labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(v);
   }
   return labels;

@@ -70,7 +70,18 @@ def pair(name: str, value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def path(name: str, value: Any) -> Path:
+def check_shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return `value` as the shape of one input."""
+    try:
+        sizes = tuple(whole(name, n, 1) for n in value)
+    except (TypeError, ValueError):
+        sizes = ()
+    if not sizes:
+        raise ValueError(f"{name}: wanted a tuple of positive integers, got {value!r}")
+    return sizes
+
+
+def check_path(name: str, value: Any) -> Path:
     """Return `value` as a path."""
     try:
         return Path(value)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball import arguments
+from epsball.arguments import check_path
 from epsball.reports.files import replacing
 
 
@@ -45,7 +45,7 @@ def load_tensors(
     """
     from safetensors import SafetensorError, safe_open
 
-    path = arguments.path("path", path)
+    path = check_path("path", path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "wanted a safetensors file, got a folder", str(path))
     path.open("rb").close()  # a missing or unreadable file is an OSError that names it; safetensors' does not

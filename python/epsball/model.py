@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, whole
+from epsball.arguments import check_seed, check_shape
 from epsball.arrays import as_numpy
 from epsball.classifier import Classifier, word
 from epsball.layers import LAYERS, Dropout, Flatten, Layer
@@ -65,7 +65,7 @@ class Sequential(Classifier):
         except TypeError:
             raise TypeError(f"layers: wanted a sequence of layers, got {layers!r}") from None
         seed = check_seed(seed)
-        self.input_shape = _shape(input_shape)
+        self.input_shape = check_shape("input_shape", input_shape)
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
         self.log_confidences = self.layers[-1].log_confidences
@@ -166,16 +166,6 @@ def _layer(description: dict[str, Any]) -> Layer:
     if kind not in LAYERS:
         raise ValueError(f"unknown layer {kind!r}")
     return LAYERS[kind](**description)
-
-
-def _shape(input_shape: Any) -> tuple[int, ...]:
-    try:
-        shape = tuple(whole("input_shape", n, 1) for n in input_shape)
-    except (TypeError, ValueError):
-        shape = ()
-    if not shape:
-        raise ValueError(f"input_shape: wanted a tuple of positive integers, got {input_shape!r}")
-    return shape
 
 
 def _descriptions(layers: Sequence[Layer], shape: Shape) -> list[Description]:

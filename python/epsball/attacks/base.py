@@ -263,10 +263,13 @@ def run_loop(
 
 
 def default_step_size(eps: Any, steps: int) -> Any:
-    """Return 2.5 eps / steps (Madry et al. 2018), per row where eps is."""
+    """Return 2.5 eps / steps (Madry et al. 2018), per row where eps is, and no more than float32 holds."""
     if steps == 0:
         return 0.0
-    return 2.5 * eps / steps if isinstance(eps, int | float) else 2.5 * np.asarray(eps, dtype=np.float64) / steps
+    most = float(FLOAT32.max)
+    if isinstance(eps, int | float):
+        return min(2.5 * eps / steps, most)
+    return np.minimum(2.5 * np.asarray(eps, dtype=np.float64) / steps, most)
 
 
 # ---- arguments; every error names the argument

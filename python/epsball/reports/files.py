@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from epsball import arguments
+from epsball.arguments import check_path
 
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what was written there becomes `path` if the block succeeds."""
-    path = arguments.path("path", path)
+    path = check_path("path", path)
     require_writable_name(path)
     # The suffix stays last: writers such as numpy.savez append one where they miss it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, path, whole
+from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_own_model, normal_bounds
 from epsball.layers.batch_norm import BatchNorm
@@ -220,7 +220,7 @@ class _Run:
         """Return how many epochs a checkpoint has done."""
         if checkpoint is None:
             return 0
-        if not path("checkpoint", checkpoint).exists():
+        if not check_path("checkpoint", checkpoint).exists():
             require_writable_name(Path(checkpoint))  # now, not after an epoch
             return 0
         from epsball.training import checkpoint as files
