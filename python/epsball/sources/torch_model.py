@@ -10,7 +10,7 @@ from typing import Any
 
 from epsball.sources.base import Floats, GradientSource, Pull
 
-NO_GRADIENT = "TorchModel: the logits carry no gradient; is there a detach, no_grad or non-differentiable operation in the module?"
+NO_GRADIENT = "TorchModel: the logits carry no gradient; does the module detach, or use no_grad or a step function?"
 
 
 class TorchModel(GradientSource):
