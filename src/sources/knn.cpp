@@ -15,8 +15,8 @@
 namespace epsball {
 namespace {
 
-constexpr Index kRows = 64;      // that look at a block of points while it lies in the cache
-constexpr Index kColumns = 256;  // points of a block; whole panels of every table
+constexpr Index kRows = 64;            // that look at a block of points while it lies in the cache
+constexpr Index kColumns = 256;        // points of a block; whole panels of every table
 constexpr double kMostSquared = 1e37;  // below it no sum of products overflows
 
 Index blocks_of(Index count, Index each) { return (count + each - 1) / each; }
