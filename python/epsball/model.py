@@ -86,6 +86,10 @@ class Sequential(Classifier):
     def __repr__(self) -> str:
         return f"Sequential({list(self.layers)}, input_shape={self.input_shape})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy.deepcopy take layers and parameters; a copy has weights of its own."""
+        return _with_parameters, (self.layers, self.input_shape, self.parameters())
+
     def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
         return self._native
 
@@ -154,10 +158,15 @@ def load(path: str | PathLike[str]) -> Sequential:
     tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
     try:
         layers = [_layer(dict(description)) for description in header["layers"]]
-        model = Sequential(layers, header["input_shape"])
-        model.load_parameters(tensors)
+        model = _with_parameters(layers, header["input_shape"], tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{Path(path)}: not a usable epsball model: {error}") from error
+    return model
+
+
+def _with_parameters(layers: Sequence[Layer], input_shape: Shape, parameters: Mapping[str, Any]) -> Sequential:
+    model = Sequential(layers, input_shape)
+    model.load_parameters(parameters)
     return model
 
 
