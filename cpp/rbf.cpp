@@ -161,13 +161,19 @@ void rbf_backward(Stream, const RbfRows& a) {
 
 constexpr int kGradientUnits = 4;
 
+// Where the vector of features from i on of a unit stands in a matrix that is packed for the backward pass.
+EPSBALL_INLINE Index packed_at(const RbfGradient& a, Index unit, Index i) {
+  const Index panel = i / kPanel * kPanel, width = panel_vecs(a.features, panel) * kLanes;
+  return panel * a.units + unit * width + (i - panel);
+}
+
 // Adds up g d and g d^2 over the rows, d being x - centre, for Units units from `unit` on and a vector of features.
 template <int Units>
 EPSBALL_INLINE void moments(const RbfGradient& a, Index unit, Index i, Index n, Vec* first, Vec* second) {
   Vec c[Units];
 #pragma GCC unroll 4
   for (int u = 0; u < Units; ++u) {
-    c[u] = load(a.centre + (unit + u) * a.features + i, n);
+    c[u] = load(a.centre + packed_at(a, unit + u, i));
     first[u] = second[u] = Vec{};
   }
   for (Index r = 0; r < a.rows; ++r) {
@@ -190,7 +196,7 @@ void gradient_tile(const RbfGradient& a, Index unit) {
     moments<Units>(a, unit, i, n, first, second);
     for (int u = 0; u < Units; ++u) {
       const Index at = (unit + u) * a.features + i;
-      const Vec s = a.diagonal ? load(a.scale + at, n) : splat<Vec>(a.scale[unit + u]);
+      const Vec s = a.diagonal ? load(a.scale + packed_at(a, unit + u, i)) : splat<Vec>(a.scale[unit + u]);
       store(a.dcentre + at, first[u] * (s * s) * 2.0f, n);
       if (a.diagonal)
         store(a.dscale + at, second[u] * s * -2.0f, n);

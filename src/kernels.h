@@ -204,13 +204,13 @@ struct RbfRows {
 // Gradients of centres (units, features) and scale (units, features) or (units), rows [first, last) of them, over a
 // batch.
 struct RbfGradient {
-  Index rows = 0, features = 0;
+  Index rows = 0, features = 0, units = 0;
   bool diagonal = false;
   const float* x = nullptr;
   Index ldx = 0;
   const float* dy = nullptr;
   Index lddy = 0;
-  const float* centre = nullptr;  // as their parameters hold them, like the results
+  const float* centre = nullptr;  // both as for the backward pass
   const float* scale = nullptr;
   Index first = 0, last = 0;
   float* dcentre = nullptr;

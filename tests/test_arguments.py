@@ -44,6 +44,10 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "ELU": eb.ELU,
     "linear": lambda **o: eb.models.linear(**{"features": 3, "classes": 2, **o}),
     "mlp": lambda **o: eb.models.mlp(**{"sizes": [3, 4, 2], **o}),
+    "evaluate": lambda **o: eb.evaluate(eb.models.linear(3, 2), batch(4, 3), labels(4, 2), [A.FGSM(0.1)], **o),
+    "load": eb.load,
+    "save": lambda **o: eb.models.linear(3, 2).save(**o),
+    "datasets": eb.datasets.load,
     "Sequential": lambda **o: eb.Sequential(**{"layers": [eb.Linear(3, 2)], "input_shape": (3,), **o}),
     "fit": lambda **o: eb.fit(eb.models.linear(3, 2), **{"x": batch(4, 3), "y": labels(4, 2), "epochs": 1, **o}),
 }
@@ -96,6 +100,15 @@ BAD: list[tuple[str, str, Any]] = [
     *(("Sequential", "input_shape", v) for v in ("3", (3.9,), 3, ())),
     *(("fit", argument, 2**70) for argument in ("epochs", "batch_size")),
     ("fit", "monitor", A.PGD(0.1, targeted=True)),
+    ("fit", "method", 0),
+    ("fit", "optimizer", ""),
+    ("fit", "checkpoint", 3),
+    *((kind, "progress", v) for kind in ("fit", "evaluate") for v in ("yes", 1, None)),
+    *(("PGD", "eps", v) for v in ("8/255", None, 1j, 1e39, np.full(4, 1e39))),
+    *(("PGD", "bounds", v) for v in (("0", "1"), (0, None))),
+    ("PGD", "mask", "all"),
+    *((kind, "path", v) for kind in ("load", "save") for v in (None, 3)),
+    *(("datasets", "name", v) for v in (None, ["mnist"])),
 ]  # fmt: skip
 
 
@@ -153,6 +166,29 @@ def test_bad_index_is_refused_also_where_it_draws_nothing(index: Any) -> None:
             attack(model, x, y, index=index)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda model, x, y: eb.pgd(model, x * 1e300, y, eps=0.1), "got 1e+300 in row 0"),
+        (lambda model, x, y: A.PGD(0.1, bounds=(0, 1e-9))(model, x, y), "within bounds [0.0, 1e-09], got"),
+        (lambda model, x, y: eb.ops.project_(x, x, np.full(4, -1e-12)), "got [-1.e-12"),
+        (lambda model, x, y: model.loss(x, np.full(4, 2**63, np.uint64)), "got 9223372036854775808 in row 0"),
+        (lambda model, x, y: eb.Dropout(1.0), "to 0.9999999999999999, got 1"),
+        (lambda model, x, y: model.load_parameters({**model.parameters(), 3: x}), "parameters: wanted a name, got 3"),
+        (lambda model, x, y: model(np.ma.masked_greater(x, 0.5)), "x: wanted a value in every place, got a masked"),
+    ],
+)
+def test_messages_show_the_value_that_was_given(call: Callable[..., Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=re.escape(said)):
+        call(eb.models.linear(3, 2), np.ones((4, 3)), labels(4, 2))
+
+
+def test_the_default_step_of_a_huge_ball_is_one_that_float32_holds() -> None:
+    x = batch(2, 3)
+    for eps in (3e38, np.full(2, 3e38)):
+        assert np.isfinite(eb.pgd(eb.models.linear(3, 2), x, labels(2, 2), eps=eps, steps=1, bounds=None)).all()
+
+
 # ---- what is frozen stays
 
 
@@ -200,6 +236,27 @@ def test_data_outside_the_box_are_refused_before_the_first_update(argument: str)
     for name, p in model.parameters().items():
         np.testing.assert_array_equal(p, before[name])
     eb.fit(model, y=y, method=T.PGDTraining(eps=0.1, steps=2, bounds=None), epochs=1, **options)
+
+
+MISFITS: dict[str, tuple[A.Attack, str]] = {
+    "mask of other features": (A.FGSM(0.1, mask=np.ones(4)), "mask: wanted"),
+    "mask of other rows": (A.PGD(0.1, mask=np.ones((5, 3))), "mask: wanted"),
+    "eps of other rows": (A.PGD(np.full(5, 0.1)), r"eps: wanted .*\(4,\)"),
+    "eps of the training rows only": (A.BIM(np.full(4, 0.1)), r"2 rows: eps: wanted .*\(2,\)"),
+    "step size of other rows": (A.PGD(0.1, step_size=np.full(5, 0.1)), r"step_size: wanted .*\(4,\)"),
+    "closed form of a network": (A.LinearExact(0.1), "linear"),
+}
+
+
+@pytest.mark.parametrize(("monitor", "message"), MISFITS.values(), ids=MISFITS.keys())
+def test_a_monitor_that_does_not_fit_is_refused_before_the_first_update(monitor: A.Attack, message: str) -> None:
+    model, x, y = eb.models.mlp([3, 4, 2]), batch(4, 3), labels(4, 2)
+    before = model.parameters()
+    options = {"validation": (x[:2], y[:2])} if "2 rows" in message else {}
+    with pytest.raises((ValueError, TypeError), match=f"^monitor: .*{message}"):
+        eb.fit(model, x, y, monitor=monitor, epochs=1, **options)
+    for name, p in model.parameters().items():
+        np.testing.assert_array_equal(p, before[name])
 
 
 @pytest.mark.parametrize("changed", ["x", "y", "validation"])

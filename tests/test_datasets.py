@@ -6,8 +6,11 @@ import gzip
 import hashlib
 import os
 import runpy
+import socket
 import struct
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,7 +155,105 @@ def test_a_failed_download_names_the_address_and_the_subset(tiny, monkeypatch):
         datasets.load("mnist")
 
 
-@pytest.mark.parametrize(("arguments", "match"), [(("cifar",), "name: .*'cifar'.*mnist"), (("mnist", "dev"), "split")])
+class Mirror:
+    """A web server on this machine: what it has, what it says of the rest, and what it was asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.error = 404
+        self.asked: list[str] = []
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                mirror.asked.append(self.path)
+                content = mirror.files.get(self.path, b"")
+                self.send_response(200 if content else mirror.error)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture
+def mirror(tiny, monkeypatch):
+    """Serve the set of three digits, so that pooch itself downloads it; return the mirror and the cache, empty."""
+    monkeypatch.delitem(sys.modules, "pooch")
+    pytest.importorskip("pooch")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    found = Mirror()
+    files = []
+    for name, array in (("images.gz", IMAGES), ("labels.gz", LABELS)):
+        content = found.files[f"/{name}"] = gzip.compress(encode(array), mtime=0)
+        md5s = (hashlib.md5(each).hexdigest() for each in (encode(array), content))
+        files.append(datasets._File(name, array.shape, *md5s))
+    monkeypatch.setitem(datasets._DATA_SETS, "mnist", datasets._DataSet({"train": tuple(files)}, found.url))
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield found, tiny[1]
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
+
+
+def test_pooch_downloads_each_file_once_and_then_the_cache_has_it(mirror):
+    served, cache = mirror
+    for _ in range(2):
+        x, y = datasets.load("mnist")
+        assert np.array_equal(x, IMAGES[:, None] / np.float32(255))
+        assert np.array_equal(y, LABELS)
+    assert served.asked == ["/images.gz", "/labels.gz"]
+    assert sorted(path.name for path in cache.iterdir()) == ["images.gz", "labels.gz"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(encode(255 - IMAGES), mtime=0), gzip.compress(CONTENT, mtime=0)[:-5], b"<html>moved</html>"],
+    ids=["other digits", "truncated", "a web page"],
+)
+def test_a_download_of_another_checksum_is_an_error_and_leaves_nothing_behind(mirror, content):
+    served, cache = mirror
+    right, served.files["/images.gz"] = served.files["/images.gz"], content
+    with pytest.raises(FileNotFoundError, match=rf"cannot download {served.url}images\.gz .*hash.*mnist-subset"):
+        datasets.load("mnist")
+    assert list(cache.iterdir()) == []
+    served.files["/images.gz"] = right
+    datasets.load("mnist")
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503])
+def test_an_error_of_the_server_is_named_and_leaves_nothing_behind(mirror, status):
+    served, cache = mirror
+    right, served.error = served.files.pop("/labels.gz"), status
+    with pytest.raises(FileNotFoundError, match=rf"cannot download {served.url}labels\.gz .*{status}.*mnist-subset"):
+        datasets.load("mnist")
+    assert [path.name for path in cache.iterdir()] == ["images.gz"]
+    served.files["/labels.gz"] = right
+    datasets.load("mnist")
+    assert served.asked.count("/images.gz") == 1
+
+
+def test_a_server_that_is_not_there_is_an_error_that_names_the_address(mirror, monkeypatch):
+    served, _ = mirror
+    files = datasets._DATA_SETS["mnist"].splits
+    with socket.socket() as closed:  # bound, so that nobody else has the port, but not listening
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        monkeypatch.setitem(datasets._DATA_SETS, "mnist", datasets._DataSet(files, url))
+        with pytest.raises(FileNotFoundError, match=rf"cannot download {url}images\.gz .*mnist-subset"):
+            datasets.load("mnist")
+    assert served.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [(("cifar",), "name: .*mnist.*'cifar'"), ((["mnist"],), "name: "), (("mnist", "dev"), "split")],
+)
 def test_unknown_names_and_splits_are_errors_that_list_the_known(arguments, match):
     with pytest.raises(ValueError, match=match):
         datasets.load(*arguments)

@@ -570,3 +570,9 @@ def test_soft_labels_train(table: str) -> None:
         eb.fit(model, x, target, epochs=2, batch_size=30, optimizer=T.SGD(lr=0.1))
     for p, q in zip(models[0].parameters().values(), models[1].parameters().values(), strict=True):
         np.testing.assert_allclose(p, q, rtol=0, atol=1e-5)
+
+
+def test_weights_that_diverge_in_the_last_batch_are_an_error_that_names_the_epoch() -> None:
+    model, _ = pair([3, 5, 2])
+    with pytest.raises(FloatingPointError, match=r"epoch 1: training diverged; model: .* not finite"):
+        eb.fit(model, batch(4, 3), labels(4, 2), optimizer=T.SGD(lr=1e30), epochs=3)

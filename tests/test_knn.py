@@ -45,6 +45,37 @@ def test_votes_are_those_of_a_plain_loop(count: int, features: int, k: int, weig
     np.testing.assert_array_equal(found, oracle(points, labels, k, weights, x, 4))
 
 
+PLACES: dict[str, tuple[float, float]] = {
+    "near the origin": (0.0, 1.0),
+    "far from the origin": (1e6, 1e-3),
+    "too close for float32": (1.0, 1e-9),
+    "tiny": (0.0, 1e-25),
+    "large": (0.0, 1e17),
+    "products overflow": (0.0, 1e25),
+    "as large as may be": (0.0, 3e37),
+}
+
+
+@pytest.mark.parametrize(("offset", "scale"), PLACES.values(), ids=PLACES.keys())
+@pytest.mark.parametrize(("count", "features"), [(255, 40), (256, 1), (257, 3), (600, 17)])
+def test_votes_are_exact_wherever_the_points_lie(
+    table: str, count: int, features: int, offset: float, scale: float
+) -> None:
+    points, labels = examples(count, features, 4)
+    x = offset + scale * np.concatenate([examples(130, features, 4, seed=1)[0], points[:20], 30 * points[:5]])
+    x = np.clip(x, -3.4e38, 3.4e38)
+    points = offset + scale * points
+    found = KNN(points, labels, 5, "distance").predict(x)
+    np.testing.assert_array_equal(found, oracle(points, labels, 5, "distance", x, 4))
+
+
+def test_a_row_far_out_does_not_disturb_the_others(table: str) -> None:
+    points, labels = examples(300, 6, 4)
+    x = examples(70, 6, 4, seed=1)[0]
+    x[::7] *= 1e30
+    np.testing.assert_array_equal(KNN(points, labels).predict(x), oracle(points, labels, 5, "uniform", x, 4))
+
+
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("k", [1, 2, 3, 8])
 def test_of_points_equally_far_the_first_is_nearer(k: int, weights: str) -> None:

@@ -149,7 +149,7 @@ def test_what_predict_raises_comes_through_and_counts() -> None:
         (lambda x: threshold(x).astype(str), TypeError, "integer labels, got <U"),
         (lambda x: threshold(x) - 1, ValueError, "labels from 0 to 3, got -1 to 0"),
         (lambda x: threshold(x) + CLASSES, ValueError, "labels from 0 to 3, got 4 to 5"),
-        (lambda x: None, TypeError, "labels: wanted an array, got None"),
+        (lambda x: None, TypeError, "labels: wanted a NumPy array or a torch CPU tensor, got None"),
     ],
 )
 def test_bad_labels_are_errors_that_name_the_source(answer, kind, message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,3 +124,23 @@ def test_models_with_hidden_layers_are_refused() -> None:
         eb.attacks.LinearExact(eps=0.1)(model, x, y)
     with pytest.raises(ValueError, match="model"):
         eb.exact_robust_accuracy(model, x, y, eps=0.1, norm="linf", bounds=None)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[eb.Linear(4, 3), eb.BatchNorm1d(3)], [eb.Normalize(0.5, 0.25), eb.Linear(4, 3)], [eb.Linear(4, 3), eb.ReLU()]],
+    ids=["batch norm above", "normalisation below", "activation"],
+)
+def test_what_a_linear_layer_does_not_compute_alone_is_refused(layers: list[Any]) -> None:
+    """Even what inference folds into it: the closed form reads the layer's own weights."""
+    model = eb.Sequential(layers, input_shape=(4,))
+    with pytest.raises(ValueError, match="model: the closed form needs a linear model"):
+        eb.exact_robust_accuracy(model, batch(3, 4), labels(3, 3), eps=0.1)
+
+
+def test_dropout_and_flatten_leave_a_linear_model_linear() -> None:
+    plain = eb.models.linear(4, 3)
+    model = eb.Sequential([eb.Flatten(), eb.Dropout(0.5), eb.Linear(4, 3)], input_shape=(1, 2, 2))
+    model.load_parameters(dict(zip(model.parameters(), plain.parameters().values(), strict=True)))
+    x, y = batch(30, 4), labels(30, 3)
+    np.testing.assert_array_equal(eb.linear_exact(model, x, y, eps=0.1), eb.linear_exact(plain, x, y, eps=0.1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 import struct
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import LAYERS, batch, engine, image_model, labels
+from cases import LAYERS, batch, engine, image_model, labels, pair
 from oracle import random_net
 
 pytest.importorskip("safetensors")
@@ -240,3 +242,15 @@ def test_damaged_file_is_a_clear_error(tmp_path: Path, damage: Callable[[bytes],
 def test_missing_file_is_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         eb.load(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_has_the_same_weights_and_its_own(copied: Callable[[Any], Any]) -> None:
+    model, _ = pair([5, 4, 3])
+    x, y = batch(6, 5), labels(6, 3)
+    twin = copied(model)
+    before = model(x)
+    np.testing.assert_array_equal(twin(x), before)
+    eb.fit(twin, x, y, epochs=1)
+    np.testing.assert_array_equal(model(x), before)
+    assert (twin(x) != before).any()

@@ -584,11 +584,17 @@ def test_a_torch_module_without_a_gradient_is_an_error_that_says_so() -> None:
         def forward(self, x: Any) -> Any:
             return x.detach()[:, :3] * 2
 
+    class Trained(torch.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x.detach())
+
     class Pair(torch.nn.Module):
         def forward(self, x: Any) -> Any:
             return x, x
 
     x, y = batch(4, 5), labels(4, 3)
+    with pytest.raises(ValueError, match="TorchModel: the logits carry no gradient"):
+        eb.pgd(eb.TorchModel(Trained(5, 3)), x, y, eps=0.1)
     with pytest.raises(ValueError, match="TorchModel: the logits carry no gradient"):
         eb.fgsm(eb.TorchModel(Detached()), x, y, eps=0.1)
     with pytest.raises(TypeError, match="TorchModel: wanted logits as one tensor from the module, got tuple"):

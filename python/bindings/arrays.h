@@ -31,6 +31,9 @@ inline std::string shape_text(const py::array& a) {
   return text + (a.ndim() == 1 ? ",)" : ")");
 }
 
+// As short as tells it from others: std::to_string has 1e-9 as 0.000000 and 1e300 in 300 digits.
+inline std::string number_text(double v) { return py::str(py::float_(v)); }
+
 inline std::string dtype_text(const py::array& a) { return py::str(py::object(a.dtype())); }
 
 inline bool native_order(const py::dtype& dtype) {
@@ -94,8 +97,8 @@ inline void check_finite(const Array& a, const char* name) {
   for_values(a, [&](Index i, double v) {
     if (at < 0 && !(v >= -most && v <= most)) at = i, value = v;
   });
-  throw py::value_error(std::string(name) + ": wanted finite float32 values, got " + std::to_string(value) +
-                        " in row " + std::to_string(at / a.features));
+  throw py::value_error(std::string(name) + ": wanted finite float32 values, got " + number_text(value) + " in row " +
+                        std::to_string(at / a.features));
 }
 
 // The same for an array of any layout and byte order, before it is cast: NumPy warns where a cast overflows.
@@ -114,12 +117,12 @@ inline void check_probabilities(const float* p, const char* name, Index rows, In
       const double v = p[r * classes + j];
       total += v;
       if (v < 0.0 || v > 1.0)
-        throw py::value_error(std::string(name) + ": wanted probabilities in [0, 1], got " + std::to_string(v) +
+        throw py::value_error(std::string(name) + ": wanted probabilities in [0, 1], got " + number_text(v) +
                               " in row " + std::to_string(r));
     }
     if (classes > 1 && !(total > 0.999 && total < 1.001))
       throw py::value_error(std::string(name) + ": wanted probabilities that sum to 1, got a sum of " +
-                            std::to_string(total) + " in row " + std::to_string(r));
+                            number_text(total) + " in row " + std::to_string(r));
   }
 }
 
@@ -147,7 +150,7 @@ inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name,
     const std::int64_t v = values.data()[i];
     if (v < 0 || v >= limit)
       throw py::value_error(std::string(name) + ": wanted class indices from 0 to " + std::to_string(limit - 1) +
-                            ", got " + std::to_string(v) + " in row " + std::to_string(i));
+                            ", got " + std::string(py::str(y[py::int_(i)])) + " in row " + std::to_string(i));
     labels[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(v);
   }
   return labels;
@@ -200,7 +203,7 @@ inline std::vector<double> per_row(const py::object& value, const char* name, In
   }
   for (const double v : values)
     if (!(v >= 0.0) || v > std::numeric_limits<float>::max())
-      throw py::value_error(std::string(name) + ": wanted finite numbers >= 0, got " + std::to_string(v));
+      throw py::value_error(std::string(name) + ": wanted numbers from 0 to 3.40282e+38, got " + number_text(v));
   return values;
 }
 

@@ -4,15 +4,11 @@
 #include "bind.h"
 #include "box.h"
 #include "names.h"
+#include "options.h"
 #include "use.h"
 
 namespace epsball::bindings {
 namespace {
-
-template <class T>
-T get(const py::dict& options, const char* key) {
-  return options[key].cast<T>();
-}
 
 std::vector<float> floats_within(const std::vector<double>& values) {
   std::vector<float> floats(values.size());

@@ -62,6 +62,7 @@ py::tuple loss_and_gradient(M& model, const py::array& x, const py::array& y, co
   const Labels wanted{loss, labels.hard_data(), labels.soft_data()};
   without_gil([&](Interruption& i) { call_loss({*use.target, *use.arenas, i}, in.view, wanted, out, out_gradient); });
   check_logits(in.view.rows, [&](Index r) { return std::isnan(out[r]); });
+  if (gradient) check_derivatives(out_gradient, in.view.rows, model.features());
   return py::make_tuple(values, dx);
 }
 
@@ -73,6 +74,7 @@ py::array_t<float> jacobian(M& model, const py::array& x) {
   auto j = new_array<float>({in.view.rows, model.classes(), model.features()});
   float* out = j.mutable_data();
   without_gil([&](Interruption& i) { call_jacobian({*use.target, *use.arenas, i}, in.view, out); });
+  check_derivatives(out, in.view.rows, model.classes() * model.features());
   return j;
 }
 

@@ -1,6 +1,7 @@
 // Label sources: trees and nearest neighbours.
 #include "arrays.h"
 #include "bind.h"
+#include "dispatch.h"
 #include "sources/knn.h"
 #include "sources/trees.h"
 
@@ -59,7 +60,8 @@ std::unique_ptr<Trees> trees_of(const In<std::int32_t>& feature, const In<double
 
 std::unique_ptr<Knn> knn_of(const In<double>& points, const In<std::int64_t>& labels, Index classes, Index k,
                             bool by_distance) {
-  return std::make_unique<Knn>(points.data(), labels.data(), points.shape(0), points.shape(1), classes, k, by_distance);
+  return std::make_unique<Knn>(chosen_table(), points.data(), labels.data(), points.shape(0), points.shape(1), classes,
+                               k, by_distance);
 }
 
 template <class Source>

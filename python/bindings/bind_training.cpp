@@ -3,6 +3,7 @@
 #include "bind.h"
 #include "model.h"
 #include "names.h"
+#include "options.h"
 #include "rounding.h"
 #include "training/trainer.h"
 
@@ -17,11 +18,6 @@ struct TrainerHandle {
   TrainerHandle(Model& m, const OptimizerSettings& o, const MethodSettings& s)
       : model(m), trainer(m, o, s), loss(s.loss) {}
 };
-
-template <class T>
-T get(const py::dict& d, const char* key) {
-  return d[key].cast<T>();
-}
 
 OptimizerSettings optimizer_of(const py::dict& d) {
   OptimizerSettings o;

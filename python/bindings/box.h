@@ -24,8 +24,8 @@ struct Box {
     set_side(pair[1], n, float_below, hi, inner_hi);
     const auto crossed = std::mismatch(lo.begin(), lo.end(), hi.begin(), std::less_equal<>());
     if (crossed.first != lo.end())
-      throw py::value_error("bounds: wanted lower <= upper, got " + std::to_string(*crossed.first) + " and " +
-                            std::to_string(*crossed.second));
+      throw py::value_error("bounds: wanted lower <= upper, got " + number_text(*crossed.first) + " and " +
+                            number_text(*crossed.second));
   }
   const double* exact_lo() const { return given ? lo.data() : nullptr; }
   const double* exact_hi() const { return given ? hi.data() : nullptr; }
@@ -35,9 +35,9 @@ struct Box {
     for_values(x, [&](Index i, double v) {
       const auto f = static_cast<std::size_t>(i % x.features);
       if (v < lo[f] || v > hi[f])
-        throw py::value_error("x: wanted values within bounds [" + std::to_string(lo[f]) + ", " +
-                              std::to_string(hi[f]) + "], got " + std::string(py::str(py::float_(v))) + " in row " +
-                              std::to_string(i / x.features) + "; pass bounds=None for no box");
+        throw py::value_error("x: wanted values within bounds [" + number_text(lo[f]) + ", " + number_text(hi[f]) +
+                              "], got " + number_text(v) + " in row " + std::to_string(i / x.features) +
+                              "; pass bounds=None for no box");
     });
   }
 

@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include "arrays.h"
 #include "foreign.h"
 #include "model.h"
 
@@ -31,6 +32,15 @@ void check_logits(Index rows, F broken) {
       throw py::value_error("model: it gave a logit that is not finite for row " + std::to_string(r) +
                             "; its weights are too large for float32 (or, with the loss 'confidence', a logit above 0: "
                             "no log confidence)");
+}
+
+// Raises for the first row of which some of the derivatives, so many for each, is not finite.
+inline void check_derivatives(const float* values, Index rows, Index per_row) {
+  if (all_finite(values, rows * per_row)) return;
+  for (Index r = 0; r < rows; ++r)
+    if (!all_finite(values + r * per_row, per_row))
+      throw py::value_error("model: a derivative for row " + std::to_string(r) +
+                            " is not finite; its weights are too large for float32");
 }
 
 }  // namespace epsball::bindings

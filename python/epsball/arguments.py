@@ -7,6 +7,7 @@ import operator
 import sys
 from collections.abc import Iterable
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,14 @@ def number(name: str, value: Any, least: float = 0.0, most: float = sys.float_in
     except OverflowError:
         real = math.inf if value > 0 else -math.inf
     if not least <= real <= most:
-        raise ValueError(f"{name}: wanted a number from {least:g} to {most:g}, got {real:g}")
+        raise ValueError(f"{name}: wanted a number from {_text(least)} to {_text(most)}, got {_text(real)}")
     return real
+
+
+def _text(value: float) -> str:
+    """Return a number in few digits; those next to 1 do not read as 1."""
+    short = f"{value:g}"
+    return repr(value) if short == "1" and value != 1 else short
 
 
 def flag(name: str, value: Any) -> bool:
@@ -61,6 +68,25 @@ def pair(name: str, value: Any) -> tuple[Any, Any]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise ValueError(f"{name}: wanted a pair, got {value!r}")
     return value[0], value[1]
+
+
+def check_shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return `value` as the shape of one input."""
+    try:
+        sizes = tuple(whole(name, n, 1) for n in value)
+    except (TypeError, ValueError):
+        sizes = ()
+    if not sizes:
+        raise ValueError(f"{name}: wanted a tuple of positive integers, got {value!r}")
+    return sizes
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Return `value` as a path."""
+    try:
+        return Path(value)
+    except TypeError:
+        raise TypeError(f"{name}: wanted a path, got {value!r}") from None
 
 
 def check_seed(value: Any, name: str = "seed") -> int:

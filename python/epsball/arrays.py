@@ -17,21 +17,25 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def as_numpy(name: str, value: Any) -> Array:
-    """Return `value` as a NumPy array that shares its memory where it can; the error names the argument.
+def as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU tensor") -> Array:
+    """Return `value` as a NumPy array that shares its memory where it can; the error names the argument and `wanted`.
 
     Raises
     ------
     TypeError
         `value` is no array in CPU memory: neither NumPy's nor torch's, nor one with ``__array__``, ``__dlpack__`` or
         the buffer protocol (nor, outside in-place operations, a list).
+    ValueError
+        A list that is no array; a masked array whose masked values would be taken for data.
     """
     if type(value) is np.ndarray:
         return value
     if is_tensor(value):
         return _of_tensor(name, value)
     if value is None:
-        raise TypeError(f"{name}: wanted an array, got None")
+        raise TypeError(f"{name}: wanted {wanted}, got None")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name}: wanted a value in every place, got a masked array; fill it first, as with .filled()")
     if isinstance(value, np.ndarray | np.generic | list | tuple | int | float):
         try:
             return np.asarray(value)
@@ -45,7 +49,7 @@ def as_numpy(name: str, value: Any) -> Array:
             return np.asarray(np.from_dlpack(value))
         except (BufferError, RuntimeError, TypeError) as error:
             raise TypeError(f"{name}: {type(value).__name__} cannot be read through DLPack ({error})") from None
-    raise TypeError(f"{name}: wanted a NumPy array or a torch CPU tensor, got {type(value).__name__}")
+    raise TypeError(f"{name}: wanted {wanted}, got {type(value).__name__}")
 
 
 def like(value: Array, example: Any) -> Any:

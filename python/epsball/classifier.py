@@ -91,20 +91,44 @@ class Classifier(ABC):
         -------
         array
             (N, ...), of x's shape, kind and dtype; not divided by the number of rows.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, named; a derivative too large for x's dtype.
         """
         a = as_numpy("x", x)
         _, gradient = self._engine(a, True).loss_and_gradient(a, self._labels(a, y), word("loss", loss), True)
-        return like(gradient.reshape(a.shape).astype(a.dtype, copy=False), x)
+        return like(_in_dtype_of(a, gradient.reshape(a.shape)), x)
 
     def jacobian(self, x: Any) -> Any:
-        """Return the derivatives of the logits, (N, K, ...) with the shape of one input last."""
+        """Return the derivatives of the logits, (N, K, ...) with the shape of one input last, of x's kind and dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad x; a derivative too large for x's dtype.
+        """
         a = as_numpy("x", x)
         j = self._engine(a, True).jacobian(a)
-        return like(j.reshape(*j.shape[:2], *a.shape[1:]).astype(a.dtype, copy=False), x)
+        return like(_in_dtype_of(a, j.reshape(*j.shape[:2], *a.shape[1:])), x)
 
     def _labels(self, x: npt.NDArray[Any], y: Any) -> npt.NDArray[Any]:
         """Return y as an array; None stands for the model's own predictions."""
         return self._engine(x, False).predict(x) if y is None else as_numpy("y", y)
+
+
+def _in_dtype_of(x: npt.NDArray[Any], derivatives: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    """Return finite derivatives (N, ...) in x's dtype; what float16 cannot hold is an error, what is tiny becomes 0."""
+    with np.errstate(over="ignore"):
+        values = derivatives.astype(x.dtype, copy=False)
+    if x.dtype == np.float16 and not np.isfinite(values).all():
+        row = np.argwhere(np.isinf(values))[0][0]
+        raise ValueError(
+            f"x: float16 cannot hold the derivatives of row {row}, which reach {np.abs(derivatives[row]).max():g} "
+            f"(its largest number is 65504); pass x as float32"
+        )
+    return values
 
 
 def word(name: str, value: object) -> str:

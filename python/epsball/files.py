@@ -6,12 +6,12 @@ import errno
 import json
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from epsball.arguments import check_path
 from epsball.reports.files import replacing
 
 
@@ -45,7 +45,7 @@ def load_tensors(
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = check_path("path", path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "wanted a safetensors file, got a folder", str(path))
     path.open("rb").close()  # a missing or unreadable file is an OSError that names it; safetensors' does not

@@ -21,7 +21,7 @@ def info() -> dict[str, Any]:
     executor = _native.executor()
     return {
         "version": __version__,
-        "cpu": _processor(),
+        "cpu": cpu_name(),
         "architecture": platform.machine(),
         "tables": backends(),
         "chosen": _native.table(),
@@ -33,7 +33,8 @@ def info() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def cpu_name() -> str:
+    """Return the processor's name as the operating system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

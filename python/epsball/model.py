@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, whole
+from epsball.arguments import check_seed, check_shape
 from epsball.arrays import as_numpy
 from epsball.classifier import Classifier, word
 from epsball.layers import LAYERS, Dropout, Flatten, Layer
@@ -65,7 +65,7 @@ class Sequential(Classifier):
         except TypeError:
             raise TypeError(f"layers: wanted a sequence of layers, got {layers!r}") from None
         seed = check_seed(seed)
-        self.input_shape = _shape(input_shape)
+        self.input_shape = check_shape("input_shape", input_shape)
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
         self.log_confidences = self.layers[-1].log_confidences
@@ -85,6 +85,10 @@ class Sequential(Classifier):
 
     def __repr__(self) -> str:
         return f"Sequential({list(self.layers)}, input_shape={self.input_shape})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy.deepcopy take layers and parameters; a copy has weights of its own."""
+        return _with_parameters, (self.layers, self.input_shape, self.parameters())
 
     def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
         return self._native
@@ -110,6 +114,8 @@ class Sequential(Classifier):
         """
         if not isinstance(parameters, Mapping):
             raise TypeError(f"parameters: wanted arrays by name, got {type(parameters).__name__}")
+        for name in parameters:
+            word("parameters", name)
         self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
 
     def to(self, device: str) -> Sequential:
@@ -152,10 +158,15 @@ def load(path: str | PathLike[str]) -> Sequential:
     tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
     try:
         layers = [_layer(dict(description)) for description in header["layers"]]
-        model = Sequential(layers, header["input_shape"])
-        model.load_parameters(tensors)
+        model = _with_parameters(layers, header["input_shape"], tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{Path(path)}: not a usable epsball model: {error}") from error
+    return model
+
+
+def _with_parameters(layers: Sequence[Layer], input_shape: Shape, parameters: Mapping[str, Any]) -> Sequential:
+    model = Sequential(layers, input_shape)
+    model.load_parameters(parameters)
     return model
 
 
@@ -164,16 +175,6 @@ def _layer(description: dict[str, Any]) -> Layer:
     if kind not in LAYERS:
         raise ValueError(f"unknown layer {kind!r}")
     return LAYERS[kind](**description)
-
-
-def _shape(input_shape: Any) -> tuple[int, ...]:
-    try:
-        shape = tuple(whole("input_shape", n, 1) for n in input_shape)
-    except (TypeError, ValueError):
-        shape = ()
-    if not shape:
-        raise ValueError(f"input_shape: wanted a tuple of positive integers, got {input_shape!r}")
-    return shape
 
 
 def _descriptions(layers: Sequence[Layer], shape: Shape) -> list[Description]:

@@ -10,10 +10,15 @@
 namespace epsball {
 namespace {
 
+// Of the training layers, since inference folds others into a linear layer, whose parameters are then not its weights.
 void check_linear(const Plan& plan) {
-  const Lowered& first = plan.inference().front();
-  if (plan.inference().size() != 1 || !dynamic_cast<const Linear*>(first.layer) ||
-      first.activation.kind != Activation::identity)
+  Index linear = 0, others = 0;
+  for (const Lowered& l : plan.training()) {
+    if (l.layer->dropout() > 0.0f) continue;
+    const bool is_linear = dynamic_cast<const Linear*>(l.layer) && l.activation.kind == Activation::identity;
+    ++(is_linear ? linear : others);
+  }
+  if (linear != 1 || others != 0)
     throw std::invalid_argument("model: the closed form needs a linear model (Flatten and one Linear layer)");
 }
 

@@ -1,6 +1,7 @@
 // y = (x - mean) / sqrt(var + eps) * weight + bias, and its gradient through the mean and the variance.
 #include "layers/batch_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace epsball {
@@ -9,19 +10,20 @@ namespace {
 enum : std::size_t { kWeight, kBias, kMean, kVariance };
 
 // What a pass reads, an array per channel each: y = (x - center) * scale + shift, and backward
-// dx = dy * scale + (x - center) * slope + offset, of which the last two are 0 where the statistics are fixed.
+// dx = dy * scale + (x - center) * slope + offset, of which the last two are 0 where the statistics are fixed. Beside
+// them the variance, and one over the deviation.
 struct Coefficients {
-  float *center, *scale, *shift, *slope, *offset, *variance;
+  float *center, *scale, *shift, *slope, *offset, *variance, *inverse;
 
   Coefficients(float* data, Index channels) {
-    float** const arrays[] = {&center, &scale, &shift, &slope, &offset, &variance};
+    float** const arrays[] = {&center, &scale, &shift, &slope, &offset, &variance, &inverse};
     for (float** array : arrays) {
       *array = data;
       data += padded(channels);
     }
   }
 };
-constexpr Index kArrays = 6;
+constexpr Index kArrays = 7;
 constexpr float kFixed = -1.0f;  // stands for the variance where statistics are the running ones
 
 }  // namespace
@@ -38,17 +40,21 @@ BatchNorm::BatchNorm(Image image, float eps, float momentum)
 Index BatchNorm::packed_floats() const { return kArrays * padded(image_.channels); }
 Index BatchNorm::statistics_floats() const { return kArrays * padded(image_.channels); }
 
-void BatchNorm::pack(const Kernels&, const Parameters&, float* packed, Index) const { running_statistics(packed); }
-
-void BatchNorm::running_statistics(float* statistics) const {
-  const Coefficients c(statistics, image_.channels);
+void BatchNorm::pack(const Kernels&, const Parameters&, float* packed, Index) const {
+  const Coefficients c(packed, image_.channels);
   for (std::size_t i = 0; i < static_cast<std::size_t>(image_.channels); ++i) {
+    const float deviation = std::sqrt(parameters[kVariance].value[i] + eps_);
     c.center[i] = parameters[kMean].value[i];
-    c.scale[i] = parameters[kWeight].value[i] / std::sqrt(parameters[kVariance].value[i] + eps_);
+    c.scale[i] = parameters[kWeight].value[i] / deviation;
     c.shift[i] = parameters[kBias].value[i];
     c.slope[i] = c.offset[i] = 0.0f;
     c.variance[i] = kFixed;
+    c.inverse[i] = 1.0f / deviation;
   }
+}
+
+void BatchNorm::running_statistics(const float* packed, float* statistics) const {
+  std::copy_n(packed, statistics_floats(), statistics);
 }
 
 ChannelScale BatchNorm::folded() const {
@@ -64,8 +70,8 @@ ChannelScale BatchNorm::folded() const {
 
 // ---- passes ----
 
-void BatchNorm::forward(const Context& context, const float* packed, const Stage& s) const {
-  const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
+// What both directions have in common: from x, y.
+ScaleChannels BatchNorm::scale_channels(const Context& context, const Stage& s, Rows y) const {
   ScaleChannels k;
   k.lanes = images() ? context.lanes : 1;
   k.rows = images() ? context.blocks(s.rows) : s.rows;
@@ -73,11 +79,17 @@ void BatchNorm::forward(const Context& context, const float* packed, const Stage
   k.channels = image_.channels;
   k.x = s.x.data;
   k.ldx = s.x.ld * k.lanes;
+  k.y = y.data;
+  k.ldy = y.ld * k.lanes;
+  return k;
+}
+
+void BatchNorm::forward(const Context& context, const float* packed, const Stage& s) const {
+  const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
+  ScaleChannels k = scale_channels(context, s, s.y);
   k.center = c.center;
   k.scale = c.scale;
   k.shift = c.shift;
-  k.y = s.y.data;
-  k.ldy = s.y.ld * k.lanes;
   k.activation = s.end.activation;
   k.pre_activation = s.end.pre_activation;
   context.kernels.scale_channels(context.stream, k);
@@ -85,21 +97,13 @@ void BatchNorm::forward(const Context& context, const float* packed, const Stage
 
 void BatchNorm::backward(const Context& context, const float* packed, const Stage& s) const {
   const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
-  ScaleChannels k;
-  k.lanes = images() ? context.lanes : 1;
-  k.rows = images() ? context.blocks(s.rows) : s.rows;
-  k.pixels = image_.pixels();
-  k.channels = image_.channels;
-  k.x = s.x.data;
-  k.ldx = s.x.ld * k.lanes;
+  ScaleChannels k = scale_channels(context, s, s.dx);
   k.center = c.center;
   k.scale = c.slope;
   k.shift = c.offset;
   k.add = s.dy.data;
   k.ld_add = s.dy.ld * k.lanes;
   k.add_scale = c.scale;
-  k.y = s.dx.data;
-  k.ldy = s.dx.ld * k.lanes;
   context.kernels.scale_channels(context.stream, k);
   if (images())
     finish_images(context, s, in);
@@ -113,8 +117,10 @@ void BatchNorm::gather_forward(const Kernels& k, Index rows, Rows x, float* stat
   const Coefficients c(statistics, image_.channels);
   k.channel_moments(nullptr, {rows, image_.pixels(), image_.channels, x.data, x.ld}, c.center, c.variance);
   for (std::size_t i = 0; i < static_cast<std::size_t>(image_.channels); ++i) {
-    c.scale[i] = parameters[kWeight].value[i] / std::sqrt(c.variance[i] + eps_);
+    const float deviation = std::sqrt(c.variance[i] + eps_);
+    c.scale[i] = parameters[kWeight].value[i] / deviation;
     c.shift[i] = parameters[kBias].value[i];
+    c.inverse[i] = 1.0f / deviation;
   }
 }
 
@@ -127,8 +133,7 @@ void BatchNorm::gather_backward(const Kernels& k, Index rows, Rows x, Rows dy, f
                      gradient[kBias], gradient[kWeight]);
   const float share = 1.0f / static_cast<float>(rows * image_.pixels());
   for (Index i = 0; i < image_.channels; ++i) {
-    const float variance = fixed ? parameters[kVariance].value[static_cast<std::size_t>(i)] : c.variance[i];
-    const float inverse = 1.0f / std::sqrt(variance + eps_);
+    const float inverse = c.inverse[i];
     if (!fixed) {
       c.slope[i] = -c.scale[i] * inverse * inverse * gradient[kWeight][i] * share;
       c.offset[i] = -c.scale[i] * gradient[kBias][i] * share;

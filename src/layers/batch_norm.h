@@ -20,7 +20,7 @@ class BatchNorm : public Layer {
   void backward(const Context&, const float* packed, const Stage&) const override;
 
   Index statistics_floats() const override;
-  void running_statistics(float* statistics) const override;
+  void running_statistics(const float* packed, float* statistics) const override;
   void gather_forward(const Kernels&, Index rows, Rows x, float* statistics) const override;
   void gather_backward(const Kernels&, Index rows, Rows x, Rows dy, float* statistics,
                        float* const* gradient) const override;
@@ -30,6 +30,8 @@ class BatchNorm : public Layer {
   ChannelScale folded() const override;
 
  private:
+  ScaleChannels scale_channels(const Context&, const Stage&, Rows y) const;
+
   Image image_;
   Images images_;
   float eps_, momentum_;

@@ -105,11 +105,10 @@ Index Conv2d::gradient_parts(const Kernels&) const { return (depth() + kGradient
 
 Index Conv2d::gradient_scratch(const Kernels&, Index) const { return kGradientRows * images_.out.channels; }
 
-void Conv2d::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
-                      float* scratch) const {
+void Conv2d::gradient(const Kernels& k, const GradientPart& p) const {
   const Index in = images_.in.channels, out = images_.out.channels, taps = window_.taps();
   ConvGradient g;
-  g.rows = rows;
+  g.rows = p.rows;
   g.in_height = images_.in.height;
   g.in_width = images_.in.width;
   g.in_channels = in;
@@ -121,20 +120,22 @@ void Conv2d::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* cons
   g.stride_across = window_.across.stride;
   g.padding_down = window_.down.padding;
   g.padding_across = window_.across.padding;
-  g.x = x.data;
-  g.ldx = x.ld;
-  g.dy = dy.data;
-  g.ldy = dy.ld;
-  g.first = part * kGradientRows;
+  g.x = p.x.data;
+  g.ldx = p.x.ld;
+  g.dy = p.dy.data;
+  g.ldy = p.dy.ld;
+  g.first = p.part * kGradientRows;
   g.last = std::min(depth(), g.first + kGradientRows);
   if (g.first >= depth()) {
-    if (parameters.size() > 1) k.channel_sums(nullptr, {rows, images_.out.pixels(), out, dy.data, dy.ld}, gradient[1]);
+    if (parameters.size() > 1)
+      k.channel_sums(nullptr, {p.rows, images_.out.pixels(), out, p.dy.data, p.dy.ld}, p.gradient[1]);
     return;
   }
-  g.gradient = scratch;
+  g.gradient = p.scratch;
   k.conv_gradient(nullptr, g);
   for (Index q = g.first; q < g.last; ++q)  // (tap, in) x out to (out, in, tap)
-    for (Index o = 0; o < out; ++o) gradient[0][(o * in + q % in) * taps + q / in] = scratch[(q - g.first) * out + o];
+    for (Index o = 0; o < out; ++o)
+      p.gradient[0][(o * in + q % in) * taps + q / in] = p.scratch[(q - g.first) * out + o];
 }
 
 }  // namespace epsball

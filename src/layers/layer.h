@@ -88,6 +88,16 @@ struct Stage {
   Epilogue end;
 };
 
+// One part of the gradient of a layer's parameters, over all rows of a batch.
+struct GradientPart {
+  Index part = 0;
+  const float* packed = nullptr;
+  Index rows = 0;
+  Rows x, dy;
+  float* const* gradient = nullptr;  // gradient[i] belongs to parameters[i]
+  float* scratch = nullptr;          // gradient_scratch floats
+};
+
 class Layer {
  public:
   Layer(Index in, Index out) : in(in), out(out) {}
@@ -134,18 +144,17 @@ class Layer {
   // dx = epilogue(df^T dy).
   virtual void backward(const Context&, const float* packed, const Stage&) const = 0;
 
-  // Gradient of the parameters from a whole batch, in `gradient_parts` independent parts; gradient[i] belongs to
-  // parameters[i]. `scratch` holds gradient_scratch floats.
+  // Gradient of the parameters from a whole batch, in `gradient_parts` independent parts. What it needs of the
+  // parameters it reads from `packed`, as passes do: a load_parameters beside it may be writing to them.
   virtual Index gradient_parts(const Kernels&) const { return 0; }
   virtual Index gradient_scratch(const Kernels&, Index /*rows*/) const { return 0; }
-  virtual void gradient(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* const* /*gradient*/,
-                        Index /*part*/, float* /*scratch*/) const {}
+  virtual void gradient(const Kernels&, const GradientPart&) const {}
 
   // Layers that look at the whole batch while training: forward runs after gather_forward has seen all of its rows,
   // backward after gather_backward, which also leaves the gradient of the parameters. What lies between is in
-  // `statistics`; parameter gradients outside training start from running_statistics.
+  // `statistics`; parameter gradients outside training start from running_statistics, those of the packed weights.
   virtual Index statistics_floats() const { return 0; }
-  virtual void running_statistics(float* /*statistics*/) const {}
+  virtual void running_statistics(const float* /*packed*/, float* /*statistics*/) const {}
   virtual void gather_forward(const Kernels&, Index /*rows*/, Rows /*x*/, float* /*statistics*/) const {}
   virtual void gather_backward(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* /*statistics*/,
                                float* const* /*gradient*/) const {}

@@ -59,15 +59,14 @@ Index Linear::gradient_parts(const Kernels& k) const { return panels(k, in) + 1;
 
 Index Linear::gradient_scratch(const Kernels& k, Index rows) const { return rows * k.panel; }
 
-void Linear::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
-                      float* scratch) const {
-  if (part == panels(k, in)) {
-    if (parameters.size() > 1) k.column_sums(nullptr, rows, out, dy.data, dy.ld, gradient[1]);
+void Linear::gradient(const Kernels& k, const GradientPart& g) const {
+  if (g.part == panels(k, in)) {
+    if (parameters.size() > 1) k.column_sums(nullptr, g.rows, out, g.dy.data, g.dy.ld, g.gradient[1]);
     return;
   }
-  const Index first = part * k.panel, columns = std::min(k.panel, in - first);
-  k.pack(nullptr, {columns, 1, rows, x.data + first, nullptr, x.ld, 1, 0, columns, scratch});
-  k.gemm(nullptr, {out, columns, rows, dy.data, 1, dy.ld, scratch, 0, columns, gradient[0] + first, in, {}});
+  const Index first = g.part * k.panel, columns = std::min(k.panel, in - first);
+  k.pack(nullptr, {columns, 1, g.rows, g.x.data + first, nullptr, g.x.ld, 1, 0, columns, g.scratch});
+  k.gemm(nullptr, {out, columns, g.rows, g.dy.data, 1, g.dy.ld, g.scratch, 0, columns, g.gradient[0] + first, in, {}});
 }
 
 }  // namespace epsball

@@ -23,8 +23,7 @@ class Linear : public Layer {
   void backward(const Context&, const float* packed, const Stage&) const override;
   Index gradient_parts(const Kernels&) const override;
   Index gradient_scratch(const Kernels&, Index rows) const override;
-  void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
-                float* scratch) const override;
+  void gradient(const Kernels&, const GradientPart&) const override;
 
  private:
   bool narrow() const;

@@ -94,21 +94,22 @@ void Rbf::backward(const Context& context, const float* packed, const Stage& s) 
 
 Index Rbf::gradient_parts(const Kernels&) const { return (out + kUnitsPerPart - 1) / kUnitsPerPart; }
 
-void Rbf::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* const* gradient, Index part, float*) const {
+void Rbf::gradient(const Kernels& k, const GradientPart& p) const {
   RbfGradient a;
-  a.rows = rows;
+  a.rows = p.rows;
   a.features = in;
+  a.units = out;
   a.diagonal = diagonal();
-  a.x = x.data;
-  a.ldx = x.ld;
-  a.dy = dy.data;
-  a.lddy = dy.ld;
-  a.centre = parameters[0].value.data();
-  a.scale = parameters[1].value.data();
-  a.first = part * kUnitsPerPart;
+  a.x = p.x.data;
+  a.ldx = p.x.ld;
+  a.dy = p.dy.data;
+  a.lddy = p.dy.ld;
+  a.centre = p.packed;
+  a.scale = p.packed + packed_matrix();
+  a.first = p.part * kUnitsPerPart;
   a.last = std::min(out, a.first + kUnitsPerPart);
-  a.dcentre = gradient[0];
-  a.dscale = gradient[1];
+  a.dcentre = p.gradient[0];
+  a.dscale = p.gradient[1];
   k.rbf_gradient(nullptr, a);
 }
 

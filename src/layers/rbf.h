@@ -19,8 +19,7 @@ class Rbf : public Layer {
   void forward(const Context&, const float* packed, const Stage&) const override;
   void backward(const Context&, const float* packed, const Stage&) const override;
   Index gradient_parts(const Kernels&) const override;
-  void gradient(const Kernels&, Index rows, Rows x, Rows dy, float* const* gradient, Index part,
-                float* scratch) const override;
+  void gradient(const Kernels&, const GradientPart&) const override;
 
  private:
   bool diagonal() const;

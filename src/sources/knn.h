@@ -1,21 +1,21 @@
-// Nearest neighbours by brute force: exact Euclidean distances in double, and a vote.
+// Nearest neighbours by brute force: exact Euclidean distances in double of the points that float cannot rule out, and
+// a vote.
 #pragma once
 
 #include <vector>
 
-#include "array.h"
 #include "executor.h"
+#include "kernels.h"
+#include "slab.h"
 
 namespace epsball {
 
 class Knn {
  public:
-  static constexpr Index kBlock = 64;  // points side by side, one per lane
-
   // points (count, features); labels (count) in [0, classes); k <= count. By distance: a neighbour's vote weighs 1 over
   // its distance, and points at distance 0, where there are any, have the only votes; otherwise every vote weighs 1.
-  Knn(const double* points, const std::int64_t* labels, Index count, Index features, Index classes, Index k,
-      bool by_distance);
+  Knn(const Kernels& kernels, const double* points, const std::int64_t* labels, Index count, Index features,
+      Index classes, Index k, bool by_distance);
 
   Index features() const { return features_; }
   Index classes() const { return classes_; }
@@ -27,13 +27,25 @@ class Knn {
     double distance;  // squared
     Index point;
   };
-  void look_at(Index block, const double* x, std::vector<Neighbour>& nearest) const;
+  struct Search;
+
+  void pack();
+  Index columns(Index block) const;
+  double begin(const double* x, float* to) const;
+  void approximate(Index rows, const float* x, Index block, float* distances) const;
+  double distance(const double* x, Index point) const;
+  std::vector<Neighbour> nearest(const Search& search, const double* x) const;
   std::int64_t vote(const std::vector<Neighbour>& nearest, std::vector<double>& votes) const;
 
+  const Kernels& kernels_;
   Index count_, features_, classes_, k_;
   bool by_distance_;
-  std::vector<double> points_;  // (blocks, features, kBlock)
+  std::vector<double> points_;  // (count, features)
   std::vector<std::int64_t> labels_;
+  std::vector<double> centre_;  // mean of the points
+  double reach_ = 0.0;          // the largest norm of a point, from the centre
+  Arena memory_;
+  float *packed_, *squares_;  // the points from the centre, in blocks packed for a product; their squared norms
 };
 
 }  // namespace epsball

@@ -206,12 +206,12 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
 // ---- statistics of a batch ----
 
 void Trainer::gather_forward(const Batch& batch, Mode mode, std::size_t layer) const {
-  const Layer& l = *plan_->training()[layer].layer;
+  const Lowered& l = plan_->training()[layer];
   float* const statistics = batch.tape.statistics[layer];
   if (mode == Mode::inference)
-    l.running_statistics(statistics);
+    l.layer->running_statistics(l.packed, statistics);
   else
-    l.gather_forward(k_, batch.rows * batch.parts(), batch.input_of(layer), statistics);
+    l.layer->gather_forward(k_, batch.rows * batch.parts(), batch.input_of(layer), statistics);
 }
 
 void Trainer::gather_backward(const Batch& batch, std::size_t layer) {
@@ -257,8 +257,8 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
     float* room = (*arena).take<float>(scratch);
     for (Index i; (i = tasks.next()) >= 0;) {
       const auto [l, part, first] = parts[static_cast<std::size_t>(i)];
-      layers[l].layer->gradient(k_, rows, batch.input_of(l), batch.tape.gradient[l], gradients.data() + first, part,
-                                room);
+      layers[l].layer->gradient(k_, {part, layers[l].packed, rows, batch.input_of(l), batch.tape.gradient[l],
+                                     gradients.data() + first, room});
     }
     (*arena).check();
   });

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "check.h"
+#include "dispatch.h"
 #include "sources/knn.h"
 #include "sources/trees.h"
 
@@ -46,7 +47,7 @@ void test_the_nearest_point_gives_its_label(DType dtype) {
         for (Index i = 0; i < count * features; ++i) points.push_back(value(i));
         std::vector<std::int64_t> labels;
         for (Index i = 0; i < count; ++i) labels.push_back(i % 5);
-        const Knn knn(points.data(), labels.data(), count, features, 5, 1, false);
+        const Knn knn(chosen_table(), points.data(), labels.data(), count, features, 5, 1, false);
         auto x = rows_of<T>(rows * features);
         const std::vector<double> as_double(x.begin(), x.end());
         std::vector<std::int64_t> y(static_cast<std::size_t>(rows), -1);

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, flag, number, one_of, pair, settle, whole
+from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, settle, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.classifier import Classifier
 from epsball.model import Sequential
+from epsball.reports.files import plain
 from epsball.sources.base import LabelSource
 
 Bounds: TypeAlias = tuple[Any, Any] | None
@@ -134,8 +135,8 @@ class Attack(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration, versioned and ready for JSON; `from_dict` reads it back."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        return {"attack": type(self).__name__, "version": CONFIG_VERSION, **values}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"attack": type(self).__name__, "version": CONFIG_VERSION, **plain(values)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Attack) and self.to_dict() == other.to_dict()
@@ -262,10 +263,13 @@ def run_loop(
 
 
 def default_step_size(eps: Any, steps: int) -> Any:
-    """Return 2.5 eps / steps (Madry et al. 2018), per row where eps is."""
+    """Return 2.5 eps / steps (Madry et al. 2018), per row where eps is, and no more than float32 holds."""
     if steps == 0:
         return 0.0
-    return 2.5 * eps / steps if isinstance(eps, int | float) else 2.5 * np.asarray(eps, dtype=np.float64) / steps
+    most = float(FLOAT32.max)
+    if isinstance(eps, int | float):
+        return min(2.5 * eps / steps, most)
+    return np.minimum(2.5 * np.asarray(eps, dtype=np.float64) / steps, most)
 
 
 # ---- arguments; every error names the argument
@@ -297,11 +301,11 @@ def check_own_model(model: object, what: str) -> Sequential:
     return model
 
 
-def _own(name: str, value: Any, kinds: str) -> Array:
+def _own(name: str, value: Any, kinds: str, wanted: str) -> Array:
     """Return a read-only copy, which no later write to the caller's array changes."""
-    own = np.array(as_numpy(name, value))
+    own = np.array(as_numpy(name, value, wanted))
     if own.dtype.kind not in kinds:
-        raise TypeError(f"{name}: wanted numbers, got {own.dtype}")
+        raise TypeError(f"{name}: wanted {wanted}, got {own.dtype}")
     own.flags.writeable = False
     return own
 
@@ -309,10 +313,10 @@ def _own(name: str, value: Any, kinds: str) -> Array:
 def check_eps(value: Any, name: str = "eps") -> Any:
     """Return one finite non-negative number, or an array of one per row."""
     if isinstance(value, Real):
-        return number(name, value)
-    own = _own(name, value, "iuf")
-    if not ((own >= 0) & (own < np.inf)).all():
-        raise ValueError(f"{name}: wanted finite numbers >= 0, got {own}")
+        return number(name, value, 0.0, float(FLOAT32.max))
+    own = _own(name, value, "iuf", "a number or one per row")
+    if not ((own >= 0) & (own <= float(FLOAT32.max))).all():
+        raise ValueError(f"{name}: wanted numbers from 0 to {FLOAT32.max:g}, got {own}")
     return own
 
 
@@ -326,7 +330,9 @@ def _bounds(name: str, value: Any) -> Any:
 
 
 def _bound(name: str, side: Any) -> Any:
-    return number(name, side, -np.inf, np.inf) if isinstance(side, Real) else _own(name, side, "biuf")
+    return (
+        number(name, side, -np.inf, np.inf) if isinstance(side, Real) else _own(name, side, "biuf", "numbers or arrays")
+    )
 
 
 OPTIONS: dict[str, Callable[[str, Any], Any]] = {
@@ -340,7 +346,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "early_stop": flag,
     "loss": lambda name, value: one_of(name, value, LOSSES),
     "bounds": _bounds,
-    "mask": lambda name, value: None if value is None else _own(name, value, "biuf"),
+    "mask": lambda name, value: None if value is None else _own(name, value, "biuf", "an array of 0 and 1"),
     "seed": lambda name, value: check_seed(value, name),
 }
 
@@ -391,12 +397,3 @@ def _hard(labels: Array, model: Classifier) -> Array:
     if labels.dtype.kind != "f" or labels.ndim != 2:
         return labels
     return (labels[:, 0] > 0.5).astype(np.int64) if model.classes == 1 else labels.argmax(axis=1)
-
-
-def _plain(value: Any) -> Any:
-    """Return a field as JSON has it."""
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
-        return np.asarray(value).tolist()
-    return value

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from epsball.arguments import one_of
 from epsball.datasets import idx
 
 __all__ = ["NAMES", "load"]
@@ -129,11 +130,8 @@ def load(name: str, split: str = "train") -> tuple[npt.NDArray[np.float32], npt.
     FileNotFoundError
         The set is neither on disk nor can it be downloaded.
     """
-    if name not in _DATA_SETS:
-        raise ValueError(f"name: no data set {name!r}, expected one of {', '.join(NAMES)}")
-    splits = _DATA_SETS[name].splits
-    if split not in splits:
-        raise ValueError(f"split: no split {split!r}, expected one of {', '.join(splits)}")
+    splits = _DATA_SETS[one_of("name", name, NAMES)].splits
+    one_of("split", split, splits)
     images, labels = (idx.read(_find(name, file), shape=file.shape, md5=file.md5) for file in splits[split])
     x = np.divide(images[:, None], 255, dtype=np.float32)
     return x, labels.astype(np.int64)

@@ -19,7 +19,7 @@ from epsball.classifier import Classifier
 from epsball.machine import info
 from epsball.reports import files
 from epsball.reports.examples import Examples
-from epsball.reports.progress import Progress, bars, silent
+from epsball.reports.progress import Progress, bars, check_progress, silent
 from epsball.reports.tables import ABSENT, Table, number, percent
 from epsball.sources.base import GradientSource, LabelSource
 
@@ -189,6 +189,7 @@ def evaluate(
     ValueError
         `attacks` is empty or holds a targeted attack, or `y` does not hold one class per row of `x`.
     """
+    check_progress(progress)
     labels = _check(model, x, y, attacks)
     clean = as_numpy("predictions", model.predict(x))
     named = _named(attacks)
@@ -338,6 +339,6 @@ def _dashes(count: int) -> tuple[str, ...]:
 
 
 def _reporter(progress: bool | Progress) -> AbstractContextManager[Progress]:
-    if progress is True:
-        return bars()
-    return nullcontext(progress if callable(progress) else silent)
+    if callable(progress):
+        return nullcontext(progress)
+    return bars() if progress else nullcontext(silent)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import whole
+from epsball.arguments import check_shape
 from epsball.layers import AvgPool2d, Flatten, Layer, Normalize
 from epsball.layers.base import Shape
 from epsball.model import Sequential
@@ -29,12 +29,7 @@ class Chain:
     """Layers so far, their parameters' values, and the shape that the next layer gets."""
 
     def __init__(self, input_shape: Any) -> None:
-        try:
-            self.shape: Shape = tuple(whole("input_shape", n, 1) for n in input_shape)
-        except (TypeError, ValueError):
-            self.shape = ()
-        if not self.shape:
-            raise ValueError(f"input_shape: wanted a tuple of positive integers, got {input_shape!r}")
+        self.shape: Shape = check_shape("input_shape", input_shape)
         self.input_shape = self.shape
         self.layers: list[Layer] = []
         self.values: dict[str, Constant] = {}

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from epsball.arguments import check_path
+
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what was written there becomes `path` if the block succeeds."""
-    path = Path(path)
+    path = check_path("path", path)
     require_writable_name(path)
     # The suffix stays last: writers such as numpy.savez append one where they miss it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -46,10 +48,15 @@ def write_text(path: str | PathLike[str], text: str) -> None:
 
 def to_json(document: Mapping[str, Any]) -> str:
     """Return strict JSON (NaN is an error); arrays become lists and NumPy scalars numbers."""
-    return json.dumps(document, indent=2, allow_nan=False, default=_plain)
+    return json.dumps(plain(document), indent=2, allow_nan=False)
 
 
-def _plain(value: object) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: arrays and tuples become lists, NumPy scalars numbers."""
+    if isinstance(value, Mapping):
+        return {key: plain(v) for key, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
+        return np.asarray(value).tolist()
+    return value

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
 
 #: Called with a stage's name, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
+
+
+def check_progress(value: Any) -> None:
+    """Raise unless `value` says whether to show bars, or is a function to call instead."""
+    if not callable(value) and not isinstance(value, bool | np.bool_):
+        raise TypeError(f"progress: wanted True, False or a function, got {value!r}")
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:

@@ -36,7 +36,8 @@ class KNN(LabelSource):
     """The k nearest neighbours' vote, with exact Euclidean distances: a label source.
 
     Distances are summed in float64 over x − p, feature after feature. Of points equally far the first of `points` is
-    the nearer; of classes with equal votes the first wins. Every point is looked at: M · d operations per row.
+    the nearer; of classes with equal votes the first wins. Every point is looked at, first through float32 products,
+    which rule out most, with a bound on their rounding errors.
 
     scikit-learn's k-d and ball trees have the same distances, its brute force rounded ones, which may swap neighbours
     whose distances differ in the last digits; and which of several points exactly as far as the k-th one vote depends

@@ -10,6 +10,8 @@ from typing import Any
 
 from epsball.sources.base import Floats, GradientSource, Pull
 
+NO_GRADIENT = "TorchModel: the logits carry no gradient; does the module detach, or use no_grad or a step function?"
+
 
 class TorchModel(GradientSource):
     """Any torch module that maps a batch of inputs to logits, as it is: nothing is converted, as `from_torch` would.
@@ -73,16 +75,15 @@ class TorchModel(GradientSource):
             inputs = self._tensor(x).requires_grad_()
             z = self._output(inputs)
         if not z.requires_grad:
-            raise ValueError(
-                "TorchModel: the logits carry no gradient; is there a detach, no_grad or non-differentiable operation "
-                "in the module?"
-            )
+            raise ValueError(NO_GRADIENT)
 
         def pull(dlogits: Floats) -> Any:
             # Checkpointed modules run forward again in here.
             with evaluating(self.module), torch.inference_mode(False), torch.enable_grad():
                 upstream = torch.from_numpy(dlogits).to(z)
-                (gradient,) = torch.autograd.grad(z, inputs, upstream, retain_graph=True)
+                (gradient,) = torch.autograd.grad(z, inputs, upstream, retain_graph=True, allow_unused=True)
+            if gradient is None:  # the logits have a graph, of parameters alone
+                raise ValueError(NO_GRADIENT)
             return self._host(gradient)
 
         return self._host(z), pull

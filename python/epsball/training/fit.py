@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -16,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, whole
+from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_own_model, normal_bounds
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
+from epsball.reports.progress import check_progress
 from epsball.training.history import History
 from epsball.training.method import Method
 from epsball.training.optimizers import Adam, Optimizer
@@ -91,11 +93,12 @@ def fit(
     ValueError, TypeError
         A bad argument, named.
     FloatingPointError
-        The loss of a batch was not finite; epoch and batch are named.
+        The loss of a batch, or a logit after an epoch, was not finite; epoch and batch are named.
     """
-    run = _Run(
-        model, x, y, method or Standard(), epochs, batch_size, optimizer or Adam(), loss, validation, monitor, seed
-    )
+    method = Standard() if method is None else method
+    optimizer = Adam() if optimizer is None else optimizer
+    check_progress(progress)
+    run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, seed)
     with run.closed_model(), _reporting(progress) as report:
         done = run.resume(checkpoint)
         for epoch in range(done, run.epochs):
@@ -142,6 +145,7 @@ class _Run:
         self.history = History(attack)
         self._check_boxes()
         self._check_batches()
+        self._check_monitor()
         self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
 
     @cached_property
@@ -181,6 +185,19 @@ class _Run:
                 )
             shape = layer.output_shape(shape)
 
+    def _check_monitor(self) -> None:
+        """Refuse, before the first update, a monitor that does not fit model and rows; it runs without its steps."""
+        attack: Any = self.history.attack
+        once = replace(attack, steps=0) if hasattr(attack, "steps") else attack
+        for data in (self.monitored(), self.validation):
+            if data is None:
+                continue
+            try:
+                self._success(once, data)
+            except (TypeError, ValueError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"monitor: {type(attack).__name__} cannot be run on {len(data[0])} rows: {error}") from None
+
     @contextmanager
     def closed_model(self) -> Iterator[None]:
         """Refuse other calls on the model while it is trained."""
@@ -203,7 +220,7 @@ class _Run:
         """Return how many epochs a checkpoint has done."""
         if checkpoint is None:
             return 0
-        if not Path(checkpoint).exists():
+        if not check_path("checkpoint", checkpoint).exists():
             require_writable_name(Path(checkpoint))  # now, not after an epoch
             return 0
         from epsball.training import checkpoint as files
@@ -230,9 +247,12 @@ class _Run:
             loss = self.trainer.run(x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), seed)
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {number + 1}: {error}") from error
-        with self.own_calls():
-            train = self._errors(self.monitored())
-            test = (None, None) if self.validation is None else self._errors(self.validation)
+        try:
+            with self.own_calls():
+                train = self._errors(self.monitored())
+                test = (None, None) if self.validation is None else self._errors(self.validation)
+        except ValueError as error:  # the monitor has been tried: now it is the weights
+            raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
         attack_steps = int(self.method.settings().get("steps", 0))
         return {
             "epoch": number + 1,
@@ -248,12 +268,18 @@ class _Run:
 
     def _errors(self, data: Data) -> tuple[float, float]:
         """Return the clean error and the error under the monitoring attack."""
-        x, y = data
-        labels = y
-        if y.ndim == 2:
-            labels = (y[:, 0] > 0.5).astype(np.int64) if self.model.classes == 1 else y.argmax(axis=1)
-        clean = float((np.asarray(self.model.predict(x)) != labels).mean())
-        return clean, float(self.history.attack.run(self.model, x, labels).success.mean())
+        clean = np.asarray(self.model.predict(data[0])) != self._labels(data)
+        return float(clean.mean()), float(self._success(self.history.attack, data).mean())
+
+    def _success(self, attack: Attack, data: Data) -> npt.NDArray[np.bool_]:
+        return attack.run(self.model, data[0], self._labels(data)).success
+
+    def _labels(self, data: Data) -> Array:
+        """Return the class indices of the rows, where these have probabilities the likeliest ones."""
+        y = data[1]
+        if y.ndim == 1:
+            return y
+        return (y[:, 0] > 0.5).astype(np.int64) if self.model.classes == 1 else y.argmax(axis=1)
 
 
 def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
