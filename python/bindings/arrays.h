@@ -83,12 +83,14 @@ void for_values(const Array& a, F f) {
       f(i, static_cast<double>(generic::half_to_float(static_cast<const std::uint16_t*>(a.data)[i])));
 }
 
+inline bool all_finite(const float* values, Index count) { return chosen_table().all_finite(nullptr, count, values); }
+
 inline void check_finite(const Array& a, const char* name) {
   constexpr float kMost = std::numeric_limits<float>::max();
   const double most = kMost;
   bool finite = true;
   if (a.dtype == DType::float32)
-    finite = chosen_table().all_finite(nullptr, a.rows * a.features, static_cast<const float*>(a.data));
+    finite = all_finite(static_cast<const float*>(a.data), a.rows * a.features);
   else
     for_values(a, [&](Index, double v) { finite &= v >= -most && v <= most; });
   if (finite) return;

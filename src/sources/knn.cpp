@@ -105,8 +105,9 @@ void Knn::pack() {
       squares_[block * kColumns + i] = static_cast<float>(norm * norm);
     }
     if (!usable) std::fill_n(squares_ + block * kColumns, kColumns, 0.0f);
-    kernels_.pack(nullptr, features_, columns(block), rows.data(), 1, features_, 0, columns(block),
-                  packed_ + block * kColumns * features_);
+    const Index n = columns(block);
+    kernels_.pack(nullptr,
+                  {n, features_, 1, rows.data(), nullptr, 0, features_, 0, n, packed_ + block * kColumns * features_});
   }
 }
 
