@@ -274,38 +274,42 @@ EPSBALL_INLINE void dots_rows(const Gemm& g, Index row) {
 
 // ---- entries ----
 
-// Of one panel: B's rows as they are. They lie far apart, so the lines of a later one are asked for.
-void pack_rows(Index k, Index count, Index width, const float* b, Index k_stride, float* to) {
+// Of one panel: rows of B that lie along memory. They lie far apart, so the lines of a later one are asked for.
+void pack_rows(const Pack& p, Index col, Index count, Index width, float* to) {
   constexpr Index kAhead = 8;
-  for (Index p = 0; p < k; ++p, b += k_stride, to += width) {
-    if (p + kAhead < k)
-      for (Index j = 0; j < count; j += kLine) __builtin_prefetch(b + kAhead * k_stride + j);
+  const float* b = p.b + col;
+  for (Index m = 0; m < p.members; ++m, b += p.member_stride, to += width) {
+    if (m + kAhead < p.members)
+      for (Index j = 0; j < count; j += kLine) __builtin_prefetch(b + kAhead * p.member_stride + j);
     for_lanes(count, [&](Index j, Index n) { store(to + j, load(b + j, n)); });
   }
 }
 
-// Of one panel: B's columns lie along memory, so squares of a vector's width are turned.
-void pack_columns(Index k, Index count, Index width, const float* b, Index n_stride, float* to) {
-  for_lanes(count, [&](Index j, Index wide) {
-    for_lanes(k, [&](Index p, Index high) {
-      Vec square[kLanes];
+// Of one panel: columns of B that lie along memory, so squares of a vector's width are turned; whole rows of the panel,
+// which lie far apart, are finished one after another.
+void pack_columns(const Pack& p, Index col, Index count, Index width, float* to) {
+  for (Index m = 0; m < p.members; ++m)
+    for_lanes(p.taps, [&](Index t, Index high) {
+      const float* b = p.b + m * p.member_stride + t;
+      float* rows[kLanes];
+      for (Index i = 0; i < high; ++i) rows[i] = to + ((p.place ? p.place[t + i] : t + i) * p.members + m) * width;
+      for_lanes(count, [&](Index j, Index wide) {
+        Vec square[kLanes];
 #pragma GCC unroll 16
-      for (Index i = 0; i < kLanes; ++i) square[i] = i < wide ? load(b + (j + i) * n_stride + p, high) : Vec{};
-      transpose(square);
+        for (Index i = 0; i < kLanes; ++i) square[i] = i < wide ? load(b + (col + j + i) * p.n_stride, high) : Vec{};
+        transpose(square);
 #pragma GCC unroll 16
-      for (Index i = 0; i < kLanes; ++i)
-        if (i < high) store(to + (p + i) * width + j, square[i]);
+        for (Index i = 0; i < kLanes; ++i)
+          if (i < high) store(rows[i] + j, square[i]);
+      });
     });
-  });
 }
 
-void pack(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stride, Index first, Index last,
-          float* packed) {
-  for (Index col = first; col < last; col += kPanel) {
-    const Index width = panel_vecs(n, col) * kLanes, count = columns(n, col, width);
-    const float* from = b + col * n_stride;
-    float* to = packed + col * k;
-    n_stride == 1 ? pack_rows(k, count, width, from, k_stride, to) : pack_columns(k, count, width, from, n_stride, to);
+void pack(Stream, const Pack& p) {
+  for (Index col = p.first; col < p.last; col += kPanel) {
+    const Index width = panel_vecs(p.n, col) * kLanes, count = columns(p.n, col, width);
+    float* to = p.packed + col * p.taps * p.members;
+    p.n_stride == 1 && p.taps == 1 ? pack_rows(p, col, count, width, to) : pack_columns(p, col, count, width, to);
   }
 }
 

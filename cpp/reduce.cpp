@@ -4,6 +4,16 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
+// x - x is 0, and only for infinities and NaN it is not.
+bool all_finite(Stream, Index count, const float* x) {
+  Vec sum = {};
+  for_lanes(count, [&](Index i, Index n) {
+    const Vec v = load(x + i, n);
+    sum = sum + (v - v);
+  });
+  return !any(sum != 0.0f);
+}
+
 // sums[j] = x[0][j] + x[1][j] + ... in that order.
 void column_sums(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) {
   for_lanes(n, [&](Index j, Index m) {
@@ -61,6 +71,7 @@ void channel_products(Stream, const Channels& c, const float* center, const floa
 }  // namespace
 
 void add_reduce(Kernels& k) {
+  k.all_finite = all_finite;
   k.column_sums = column_sums;
   k.channel_sums = channel_sums;
   k.channel_moments = channel_moments;

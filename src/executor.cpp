@@ -1,6 +1,7 @@
 // Threads, interruption and teams.
 #include "executor.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <mutex>
@@ -163,6 +164,14 @@ void run_workers(int workers, Interruption& interruption, const std::function<vo
   }
   if (error) std::rethrow_exception(error);
   interruption.check();  // asked to stop while the last worker finished
+}
+
+void for_tasks(Index count, double operations, Interruption& interruption, const std::function<void(Index)>& task) {
+  Tasks tasks(count);
+  const Index threads = std::clamp<Index>(count, 1, threads_worth(operations));
+  run_workers(static_cast<int>(threads), interruption, [&](int) {
+    for (Index i; (i = tasks.next()) >= 0;) task(i);
+  });
 }
 
 }  // namespace epsball

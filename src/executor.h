@@ -94,4 +94,7 @@ class Tasks {
   std::atomic<Index> next_{0};
 };
 
+// Runs task(0) ... task(count - 1) on the threads that so many operations are worth.
+void for_tasks(Index count, double operations, Interruption& interruption, const std::function<void(Index)>& task);
+
 }  // namespace epsball

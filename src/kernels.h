@@ -62,6 +62,19 @@ struct Gemm {
   Epilogue epilogue;
 };
 
+// B (k, n) from weights as their parameter holds them, into panels of columns: k * padded(n) floats, of which columns
+// [first, last) are written. Rows of B come `taps` from neighbouring weights: B(place(t) * members + m, j) =
+// b[t + m * member_stride + j * n_stride].
+struct Pack {
+  Index n = 0;
+  Index taps = 1, members = 1;  // k is their product
+  const float* b = nullptr;
+  const Index* place = nullptr;  // (taps); null: in order
+  Index member_stride = 0, n_stride = 0;
+  Index first = 0, last = 0;  // first is a multiple of Kernels::panel
+  float* packed = nullptr;
+};
+
 // ---- images ----
 
 // Rows of images, channels first, from or to blocks of `lanes` rows, channels last (see Images in layers/layer.h);
@@ -346,10 +359,8 @@ struct Kernels {
   Index panel = 0;      // columns of a packed panel
   Index tile_rows = 0;  // a multiple of the height of every tile of gemm: slabs are multiples of it where they can be
 
-  // gemm.cpp. B(p, j) = b[p * k_stride + j * n_stride], packed in k * padded(n) floats; columns [first, last) only. One
-  // of the strides is 1.
-  void (*pack)(Stream, Index k, Index n, const float* b, Index k_stride, Index n_stride, Index first, Index last,
-               float* packed) = nullptr;
+  // gemm.cpp
+  void (*pack)(Stream, const Pack&) = nullptr;
   void (*gemm)(Stream, const Gemm&) = nullptr;
   // C (m, n) = A (m, k) B^T with n <= kNarrow and a_k = 1: B (n, k) is packed as for the product dC B, so that a layer
   // of few outputs needs one packing for both directions.
@@ -405,6 +416,7 @@ struct Kernels {
   void (*uniform)(Stream, Index count, float lo, float hi, std::uint64_t seed, Index id, float* out) = nullptr;
 
   // reduce.cpp
+  bool (*all_finite)(Stream, Index count, const float* x) = nullptr;
   void (*column_sums)(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) = nullptr;
   // sums[c]; mean[c] and variance[c] (not corrected for bias); sums of dy[c] and of dy[c] * (x[c] - center[c])
   void (*channel_sums)(Stream, const Channels&, float* sums) = nullptr;

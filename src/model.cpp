@@ -31,8 +31,27 @@ std::shared_ptr<Plan> Model::plan() { return plan(chosen_table()); }
 
 std::shared_ptr<Plan> Model::plan(const Kernels& table) {
   const std::lock_guard lock(mutex_);
-  std::shared_ptr<Plan>& plan = plans_[&table];
-  if (!plan) plan = std::make_shared<Plan>(layers_, table);
+  return locked_plan(table);
+}
+
+std::shared_ptr<Plan> Model::training_plan() { return training_plan(chosen_table()); }
+
+std::shared_ptr<Plan> Model::training_plan(const Kernels& table) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Plan> plan = locked_plan(table);
+  plan->prepare_training();
+  return plan;
+}
+
+// Calls under way keep the plan they began with, and its weights.
+std::shared_ptr<Plan> Model::locked_plan(const Kernels& table) {
+  auto& [plan, stale] = plans_[&table];
+  if (stale && !unused(plan)) plan.reset();
+  if (!plan)
+    plan = std::make_shared<Plan>(layers_, table);
+  else if (stale)
+    plan->pack();
+  stale = false;
   return plan;
 }
 
@@ -61,19 +80,7 @@ void Model::load(const std::vector<const float*>& values) {
   check_open();
   const std::vector<Parameter*> all = parameters();
   for (std::size_t i = 0; i < all.size(); ++i) std::copy_n(values[i], all[i]->value.size(), all[i]->value.begin());
-  repack();
-}
-
-// Under the lock, so that no call takes up a plan meanwhile.
-void Model::repack() {
-  for (auto at = plans_.begin(); at != plans_.end();) {
-    if (unused(at->second)) {
-      at->second->pack();
-      ++at;
-    } else {
-      at = plans_.erase(at);
-    }
-  }
+  for (auto& [table, held] : plans_) held.stale = true;
 }
 
 void Model::close() {

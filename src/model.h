@@ -21,11 +21,13 @@ class Model {
   // The plan for the table in force, made at first use and again after changed().
   std::shared_ptr<Plan> plan();
   std::shared_ptr<Plan> plan(const Kernels& table);
+  // The same, with what training passes read beside.
+  std::shared_ptr<Plan> training_plan();
+  std::shared_ptr<Plan> training_plan(const Kernels& table);
   void changed();
 
   // All parameters' values in layer order, copied out and in under one lock: no reader sees half a load. Refused, like
-  // calls, while the model is trained. A load packs the plans that no call holds again in place; calls under way keep
-  // theirs, with the weights they began with.
+  // calls, while the model is trained. The next call packs them; calls under way keep the weights they began with.
   ParameterValues values();
   void load(const std::vector<const float*>& values);
 
@@ -40,11 +42,16 @@ class Model {
 
  private:
   std::vector<Parameter*> parameters();
-  void repack();
+  std::shared_ptr<Plan> locked_plan(const Kernels& table);
+
+  struct Held {
+    std::shared_ptr<Plan> plan;
+    bool stale = false;  // packed from parameters that have changed since
+  };
 
   Layers layers_;
   std::mutex mutex_;
-  std::map<const Kernels*, std::shared_ptr<Plan>> plans_;
+  std::map<const Kernels*, Held> plans_;
   ArenaPool arenas_;
   std::atomic<bool> closed_{false};
   std::atomic<std::thread::id> admitted_{};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "layers/arrange.h"
 
@@ -14,6 +15,10 @@ namespace {
 Image top_image(const std::vector<Lowered>& plan) {
   const auto last = std::find_if(plan.rbegin(), plan.rend(), [](const Lowered& l) { return l.layer->images(); });
   return last->layer->images()->out;
+}
+
+bool holds(const std::vector<Lowered>& plan, const Layer* layer) {
+  return std::any_of(plan.begin(), plan.end(), [&](const Lowered& l) { return l.layer == layer; });
 }
 
 }  // namespace
@@ -81,24 +86,39 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
       inference_(lower(layers, false)),
       training_(lower(layers, true)) {
   if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
-  Index total = 0;
-  std::vector<std::pair<const Layer*, Index>> places;
-  for (const auto* list : {&training_, &inference_})
-    for (const Lowered& l : *list) {
-      const auto is_it = [&](const auto& place) { return place.first == l.layer; };
-      if (std::any_of(places.begin(), places.end(), is_it)) continue;
-      places.emplace_back(l.layer, total);
-      total += padded(l.layer->packed_floats());
-    }
-  const auto bytes = static_cast<std::size_t>(std::max<Index>(total, 1)) * sizeof(float);
-  packed_.reset(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
-  for (const auto& [layer, offset] : places) {
-    packed_layers_.push_back({layer, {}, false, packed_.get() + offset});
+  std::vector<const Layer*> alone, shared;
+  for (const Lowered& l : inference_) (holds(training_, l.layer) ? shared : alone).push_back(l.layer);
+  place(alone);
+  first_training_part_ = pack_parts();
+  place(shared);
+  inference_parts_ = pack_parts();
+  pack();
+}
+
+void Plan::prepare_training() {
+  if (std::exchange(trains_, true)) return;
+  std::vector<const Layer*> alone;
+  for (const Lowered& l : training_)
+    if (!holds(inference_, l.layer)) alone.push_back(l.layer);
+  place(alone);
+  for (Index part = inference_parts_; part < pack_parts(); ++part) pack_part(part);
+}
+
+// Gives layers the memory of their packed weights.
+void Plan::place(const std::vector<const Layer*>& layers) {
+  for (const Layer* layer : layers) {
+    const auto bytes = static_cast<std::size_t>(padded(layer->packed_floats())) * sizeof(float);
+    if (bytes == 0) continue;
+    packed_.emplace_back(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
+    float* const packed = packed_.back().get();
     for (auto* list : {&inference_, &training_})
       for (Lowered& l : *list)
-        if (l.layer == layer) l.packed = packed_.get() + offset;
+        if (l.layer == layer) l.packed = packed;
+    // What a scale is folded into is made anew before it is packed: one task.
+    const Variant* variant = variant_of(layer);
+    const Index count = layer->pack_parts(kernels_), together = variant && variant->scale ? count : 1;
+    for (Index part = 0; part < count; part += together) parts_.push_back({layer, packed, part, together});
   }
-  pack();
 }
 
 Index Plan::multiply_adds() const {
@@ -133,36 +153,18 @@ Index Plan::floats_per_row() const {
   return total + 2 * widest;
 }
 
-// A variant is one part: its weights are made anew, then packed.
-Index Plan::pack_parts() const {
-  Index parts = 0;
-  for (const Lowered& l : packed_layers_) parts += variant_of(l.layer) ? 1 : l.layer->pack_parts(kernels_);
-  return parts;
-}
-
-Index Plan::training_parts() const {
-  Index parts = 0;
-  for (const Lowered& l : training_) parts += l.layer->pack_parts(kernels_);
-  return parts;
-}
-
 void Plan::pack() {
-  for (Index part = 0, parts = pack_parts(); part < parts; ++part) pack_part(part);
+  Interruption never([] { return false; });
+  const double operations = 4.0 * static_cast<double>(multiply_adds());
+  for_tasks(pack_parts(), operations, never, [&](Index part) { pack_part(part); });
 }
 
-void Plan::pack_part(Index part) {
-  for (const Lowered& l : packed_layers_) {
-    const Variant* variant = variant_of(l.layer);
-    const Index own = l.layer->pack_parts(kernels_), parts = variant ? 1 : own;
-    if (part >= parts) {
-      part -= parts;
-      continue;
-    }
-    if (!variant) return l.layer->pack(kernels_, l.packed, part);
-    refresh(*variant);
-    for (Index i = 0; i < own; ++i) l.layer->pack(kernels_, l.packed, i);
-    return;
-  }
+void Plan::pack_part(Index part) const {
+  const Part& p = parts_[static_cast<std::size_t>(part)];
+  const Variant* variant = variant_of(p.layer);
+  if (variant && variant->scale) refresh(*variant);
+  const Parameters& values = variant && !variant->scale ? variant->base->parameters : p.layer->parameters;
+  for (Index i = p.first; i < p.first + p.count; ++i) p.layer->pack(kernels_, values, p.packed, i);
 }
 
 const Plan::Variant* Plan::variant_of(const Layer* layer) const {
@@ -171,14 +173,13 @@ const Plan::Variant* Plan::variant_of(const Layer* layer) const {
   return found == variants_.end() ? nullptr : &*found;
 }
 
-// Weights (channels, ...) and biases, in float64 until they are stored.
+// Makes a folded copy's weights (channels, ...) and biases, in float64 until they are stored.
 void Plan::refresh(const Variant& v) const {
   if (const Variant* below = variant_of(v.base)) refresh(*below);
   const std::vector<Parameter>& from = v.base->parameters;
   std::vector<float>&weight = v.copy->parameters[0].value, &bias = v.copy->parameters[1].value;
   weight = from[0].value;
   if (from.size() > 1) bias = from[1].value;
-  if (!v.scale) return;
   const ChannelScale by = v.scale->folded();
   const std::size_t each = weight.size() / bias.size();
   for (std::size_t i = 0; i < bias.size(); ++i) {

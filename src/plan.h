@@ -48,11 +48,16 @@ class Plan : public Target {
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;
 
-  // Weights changed: pack them again, all or part by part. Parts are independent of each other.
+  // What training passes read beside what inference does is packed from the first call of this on.
+  void prepare_training();
+
+  // Weights changed: pack them again, all or part by part. Parts are independent of each other; inference reads the
+  // first so many, training all from one on.
   void pack();
-  Index pack_parts() const;
-  Index training_parts() const;  // the first so many are what training passes read
-  void pack_part(Index part);
+  Index pack_parts() const { return static_cast<Index>(parts_.size()); }
+  Index inference_parts() const { return inference_parts_; }
+  Index first_training_part() const { return first_training_part_; }
+  void pack_part(Index part) const;
 
   // For attacks: gradients of neighbouring layers share two buffers. For training: every gradient is kept.
   Tape attack_tape(Arena& arena, Index rows) const;
@@ -73,6 +78,14 @@ class Plan : public Target {
   const Variant* variant_of(const Layer* layer) const;
   void refresh(const Variant& v) const;
 
+  // A stretch of packed weights that one task writes.
+  struct Part {
+    const Layer* layer;
+    float* packed;
+    Index first, count;  // of the layer's own parts
+  };
+  void place(const std::vector<const Layer*>& layers);
+
   struct Free {
     void operator()(float* p) const { ::operator delete(p, std::align_val_t{64}); }
   };
@@ -81,8 +94,10 @@ class Plan : public Target {
   Layers own_;  // variants, and what stands between rows and images
   std::vector<Variant> variants_;
   std::vector<Lowered> inference_, training_;
-  std::vector<Lowered> packed_layers_;  // each once
-  std::unique_ptr<float, Free> packed_;
+  std::vector<std::unique_ptr<float, Free>> packed_;
+  std::vector<Part> parts_;
+  Index inference_parts_ = 0, first_training_part_ = 0;
+  bool trains_ = false;
 };
 
 // What dropout needs to draw the same mask forward and backward: a row's id and a counter of the step. Without ids

@@ -52,7 +52,7 @@ def test_synced_model_is_the_one_made_anew(table: str) -> None:
     module = Net().eval()
     model = eb.from_torch(module, SHAPE)
     for seed in range(3):
-        model(batch(2, 192))  # the plan is there, so the second and third sync pack in place
+        model(batch(2, 192))  # the plan is there, so the second and third sync are packed into it
         eb.sync_from_torch(model, changed(module, seed))
         assert_same(model, eb.from_torch(module, SHAPE))
 

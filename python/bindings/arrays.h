@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "array.h"
+#include "dispatch.h"
 #include "executor.h"
 #include "half.h"
 #include "kernels.h"
@@ -79,20 +80,12 @@ void for_values(const Array& a, F f) {
       f(i, static_cast<double>(generic::half_to_float(static_cast<const std::uint16_t*>(a.data)[i])));
 }
 
-// Whether no element is NaN or infinite. No early exit: the loop is one the compiler vectorises.
-inline bool all_finite(const float* values, Index count) {
-  int outside = 0;
-  for (Index i = 0; i < count; ++i)
-    outside |= static_cast<int>((std::bit_cast<std::int32_t>(values[i]) & 0x7fffffff) >= 0x7f800000);
-  return outside == 0;
-}
-
 inline void check_finite(const Array& a, const char* name) {
   constexpr float kMost = std::numeric_limits<float>::max();
   const double most = kMost;
   bool finite = true;
   if (a.dtype == DType::float32)
-    finite = all_finite(static_cast<const float*>(a.data), a.rows * a.features);
+    finite = chosen_table().all_finite(nullptr, a.rows * a.features, static_cast<const float*>(a.data));
   else
     for_values(a, [&](Index, double v) { finite &= v >= -most && v <= most; });
   if (finite) return;

@@ -96,7 +96,7 @@ py::dict parameters(Model& model) { return dict_of(model, model.values()); }
 
 // All or nothing: every array is checked before the first is copied.
 void load_parameters(Model& model, const py::dict& values) {
-  const Use use(model);
+  model.check_open();
   const auto named = named_parameters(model);
   std::vector<py::array_t<float, py::array::c_style | py::array::forcecast>> arrays;
   for (const auto& [name, p] : named) {

@@ -38,7 +38,7 @@ BatchNorm::BatchNorm(Image image, float eps, float momentum)
 Index BatchNorm::packed_floats() const { return kArrays * padded(image_.channels); }
 Index BatchNorm::statistics_floats() const { return kArrays * padded(image_.channels); }
 
-void BatchNorm::pack(const Kernels&, float* packed, Index) const { running_statistics(packed); }
+void BatchNorm::pack(const Kernels&, const Parameters&, float* packed, Index) const { running_statistics(packed); }
 
 void BatchNorm::running_statistics(float* statistics) const {
   const Coefficients c(statistics, image_.channels);

@@ -15,7 +15,7 @@ class BatchNorm : public Layer {
   const Images* images() const override { return image_.pixels() > 1 ? &images_ : nullptr; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override { return 1; }
-  void pack(const Kernels&, float* packed, Index part) const override;
+  void pack(const Kernels&, const Parameters& values, float* packed, Index part) const override;
   void forward(const Context&, const float* packed, const Stage&) const override;
   void backward(const Context&, const float* packed, const Stage&) const override;
 

@@ -17,7 +17,12 @@ Conv2d::Conv2d(Image in, Index out_channels, const Window& window, bool bias)
       forward_down_(window.down.forward()),
       forward_across_(window.across.forward()),
       backward_down_(window.down.backward()),
-      backward_across_(window.across.backward()) {
+      backward_across_(window.across.backward()),
+      backward_place_(static_cast<std::size_t>(window.taps())) {
+  Index place = 0;
+  for (const Index y : window.down.backward_taps())
+    for (const Index x : window.across.backward_taps())
+      backward_place_[static_cast<std::size_t>(y * window.across.kernel + x)] = place++;
   const Index weights = out_channels * depth();
   parameters.push_back({"weight",
                         {out_channels, in.channels, window.down.kernel, window.across.kernel},
@@ -32,24 +37,25 @@ Index Conv2d::packed_floats() const {
   return packed_backward() + window_.taps() * images_.out.channels * padded(images_.in.channels);
 }
 
-void Conv2d::pack(const Kernels& k, float* packed, Index part) const {
-  const Index in = images_.in.channels, out = images_.out.channels;
-  const Index width = window_.across.kernel, taps = window_.taps();
-  const float* weight = parameters[0].value.data();
-  std::vector<float> matrix(parameters[0].value.size());
-  float* to = matrix.data();
-  if (part == 0) {
-    for (Index tap = 0; tap < taps; ++tap)
-      for (Index i = 0; i < in; ++i)
-        for (Index o = 0; o < out; ++o) *to++ = weight[(o * in + i) * taps + tap];
-    k.pack(nullptr, depth(), out, matrix.data(), out, 1, 0, out, packed);
-    if (parameters.size() > 1)
-      std::copy(parameters[1].value.begin(), parameters[1].value.end(), packed + packed_bias());
+Index Conv2d::pack_parts(const Kernels& k) const {
+  return panels(k, images_.out.channels) + panels(k, images_.in.channels);
+}
+
+void Conv2d::pack(const Kernels& k, const Parameters& values, float* packed, Index part) const {
+  const Index in = images_.in.channels, out = images_.out.channels, taps = window_.taps();
+  const Index forward_panels = panels(k, out);
+  const float* weight = values[0].value.data();
+  if (part < forward_panels) {
+    Pack p{out, taps, in, weight, nullptr, taps, depth(), part * k.panel, std::min(out, (part + 1) * k.panel), packed};
+    if (taps == 1) std::swap(p.taps, p.members);  // then the channels are neighbours
+    k.pack(nullptr, p);
+    if (part > 0) return;
+    float* const bias = packed + packed_bias();  // a copy may have one where its original has none
+    values.size() > 1 ? std::copy_n(values[1].value.data(), out, bias) : std::fill_n(bias, out, 0.0f);
   } else {
-    for (const Index y : window_.down.backward_taps())
-      for (const Index x : window_.across.backward_taps())
-        for (Index q = 0; q < out * in; ++q) *to++ = weight[q * taps + y * width + x];
-    k.pack(nullptr, taps * out, in, matrix.data(), in, 1, 0, in, packed + packed_backward());
+    const Index first = (part - forward_panels) * k.panel, last = std::min(in, first + k.panel);
+    float* const backward = packed + packed_backward();
+    k.pack(nullptr, {in, taps, out, weight, backward_place_.data(), depth(), taps, first, last, backward});
   }
 }
 

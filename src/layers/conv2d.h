@@ -17,8 +17,8 @@ class Conv2d : public Layer {
   }
   Index multiply_adds() const override { return images_.out.features() * depth(); }
   Index packed_floats() const override;
-  Index pack_parts(const Kernels&) const override { return 2; }
-  void pack(const Kernels&, float* packed, Index part) const override;
+  Index pack_parts(const Kernels&) const override;
+  void pack(const Kernels&, const Parameters& values, float* packed, Index part) const override;
   void forward(const Context&, const float* packed, const Stage&) const override;
   void backward(const Context&, const float* packed, const Stage&) const override;
   Index gradient_parts(const Kernels&) const override;
@@ -35,6 +35,7 @@ class Conv2d : public Layer {
   Images images_;
   Window window_;
   std::vector<Taps> forward_down_, forward_across_, backward_down_, backward_across_;
+  std::vector<Index> backward_place_;  // of each tap among those of the backward pass
 };
 
 }  // namespace epsball

@@ -18,10 +18,14 @@ struct Parameter {
   bool trained = true;
   bool non_negative = false;  // a variance
 };
+using Parameters = std::vector<Parameter>;
 
 // Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the
 // row and the half of the result it lacks, costs 2.
 inline constexpr Index kWorthSharing = 150000;
+
+// Panels of a packed matrix.
+inline Index panels(const Kernels& k, Index columns) { return (columns + k.panel - 1) / k.panel; }
 
 // What every pass through a layer is given: the table, the stream and the threads that share a product.
 struct Context {
@@ -92,7 +96,7 @@ class Layer {
   Layer& operator=(const Layer&) = delete;
 
   const Index in, out;  // features of one row
-  std::vector<Parameter> parameters;
+  Parameters parameters;
 
   // An element-wise activation is carried by the layer below where that one can (takes_epilogue).
   virtual ActivationSpec activation() const { return {}; }
@@ -119,10 +123,11 @@ class Layer {
   // Nothing to compute (Flatten).
   virtual bool is_identity() const { return false; }
 
-  // Weights as the table's products want them: `packed_floats` floats, written in `pack_parts` independent parts.
+  // Weights as the table's products want them: `packed_floats` floats, written in `pack_parts` independent parts from
+  // `values`: its own parameters, or those of the layer it is a copy of.
   virtual Index packed_floats() const { return 0; }
   virtual Index pack_parts(const Kernels&) const { return 0; }
-  virtual void pack(const Kernels&, float* /*packed*/, Index /*part*/) const {}
+  virtual void pack(const Kernels&, const Parameters& /*values*/, float* /*packed*/, Index /*part*/) const {}
 
   // y = epilogue(f(x)).
   virtual void forward(const Context&, const float* packed, const Stage&) const = 0;

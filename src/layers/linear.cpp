@@ -7,12 +7,6 @@
 #include "layers/conv2d.h"
 
 namespace epsball {
-namespace {
-
-Index panels(const Kernels& k, Index columns) { return (columns + k.panel - 1) / k.panel; }
-
-}  // namespace
-
 Linear::Linear(Index in, Index out, bool bias) : Layer(in, out) {
   parameters.push_back({"weight", {out, in}, std::vector<float>(static_cast<std::size_t>(in * out))});
   if (bias) parameters.push_back({"bias", {out}, std::vector<float>(static_cast<std::size_t>(out))});
@@ -34,17 +28,18 @@ Index Linear::packed_floats() const { return packed_transposed() + (narrow() ? 0
 
 Index Linear::pack_parts(const Kernels& k) const { return panels(k, in) + (narrow() ? 0 : panels(k, out)); }
 
-void Linear::pack(const Kernels& k, float* packed, Index part) const {
-  const float* weight = parameters[0].value.data();
+void Linear::pack(const Kernels& k, const Parameters& values, float* packed, Index part) const {
+  const float* weight = values[0].value.data();
   const Index backward_panels = panels(k, in);
   if (part < backward_panels) {
     const Index first = part * k.panel;
-    k.pack(nullptr, out, in, weight, in, 1, first, std::min(in, first + k.panel), packed);
-    if (part == 0 && parameters.size() > 1)
-      std::copy(parameters[1].value.begin(), parameters[1].value.end(), packed + packed_bias());
+    k.pack(nullptr, {in, 1, out, weight, nullptr, in, 1, first, std::min(in, first + k.panel), packed});
+    if (part == 0 && values.size() > 1)
+      std::copy(values[1].value.begin(), values[1].value.end(), packed + packed_bias());
   } else {
     const Index first = (part - backward_panels) * k.panel;
-    k.pack(nullptr, in, out, weight, 1, in, first, std::min(out, first + k.panel), packed + packed_transposed());
+    float* const transposed = packed + packed_transposed();
+    k.pack(nullptr, {out, in, 1, weight, nullptr, 0, in, first, std::min(out, first + k.panel), transposed});
   }
 }
 
@@ -71,7 +66,7 @@ void Linear::gradient(const Kernels& k, Index rows, Rows x, Rows dy, float* cons
     return;
   }
   const Index first = part * k.panel, columns = std::min(k.panel, in - first);
-  k.pack(nullptr, rows, columns, x.data + first, x.ld, 1, 0, columns, scratch);
+  k.pack(nullptr, {columns, 1, rows, x.data + first, nullptr, x.ld, 1, 0, columns, scratch});
   k.gemm(nullptr, {out, columns, rows, dy.data, 1, dy.ld, scratch, 0, columns, gradient[0] + first, in, {}});
 }
 

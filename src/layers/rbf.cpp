@@ -8,8 +8,6 @@ namespace {
 
 constexpr Index kUnitsPerPart = 4;  // of the parameters' gradient
 
-Index panels(const Kernels& k, Index columns) { return (columns + k.panel - 1) / k.panel; }
-
 }  // namespace
 
 Rbf::Rbf(Index in, Index out, bool diagonal) : Layer(in, out) {
@@ -30,21 +28,21 @@ Index Rbf::packed_floats() const { return packed_matrix() + (diagonal() ? packed
 
 Index Rbf::pack_parts(const Kernels& k) const { return panels(k, in) + panels(k, out); }
 
-void Rbf::pack(const Kernels& k, float* packed, Index part) const {
+void Rbf::pack(const Kernels& k, const Parameters& values, float* packed, Index part) const {
   const Index backward_panels = panels(k, in);
   for (std::size_t p = 0; p < (diagonal() ? 2u : 1u); ++p) {
-    const float* values = parameters[p].value.data();
+    const float* matrix = values[p].value.data();
     float* to = packed + static_cast<Index>(p) * packed_matrix();
     if (part < backward_panels) {
       const Index first = part * k.panel;
-      k.pack(nullptr, out, in, values, in, 1, first, std::min(in, first + k.panel), to);
+      k.pack(nullptr, {in, 1, out, matrix, nullptr, in, 1, first, std::min(in, first + k.panel), to});
     } else {
       const Index first = (part - backward_panels) * k.panel;
-      k.pack(nullptr, in, out, values, 1, in, first, std::min(out, first + k.panel), to + out * padded(in));
+      float* const transposed = to + out * padded(in);
+      k.pack(nullptr, {out, in, 1, matrix, nullptr, 0, in, first, std::min(out, first + k.panel), transposed});
     }
   }
-  if (part == 0 && !diagonal())
-    std::copy(parameters[1].value.begin(), parameters[1].value.end(), packed + packed_matrix());
+  if (part == 0 && !diagonal()) std::copy(values[1].value.begin(), values[1].value.end(), packed + packed_matrix());
 }
 
 RbfRows Rbf::rows(const Stage& s) const {

@@ -13,15 +13,6 @@ namespace {
 
 constexpr Index kUpdateStretch = 16384;  // floats of one update task
 
-// Runs task(0) ... task(count - 1) on the threads that so many operations are worth.
-void for_tasks(Index count, double operations, Interruption& interruption, const std::function<void(Index)>& task) {
-  Tasks tasks(count);
-  const Index threads = std::clamp<Index>(count, 1, threads_worth(operations));
-  run_workers(static_cast<int>(threads), interruption, [&](int) {
-    for (Index i; (i = tasks.next()) >= 0;) task(i);
-  });
-}
-
 // An interrupted call leaves no buffers behind.
 struct ResetAtEnd {
   Arena& arena;
@@ -108,7 +99,7 @@ void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Ind
 }
 
 Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method)
-    : model_(model), plan_(model.plan()), k_(plan_->kernels()), optimizer_(optimizer), method_(method) {
+    : model_(model), plan_(model.training_plan()), k_(plan_->kernels()), optimizer_(optimizer), method_(method) {
   for (const auto& layer : model.layers())
     for (Parameter& parameter : layer->parameters) {
       parameters_.push_back(&parameter);
@@ -307,15 +298,15 @@ void Trainer::update(float rate, Interruption& interruption) {
   const double operations = kPerWeight * static_cast<double>(plan_->multiply_adds());
   for_tasks(static_cast<Index>(stretches.size()), operations, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
-  // Attacks read more than training passes do.
-  const Index parts = method_.clean_weight < 1.0f ? plan_->pack_parts() : plan_->training_parts();
-  for_tasks(parts, operations, interruption, [&](Index part) { plan_->pack_part(part); });
+  // Attacks read what inference does.
+  const Index first = method_.clean_weight < 1.0f ? 0 : plan_->first_training_part();
+  for_tasks(plan_->pack_parts() - first, operations, interruption, [&](Index part) { plan_->pack_part(first + part); });
 }
 
 // ---- entries ----
 
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
-  plan_ = model_.plan(k_);  // parameters that were loaded since have made a new one
+  plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
   const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
   double total = 0.0;
@@ -328,7 +319,7 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
     keep_statistics(batch);
     update(epoch.rates[number], interruption);
   }
-  for (Index part = plan_->training_parts(); part < plan_->pack_parts(); ++part) plan_->pack_part(part);
+  for (Index part = 0; part < plan_->first_training_part(); ++part) plan_->pack_part(part);
   arena_.check();
   return total / static_cast<double>(epoch.count);
 }

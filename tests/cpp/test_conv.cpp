@@ -116,7 +116,7 @@ struct Weights {
   Weights(const Kernels& table, const ConvCase& c)
       : values(uniform_floats(c.w.taps() * c.in * c.out, 3, -1, 1)), packed(c.w.taps() * c.in * padded(c.out)) {
     Guarded<float> plain(values);
-    table.pack(nullptr, c.w.taps() * c.in, c.out, plain.data(), c.out, 1, 0, c.out, packed.data());
+    table.pack(nullptr, {c.out, 1, c.w.taps() * c.in, plain.data(), nullptr, c.out, 1, 0, c.out, packed.data()});
     CHECK(packed.intact());
   }
 };

@@ -21,7 +21,7 @@ struct Packed {
   Packed(const Kernels& t, Index depth, Index width, std::vector<float>& values)
       : table(t), k(depth), n(width), b(depth * padded(width)) {
     Guarded<float> plain(values);
-    table.pack(nullptr, k, n, plain.data(), n, 1, 0, n, b.data());
+    table.pack(nullptr, {n, 1, k, plain.data(), nullptr, n, 1, 0, n, b.data()});
     CHECK(plain.intact() && b.intact());
   }
   Gemm product(Index m, Guarded<float>& a, Guarded<float>& c, Index ldc) {
@@ -285,6 +285,39 @@ void test_epilogues(Index n) {
   }
 }
 
+// Weights taken with any strides, taps moved, are packed as the same matrix is that was written out row by row.
+void test_pack(Index taps, Index members, Index n, bool taps_inside, bool moved) {
+  const Index k = taps * members;
+  std::vector<float> weights = uniform_floats(k * n, static_cast<unsigned>(k + n), -1, 1);
+  std::vector<Index> place(static_cast<std::size_t>(taps));
+  for (Index t = 0; t < taps; ++t) place[static_cast<std::size_t>(t)] = moved ? (t + taps / 2) % taps : t;
+  // (n, members, taps) or (members, n, taps)
+  const Index member_stride = taps_inside ? taps : n * taps, n_stride = taps_inside ? k : taps;
+  std::vector<float> rows(weights.size());
+  for (Index t = 0; t < taps; ++t)
+    for (Index m = 0; m < members; ++m)
+      for (Index j = 0; j < n; ++j)
+        rows[(place[static_cast<std::size_t>(t)] * members + m) * n + j] =
+            weights[t + m * member_stride + j * n_stride];
+  for (const Kernels* table : tables()) {
+    const Packed expected(*table, k, n, rows);
+    Guarded<float> b(weights), packed(k * padded(n));
+    const Pack p{n,        taps, members, b.data(),     moved ? place.data() : nullptr, member_stride,
+                 n_stride, 0,    n,       packed.data()};
+    table->pack(nullptr, p);
+    CHECK(b.intact() && packed.intact());
+    CHECK(same_bits(packed.data(), expected.b.data(), n / table->panel * table->panel * k));
+    std::vector<float> ones(static_cast<std::size_t>(k));
+    for (Index i = 0; i < k; ++i) ones[static_cast<std::size_t>(i)] = static_cast<float>(1 + i % 5);
+    Guarded<float> a(ones), c(n), d(n);
+    Gemm g{1, n, k, a.data(), k, 1, packed.data(), 0, n, c.data(), n, {}};
+    table->gemm(nullptr, g);
+    g.b = expected.b.data(), g.c = d.data();
+    table->gemm(nullptr, g);
+    CHECK(same_bits(c.data(), d.data(), n));
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -295,6 +328,11 @@ int main() {
   for (const Index k : {255, 256, 257, 513}) test_product(k, 33);
   for (const Index n : {1, 2, 5, 6, 7, 10, 12, 13, 16})
     for (const Index k : {1, 7, 15, 16, 17, 63, 64, 65, 97, 129, 784}) test_dots(k, n);
+  for (const Index taps : {1, 4, 16, 25, 49})
+    for (const Index members : {1, 3, 16, 33})
+      for (const Index n : {1, 3, 17, 65, 100})
+        for (const bool inside : {true, false})
+          for (const bool moved : {true, false}) test_pack(taps, members, n, inside, moved);
   test_long_row();
   test_negative_zero();
   return finish();

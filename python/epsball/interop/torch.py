@@ -104,9 +104,9 @@ def sync_from_torch(model: Sequential, module: nn.Module) -> None:
     Notes
     -----
     Safe beside other threads' calls on the model: a call sees the weights from before or from after, never a mixture.
-    A call under way keeps those it began with; then the next call packs the new ones, otherwise they are packed in
-    place here, and for `Linear` layers nothing is allocated but a few Python objects. A module that another thread
-    writes to meanwhile is copied in whatever state it is.
+    Nothing is allocated here but a few Python objects; the next call on the model packs the weights for the kernels,
+    in place unless another call is under way, which keeps those it began with. A module that another thread writes to
+    meanwhile is copied in whatever state it is.
     """
     import torch
 
