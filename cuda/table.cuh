@@ -6,6 +6,7 @@
 namespace epsball::cuda {
 
 void add_activation(Kernels&);
+void add_conv(Kernels&);
 void add_gemm(Kernels&);
 
 const Kernels& table();

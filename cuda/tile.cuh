@@ -45,19 +45,19 @@ __device__ __forceinline__ void tile_chains(Index k, bool a_along_k, LoadA load_
   SHARED_ARRAY(float, a, [kTileDepth][Shape::height + 4]);  // 4: fewer threads write to one bank
   SHARED_ARRAY(B, b, [kTileDepth][Shape::width]);
   float next_a[kEachA];
-  B next_b[kEachB];
-  const int thread = static_cast<int>(threadIdx.x), row = Shape::row(), column = Shape::column();
+  B next_b[kEachB] = {};
+  const int row = Shape::row(), column = Shape::column();
   const auto for_a = [&](auto f) {
     EPSBALL_UNROLL
     for (int n = 0; n < kEachA; ++n) {
-      const int e = thread + n * kTileThreads;
+      const unsigned e = threadIdx.x + n * kTileThreads;
       a_along_k ? f(n, e / kTileDepth, e % kTileDepth) : f(n, e % Shape::height, e / Shape::height);
     }
   };
   const auto for_b = [&](auto f) {
     EPSBALL_UNROLL
     for (int n = 0; n < kEachB; ++n) {
-      const int e = thread + n * kTileThreads;
+      const unsigned e = threadIdx.x + n * kTileThreads;
       if (e < kOfB) f(n, e / Shape::width, e % Shape::width);
     }
   };
