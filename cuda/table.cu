@@ -19,6 +19,7 @@ Kernels filled() {
   add_activation(k);
   add_gemm(k);
   add_conv(k);
+  add_pool(k);
   return k;
 }
 
