@@ -20,6 +20,7 @@ Kernels filled() {
   add_gemm(k);
   add_conv(k);
   add_pool(k);
+  add_channels(k);
   return k;
 }
 

@@ -6,6 +6,7 @@
 namespace epsball::cuda {
 
 void add_activation(Kernels&);
+void add_channels(Kernels&);
 void add_conv(Kernels&);
 void add_gemm(Kernels&);
 void add_pool(Kernels&);
