@@ -21,6 +21,7 @@ Kernels filled() {
   add_conv(k);
   add_pool(k);
   add_channels(k);
+  add_reduce(k);
   return k;
 }
 
