@@ -22,6 +22,7 @@ Kernels filled() {
   add_pool(k);
   add_channels(k);
   add_reduce(k);
+  add_rbf(k);
   return k;
 }
 
