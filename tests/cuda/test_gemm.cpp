@@ -85,7 +85,7 @@ void test_against_cpu(Index k, Index n, const std::vector<float>& a, const std::
   }
 }
 
-// From the last rows on, as a single row stands elsewhere in a tile than in a batch.
+// Fewer rows, and single ones, which stand elsewhere in a tile than in a batch.
 void test_rows(Packed& b, const std::vector<float>& a_values, const std::vector<float>& whole) {
   for (const Index m : {1, 2, 17, 63, 65}) {
     const Index ldc = b.n + 3;
@@ -140,6 +140,17 @@ void test_columns() {
   g.first = 0, g.last = gpu().panel;
   gpu().gemm(nullptr, g);
   CHECK(same_bits(parts.host(), whole.host()));
+}
+
+// A chain that ends in an underflow to -0 is 0, as on the CPU.
+void test_negative_zero() {
+  const Index k = 16, n = 5;  // whole visits: no zeros behind
+  std::vector<float> a_values(k, 0.0f);
+  a_values[k - 1] = -1e-30f;
+  Packed b(k, n, std::vector<float>(k * n, 1e-30f));
+  DeviceArray<float> a(a_values), c(n);
+  gpu().gemm(nullptr, b.product(1, a, c, n));
+  CHECK(same_bits(c.host(), std::vector<float>(n, 0.0f)));
 }
 
 // Rows that are done are left alone by both products.
@@ -339,6 +350,7 @@ int main() {
   }
   for (const Index k : kSizes) test_product(k, 65);
   test_columns();
+  test_negative_zero();
   test_active();
   for (const Index n : {1, 2, 5, 10, 16})
     for (const Index k : {1, 7, 31, 32, 33, 97, 784}) test_dots(k, n);
