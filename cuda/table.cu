@@ -17,6 +17,12 @@ Kernels filled() {
   k.name = kName;
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
+  add_gemm(k);
+  add_conv(k);
+  add_pool(k);
+  add_channels(k);
+  add_reduce(k);
+  add_rbf(k);
   return k;
 }
 

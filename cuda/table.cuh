@@ -6,6 +6,12 @@
 namespace epsball::cuda {
 
 void add_activation(Kernels&);
+void add_channels(Kernels&);
+void add_conv(Kernels&);
+void add_gemm(Kernels&);
+void add_pool(Kernels&);
+void add_rbf(Kernels&);
+void add_reduce(Kernels&);
 
 const Kernels& table();
 
