@@ -17,6 +17,7 @@ Kernels filled() {
   k.name = kName;
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
+  add_loss(k);
   return k;
 }
 

@@ -6,6 +6,7 @@
 namespace epsball::cuda {
 
 void add_activation(Kernels&);
+void add_loss(Kernels&);
 
 const Kernels& table();
 
