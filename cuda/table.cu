@@ -18,6 +18,7 @@ Kernels filled() {
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
   add_loss(k);
+  add_project(k);
   return k;
 }
 

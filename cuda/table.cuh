@@ -7,6 +7,7 @@ namespace epsball::cuda {
 
 void add_activation(Kernels&);
 void add_loss(Kernels&);
+void add_project(Kernels&);
 
 const Kernels& table();
 
