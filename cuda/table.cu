@@ -19,6 +19,7 @@ Kernels filled() {
   add_activation(k);
   add_loss(k);
   add_project(k);
+  add_random(k);
   add_step(k);
   return k;
 }

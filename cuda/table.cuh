@@ -8,6 +8,7 @@ namespace epsball::cuda {
 void add_activation(Kernels&);
 void add_loss(Kernels&);
 void add_project(Kernels&);
+void add_random(Kernels&);
 void add_step(Kernels&);
 
 const Kernels& table();
