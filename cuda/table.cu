@@ -20,6 +20,7 @@ Kernels filled() {
   add_loss(k);
   add_project(k);
   add_random(k);
+  add_rows(k);
   add_step(k);
   return k;
 }

@@ -9,6 +9,7 @@ void add_activation(Kernels&);
 void add_loss(Kernels&);
 void add_project(Kernels&);
 void add_random(Kernels&);
+void add_rows(Kernels&);
 void add_step(Kernels&);
 
 const Kernels& table();
