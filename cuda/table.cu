@@ -18,6 +18,8 @@ Kernels filled() {
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
   add_loss(k);
+  add_maxout(k);
+  add_one_vs_one(k);
   add_project(k);
   add_random(k);
   add_rows(k);
