@@ -20,6 +20,7 @@ Kernels filled() {
   add_loss(k);
   add_maxout(k);
   add_one_vs_one(k);
+  add_optim(k);
   add_project(k);
   add_random(k);
   add_rows(k);

@@ -9,6 +9,7 @@ void add_activation(Kernels&);
 void add_loss(Kernels&);
 void add_maxout(Kernels&);
 void add_one_vs_one(Kernels&);
+void add_optim(Kernels&);
 void add_project(Kernels&);
 void add_random(Kernels&);
 void add_rows(Kernels&);
