@@ -17,6 +17,7 @@ Kernels filled() {
   k.name = kName;
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
+  add_linear_exact(k);
   add_loss(k);
   add_maxout(k);
   add_one_vs_one(k);

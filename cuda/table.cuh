@@ -6,6 +6,7 @@
 namespace epsball::cuda {
 
 void add_activation(Kernels&);
+void add_linear_exact(Kernels&);
 void add_loss(Kernels&);
 void add_maxout(Kernels&);
 void add_one_vs_one(Kernels&);
