@@ -1,5 +1,4 @@
-// A row that a whole block works on: its features are dealt out to the threads, and sums over them have one fixed
-// order.
+// A row that a whole block works on: its features are dealt out to the threads, its sums have one fixed order.
 #pragma once
 
 #include "formulas.h"

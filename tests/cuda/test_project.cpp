@@ -133,6 +133,20 @@ void test_far_points_come_back(Norm norm) {
   for (const Kernels* cpu : tables()) check_same(p, y, p.on_cpu(*cpu));
 }
 
+// Points a few floats in or out of the ball.
+void test_edge_of_the_ball(Norm norm, Index n) {
+  Problem p(norm, n, 0.3f, false);
+  p.x = p.on_gpu(p.x);
+  for (const float factor : {0x1.fffffcp-1f, 0x1.000004p0f, 0x1.0001p0f}) {
+    Problem q = p;
+    for (Index at = 0; at < kRows * p.ld; ++at) q.x[at] = p.x0[at] + (p.x[at] - p.x0[at]) * factor;
+    const auto y = q.on_gpu(q.x);
+    check_feasible(q, y);
+    for (const Kernels* cpu : tables()) check_same(q, y, q.on_cpu(*cpu));
+    if (factor < 1.0f) CHECK(same_bits(y, q.x));  // inside: left as it is
+  }
+}
+
 void test_rows_that_have_left_are_left_alone(Norm norm) {
   const Problem p(norm, 17, 0.1f, true);
   DeviceArray<std::int32_t> active(std::vector<std::int32_t>{2});
@@ -153,6 +167,8 @@ int main() {
     test_projection(Problem(norm, 500, 0.3f, true));  // more than a block's threads
     test_rows_that_have_left_are_left_alone(norm);
   }
+  for (const Norm norm : {Norm::l2, Norm::l1})
+    for (const Index features : {17, 97, 500}) test_edge_of_the_ball(norm, features);
   test_ties_of_l0_are_admitted_in_order();
   test_far_points_come_back(Norm::l2);
   test_far_points_come_back(Norm::l1);
