@@ -155,8 +155,10 @@ void test_rows_that_have_left_are_left_alone() {
 int main() {
   for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1}) {
     for (const Index n : kSizes)
-      for (const Index classes : {1, 2, 4})
-        for (const bool box : {false, true}) test_linear_exact(Problem(norm, n, classes, box), n % 2 == 1);
+      for (const bool box : {false, true}) {
+        const Index classes = n % 3 == 0 ? 1 : n % 3 == 1 ? 2 : 4;
+        test_linear_exact(Problem(norm, n, classes, box), n % 2 == 1);
+      }
     test_linear_exact(Problem(norm, 200, 3, true), true);
   }
   test_ties_of_l1_are_filled_in_order();
