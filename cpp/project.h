@@ -1,20 +1,11 @@
 // Projections of one row onto a norm ball around x0 within [lo, hi]; shared by project, step, random and rows.cpp.
 #pragma once
 
+#include "ball.h"
 #include "formulas.h"
 #include "kernels.h"
 
 namespace epsball::EPSBALL_ISA {
-
-// A float64 norm may be summed in any order and still stays within eps: two sums of n terms differ by up to 2 n
-// roundings of 2^-53.
-inline double within(double eps, Index n) {
-  const double slack = static_cast<double>(n) * 0x1p-52;
-  return eps * (1.0 - (slack > 0x1p-36 ? slack : 0x1p-36));
-}
-
-// Where projections aim: summed again, what comes out is within.
-inline double aim(double eps, Index n) { return within(eps, n) * (1.0 - 0x1p-38); }
 
 // A length >= 0 as a float that is no longer, denormals included: the nearest float to something a rounding shorter.
 EPSBALL_INLINE Vec no_longer(DVec length) { return to_single(length * (1.0 - 0x1p-24) - 0x1p-150); }

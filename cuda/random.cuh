@@ -30,4 +30,18 @@ __device__ __forceinline__ float uniform_at(std::uint64_t seed, std::uint32_t sa
   return to_unit(w == 0 ? words[0] : w == 1 ? words[1] : w == 2 ? words[2] : words[3]);
 }
 
+// Runs f(element, words) for the Philox blocks of a row's first n elements, dealt out to the threads of the block: word
+// w belongs to element + 16 w, where that is below n.
+template <class F>
+__device__ __forceinline__ void for_philox(Index n, std::uint64_t seed, std::uint32_t salt, Index id, F f) {
+  const Index blocks = ceil_div<Index>(n, kPhiloxGroup) * 16;
+  for (Index b = threadIdx.x; b < blocks; b += blockDim.x) {
+    const Index element = b / 16 * kPhiloxGroup + b % 16;
+    if (element >= n) continue;
+    std::uint32_t words[4];
+    philox_words(seed, salt, id, element, words);
+    f(element, words);
+  }
+}
+
 }  // namespace epsball::cuda

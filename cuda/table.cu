@@ -17,12 +17,21 @@ Kernels filled() {
   k.name = kName;
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
-  add_gemm(k);
-  add_conv(k);
-  add_pool(k);
   add_channels(k);
-  add_reduce(k);
+  add_conv(k);
+  add_gemm(k);
+  add_linear_exact(k);
+  add_loss(k);
+  add_maxout(k);
+  add_one_vs_one(k);
+  add_optim(k);
+  add_pool(k);
+  add_project(k);
+  add_random(k);
   add_rbf(k);
+  add_reduce(k);
+  add_rows(k);
+  add_step(k);
   return k;
 }
 
