@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "cuda/registers.json"
 ARCHITECTURES = ("80", "90")
 # as in cmake/cuda.cmake
-FLAGS = ["-std=c++20", "-O3", "-fmad=false", "-Werror", "all-warnings", "-Xptxas", "-v"]
+FLAGS = ["-std=c++20", "-O3", "-fmad=false", "-Werror", "all-warnings", "-Xcompiler=-Wall,-Wextra", "-Xptxas", "-v"]
 
 Registers = dict[str, int]  # by "sm_80 gemm.cu kernel"
 
@@ -54,7 +54,7 @@ def read_ptxas(source: str, log: str) -> tuple[Registers, list[str]]:
 
 
 def compile_file(nvcc: str, source: Path) -> tuple[Registers, list[str]]:
-    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
+    targets = [f"-gencode=arch=compute_{a},code=[sm_{a},compute_{a}]" for a in ARCHITECTURES]
     folders = [f"-I{ROOT}", f"-I{ROOT / 'src'}", f"-I{ROOT / 'cuda'}"]
     with tempfile.TemporaryDirectory() as scratch:
         command = [nvcc, *FLAGS, *targets, *folders, "-c", str(source), "-o", f"{scratch}/kernels.o"]
