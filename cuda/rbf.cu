@@ -109,8 +109,8 @@ __global__ void gradient_kernel(RbfGradient a, const std::int32_t* active) {
   const Index unit = a.first + blockIdx.x, rows = rows_now(a.rows, active);
   float total = 0.0f;
   for (Index i = threadIdx.x; i < a.features; i += kGradientThreads) {
-    const Index at = unit * a.features + i;
-    const float centre = a.centre[at], s = a.diagonal ? a.scale[at] : a.scale[unit];
+    const Index at = unit * a.features + i, packed = unit * packed_ld(a.features) + i;
+    const float centre = a.centre[packed], s = a.diagonal ? a.scale[packed] : a.scale[unit];
     float first = 0.0f, second = 0.0f;
     for (Index r = 0; r < rows; ++r) {
       const float g = a.dy[r * a.lddy + unit], d = a.x[r * a.ldx + i] - centre;

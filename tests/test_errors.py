@@ -195,6 +195,11 @@ BAD_LOOPS: list[tuple[str, str, Any]] = [
 ]
 
 
+def test_restarts_that_would_all_be_the_same_are_refused() -> None:
+    rejects("restarts", lambda: eb.attacks.PGD(eps=0.1, restarts=2, random_start=False))
+    rejects("restarts", lambda: eb.pgd(*fixed(), eps=0.1, restarts=2, random_start=False))
+
+
 @pytest.mark.parametrize(("name", "argument", "value"), BAD_LOOPS)
 def test_bad_loop_options_are_named(name: str, argument: str, value: Any) -> None:
     model, x, y = fixed()

@@ -137,13 +137,21 @@ void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index fir
   k_.loss(nullptr, loss);
 }
 
-// Through the whole plan a slab at a time, every layer's gradient staying on the batch's tape. A layer that gathers
-// statistics of the batch is a seam: all slabs come up to it before any goes on.
-double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
-                       Interruption& interruption) {
-  PgdSettings attack = method_.attack;
-  attack.seed = seed;
-  const double work = 2.0 * static_cast<double>(batch.parts() + (batch.adversarial ? attack.steps + 1 : 0));
+// What all phases of one batch's passes share. A layer that gathers statistics of the batch is a seam: all slabs come
+// up to it before any goes on.
+struct Trainer::Round {
+  const TrainingData& data;
+  Batch& batch;
+  Mode mode;
+  std::uint64_t seed;
+  Job job;
+  std::vector<std::size_t> seams;  // layers that passes stop at on their way up, the first being 0
+  std::size_t lowest;              // no gradient is wanted below the first parameters
+};
+
+Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
+                              Interruption& interruption) const {
+  const double work = 2.0 * static_cast<double>(batch.parts() + (batch.adversarial ? method_.attack.steps + 1 : 0));
   const Job job{k_,
                 model_.arenas(),
                 interruption,
@@ -152,48 +160,72 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
                 work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
                 0,
                 plan_->slab_tile()};
+  const std::vector<Lowered>& layers = plan_->training();
   std::vector<std::size_t> seams{0};
-  for (std::size_t i = 0; i < plan_->training().size(); ++i)
+  for (std::size_t i = 0; i < layers.size(); ++i)
     if (batch.tape.statistics[i]) seams.push_back(i);
-  const std::size_t last = seams.size() - 1, end = plan_->training().size();
-  // No gradient is wanted below the first parameters.
   std::size_t lowest = 0;
-  while (lowest + 1 < end && plan_->training()[lowest].layer->parameters.empty()) ++lowest;
-  // f(pass, x, part) for every part of the slab that starts at row `first`
-  const auto for_parts = [&](Worker& worker, Index first, auto f) {
-    for (Index part = 0; part < batch.parts(); ++part) {
-      const Index at = part * batch.rows + first;
-      const DropoutDraw draw{mode == Mode::training ? batch.ids + first : nullptr, seed,
-                             static_cast<std::uint32_t>(updates_)};
-      PlanPass pass(*plan_, worker.context, batch.tape.from(at), &draw);
-      f(pass, Rows{batch.inputs + at * batch.features, batch.features}, part);
-    }
-  };
-  for (std::size_t s = 0; s <= last; ++s) {
-    if (s > 0) gather_forward(batch, mode, seams[s]);
-    for_slabs(job, [&](Worker& worker) {
-      std::unique_ptr<PgdSlab> slab;
-      if (batch.adversarial && s == 0) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
-      for (Index first, rows; worker.next(first, rows);) {
-        if (s == 0) gather_rows(slab.get(), data, batch, first, rows);
-        for_parts(worker, first, [&](PlanPass& pass, Rows x, Index part) {
-          pass.forward(rows, x, seams[s], s == last ? end : seams[s + 1]);
-          if (s < last) return;
-          loss(data, batch, part, first, rows);
-          pass.begin_backward(rows);
-          pass.backward(rows, x, end - 1, std::max(seams[s], lowest));
-        });
-      }
-    });
+  while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
+  return {data, batch, mode, seed, job, seams, lowest};
+}
+
+// Calls f(pass, x, part) for every part of the slab that starts at row `first`.
+template <class F>
+void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) const {
+  for (Index part = 0; part < r.batch.parts(); ++part) {
+    const Index at = part * r.batch.rows + first;
+    const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + first : nullptr, r.seed,
+                           static_cast<std::uint32_t>(updates_)};
+    PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw);
+    f(pass, Rows{r.batch.inputs + at * r.batch.features, r.batch.features}, part);
   }
-  for (std::size_t s = last; s > 0; --s) {
-    gather_backward(batch, seams[s]);
-    for_slabs(job, [&](Worker& worker) {
-      for (Index first, rows; worker.next(first, rows);)
-        for_parts(worker, first, [&](PlanPass& pass, Rows x, Index) {
-          pass.backward(rows, x, seams[s], std::max(seams[s - 1], lowest));
-        });
-    });
+}
+
+// All slabs from one seam to the next; from the last one to the loss, and back down to it.
+void Trainer::pass_up(const Round& r, std::size_t seam) const {
+  const bool last = seam + 1 == r.seams.size();
+  const std::size_t end = plan_->training().size();
+  PgdSettings attack = method_.attack;
+  attack.seed = r.seed;
+  for_slabs(r.job, [&](Worker& worker) {
+    std::unique_ptr<PgdSlab> slab;
+    if (r.batch.adversarial && seam == 0) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
+    for (Index first, rows; worker.next(first, rows);) {
+      if (seam == 0) gather_rows(slab.get(), r.data, r.batch, first, rows);
+      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index part) {
+        pass.forward(rows, x, r.seams[seam], last ? end : r.seams[seam + 1]);
+        if (!last) return;
+        loss(r.data, r.batch, part, first, rows);
+        pass.begin_backward(rows);
+        pass.backward(rows, x, end - 1, std::max(r.seams[seam], r.lowest));
+      });
+    }
+  });
+}
+
+// All slabs from one seam down to the one below.
+void Trainer::pass_down(const Round& r, std::size_t seam) const {
+  for_slabs(r.job, [&](Worker& worker) {
+    for (Index first, rows; worker.next(first, rows);)
+      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
+        pass.backward(rows, x, r.seams[seam], std::max(r.seams[seam - 1], r.lowest));
+      });
+  });
+}
+
+// Through the whole plan a slab at a time, every layer's gradient staying on the batch's tape; returns the sum of the
+// losses.
+double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
+                       Interruption& interruption) {
+  const Round r = round(data, batch, mode, seed, interruption);
+  const std::size_t last = r.seams.size() - 1;
+  for (std::size_t seam = 0; seam <= last; ++seam) {
+    if (seam > 0) gather_forward(batch, mode, r.seams[seam]);
+    pass_up(r, seam);
+  }
+  for (std::size_t seam = last; seam > 0; --seam) {
+    gather_backward(batch, r.seams[seam]);
+    pass_down(r, seam);
   }
   double total = 0.0;
   for (Index i = 0; i < batch.rows * batch.parts(); ++i) {

@@ -68,6 +68,12 @@ class Trainer {
   struct Batch;
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
+  struct Round;
+  Round round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
+  template <class F>
+  void for_parts(const Round& round, const Worker& worker, Index first, F f) const;
+  void pass_up(const Round& round, std::size_t seam) const;
+  void pass_down(const Round& round, std::size_t seam) const;
   double passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption);
   void gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const;
   void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;

@@ -82,7 +82,7 @@ struct RbfCase {
   }
   RbfGradient gradient() const {
     RbfGradient a;
-    a.rows = rows, a.features = features, a.diagonal = diagonal;
+    a.rows = rows, a.features = features, a.units = units, a.diagonal = diagonal;
     a.ldx = features + kGap, a.lddy = units + kGap;
     a.last = units;
     return a;
@@ -118,7 +118,7 @@ Result on_cpu(const Kernels& k, const RbfCase& c) {
   b.dy = c.dy.data(), b.dx = r.dx.data();
   k.rbf_backward(nullptr, b);
   RbfGradient g = c.gradient();
-  g.x = c.x.data(), g.dy = c.dy.data(), g.centre = c.centre.data(), g.scale = c.scale.data();
+  g.x = c.x.data(), g.dy = c.dy.data(), g.centre = centre_back.data(), g.scale = scale_back.data();
   g.dcentre = r.dcentre.data(), g.dscale = r.dscale.data();
   k.rbf_gradient(nullptr, g);
   return r;
@@ -149,7 +149,8 @@ Result on_gpu(const RbfCase& c, Index each, Stream stream = nullptr) {
   for (Index first = 0; first < out; first += each) {
     RbfGradient g = c.gradient();
     g.first = first, g.last = std::min(out, first + each);
-    g.x = x.data(), g.dy = dy.data(), g.centre = centre.data(), g.scale = scale.data();
+    g.x = x.data(), g.dy = dy.data(), g.centre = centre_back.data();
+    g.scale = c.diagonal ? scale_back.data() : scale.data();
     g.dcentre = dcentre.data(), g.dscale = dscale.data();
     gpu().rbf_gradient(stream, g);
   }

@@ -36,7 +36,7 @@ class PGD(Attack):
     step_size
         A number or one per row; None: 2.5 · eps / steps.
     restarts
-        Runs per row; the row's best point over all of them is returned.
+        Runs per row; the row's best point over all of them is returned. More than one only with `random_start`.
     random_start
         Start uniformly in the ball (clipped to the box), not at x.
     targeted
@@ -67,6 +67,11 @@ class PGD(Attack):
     mask: Any = None
     early_stop: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(f"restarts: wanted 1 without random_start, as every run is the same, got {self.restarts}")
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(

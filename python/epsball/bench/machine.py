@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
 from epsball import _native
 from epsball.bench.timing import Probe, Sample, interleave
+from epsball.machine import cpu_name
 
 _L2 = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 
@@ -70,16 +70,6 @@ def fma_probe(threads: int, seconds: float) -> Probe:
 
 def _copy_probe(threads: int, seconds: float) -> Probe:
     return lambda: _native.copy_bandwidth(threads, seconds)
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the operating system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
 
 
 def l2_bytes() -> int | None:
