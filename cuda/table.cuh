@@ -21,6 +21,7 @@ void add_rbf(Kernels&);
 void add_reduce(Kernels&);
 void add_rows(Kernels&);
 void add_step(Kernels&);
+void add_vectors(Kernels&);
 
 const Kernels& table();
 

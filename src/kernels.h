@@ -313,6 +313,38 @@ struct StartRows {
   std::uint32_t restart = 0;
 };
 
+// ---- rows as vectors ----
+
+// out(i) = ||x(i) - y(i)||, summed in float64; null y: ||x(i)||.
+struct RowNorms {
+  Norm norm = Norm::l2;
+  Index rows = 0, features = 0;
+  const float* x = nullptr;
+  const float* y = nullptr;
+  Index ld = 0;
+  float* out = nullptr;  // (rows)
+};
+
+// One summand of a combination: times * by(i) * x(i).
+struct Term {
+  const float* x = nullptr;
+  Index ld = 0;
+  const float* by = nullptr;  // (rows), null: 1
+  float times = 1.0f;
+};
+
+// out(i) = clip(sum of terms, lo(i), hi(i)), as one chain of fused multiply-adds.
+struct CombineRows {
+  Index rows = 0, features = 0;
+  int count = 0;
+  Term terms[4];
+  const float* lo = nullptr;  // with stride ld_limits, null: no clip
+  const float* hi = nullptr;
+  Index ld_limits = 0;
+  float* out = nullptr;  // may be one of the terms
+  Index ld = 0;
+};
+
 // ---- rows in and out of a slab ----
 
 struct StoreRows {
@@ -407,6 +439,13 @@ struct Kernels {
   // step.cpp
   void (*limits)(Stream, const Limits&) = nullptr;
   void (*step)(Stream, const StepRows&) = nullptr;
+
+  // vectors.cpp
+  void (*row_norms)(Stream, const RowNorms&) = nullptr;
+  // out(i) = x(i) . y(i), summed in float64
+  void (*row_dots)(Stream, Index rows, Index n, const float* x, Index ldx, const float* y, Index ldy,
+                   float* out) = nullptr;
+  void (*combine)(Stream, const CombineRows&) = nullptr;
 
   // project.cpp
   void (*project)(Stream, const BallRows&) = nullptr;

@@ -1,145 +1,22 @@
-// Attacks: the gradient loop behind FGSM to PGD, and the closed form for linear models.
+// Attacks: one line for each, after the options it reads beyond what all of them have; and the closed form for linear
+// models.
+#include "attack_call.h"
 #include "attacks/linear_exact.h"
 #include "attacks/pgd.h"
 #include "bind.h"
-#include "box.h"
-#include "names.h"
-#include "options.h"
-#include "use.h"
 
 namespace epsball::bindings {
 namespace {
 
-std::vector<float> floats_within(const std::vector<double>& values) {
-  std::vector<float> floats(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) floats[i] = float_below(values[i]);
-  return floats;
-}
-
-py::array array_like(const py::array& x, const RowsIn& in) {
-  return py::array(in.owner.dtype(), std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
-}
-
-template <class T>
-py::array_t<T> filled(std::vector<py::ssize_t> shape, T value) {
-  auto a = new_array<T>(std::move(shape));
-  std::fill_n(a.mutable_data(), a.size(), value);
-  return a;
-}
-
-// ---- the gradient loop ----
-
-PgdSettings settings_of(const py::dict& o) {
+PgdSettings pgd_settings(const py::dict& o) {
   PgdSettings s;
+  read_common(s, o);
   const auto start = get<std::string>(o, "random_start");
-  s.norm = norm_of(get<std::string>(o, "norm"));
-  s.loss = loss_of(get<std::string>(o, "loss"));
-  s.descend = get<bool>(o, "descend");
-  s.targeted = get<bool>(o, "targeted");
   s.steps = get<int>(o, "steps");
   s.restarts = get<int>(o, "restarts");
   s.random_start = start != "none";
   s.start = start == "signs" ? Start::signs : Start::ball;
-  s.keep_best = get<bool>(o, "keep_best");
-  s.judge = s.keep_best || get<bool>(o, "measured");
-  s.early_stop = get<bool>(o, "early_stop");
-  s.seed = get<std::uint64_t>(o, "seed");
   return s;
-}
-
-// Row ids (N,), or 0 ... N - 1.
-std::vector<Index> ids_in(const py::object& index, Index rows) {
-  std::vector<Index> ids(static_cast<std::size_t>(rows));
-  if (index.is_none()) {
-    for (Index i = 0; i < rows; ++i) ids[static_cast<std::size_t>(i)] = i;
-    return ids;
-  }
-  const auto a = index.cast<py::array>();
-  if (a.ndim() != 1 || a.shape(0) != rows)
-    throw py::value_error("index: wanted " + std::to_string(rows) + " integers, got shape " + shape_text(a));
-  const auto values = py::array_t<Index, py::array::c_style | py::array::forcecast>::ensure(a);
-  std::copy_n(values.data(), rows, ids.begin());
-  return ids;
-}
-
-// The caller's arguments, checked and in the engine's types; what `view` points to lives here.
-struct PgdArguments {
-  RowsIn x;
-  LabelsIn labels;
-  std::vector<std::int32_t> judge;
-  std::vector<double> eps;
-  std::vector<float> radius, start_radius, step_size;
-  Box box;
-  py::array_t<std::uint8_t, py::array::c_style> mask;
-  std::vector<Index> ids;
-  PgdInputs view;
-
-  PgdArguments(const Target& model, const py::array& inputs, const py::array& y, const PgdSettings& s,
-               const py::dict& o)
-      : x(rows_in(inputs, "x", model.features())), box(o["bounds"], model.features()) {
-    check_finite(x.view, "x");
-    box.check(x.view);
-    const Index rows = x.view.rows, features = model.features();
-    labels = labels_or_targets_in(y, "y", rows, model.classes(), s.loss);
-    judge = o["judge"].is_none() ? labels.labels : labels_in(get<py::array>(o, "judge"), "y", rows, model.classes());
-    eps = per_row(o["eps"], "eps", rows);
-    radius = floats_within(eps);
-    start_radius = o["start"].is_none() ? radius : floats_within(per_row(o["start"], "alpha", rows));
-    step_size = floats_within(per_row(o["step_size"], "step_size", rows));
-    ids = ids_in(o["index"], rows);
-    view.x = x.view;
-    view.labels = labels.hard_data();
-    view.targets = labels.soft_data();
-    view.judge = judge.data();
-    view.eps = eps.data();
-    view.radius = radius.data();
-    view.start_radius = start_radius.data();
-    view.step_size = step_size.data();
-    view.box_lo = box.inner_lo.data();
-    view.box_hi = box.inner_hi.data();
-    view.exact_lo = box.exact_lo();
-    view.exact_hi = box.exact_hi();
-    view.ids = ids.data();
-    if (!o["mask"].is_none()) {
-      mask = get<py::array_t<std::uint8_t, py::array::c_style>>(o, "mask");
-      view.mask = mask.data();
-      view.mask_ld = mask.size() == features ? 0 : features;
-    }
-  }
-};
-
-template <class M>
-py::tuple run_pgd(M& model, const py::array& x, const py::array& y, const py::dict& options) {
-  const Use use(model);
-  PgdSettings settings = settings_of(options);
-  settings.judge_again = !use.plan && settings.early_stop && get<bool>(options, "measured");
-  const PgdArguments in(*use.target, x, y, settings, options);
-  const Index rows = in.view.x.rows;
-
-  py::array x_adv = array_like(x, in.x);
-  auto success = filled<bool>({rows}, false), zero_gradient = filled<bool>({rows}, false);
-  auto distance = filled<double>({rows}, 0.0);
-  auto queries = filled<std::int64_t>({rows}, 0);
-  auto loss = filled<float>({rows}, std::numeric_limits<float>::quiet_NaN());
-  std::vector<std::uint8_t> broken(static_cast<std::size_t>(rows));
-  py::object trace = py::none();
-  PgdOutputs out;
-  out.x_adv = {x_adv.mutable_data(), in.view.x.dtype, rows, model.features()};
-  out.success = reinterpret_cast<std::uint8_t*>(success.mutable_data());
-  out.zero_gradient = reinterpret_cast<std::uint8_t*>(zero_gradient.mutable_data());
-  out.distance = get<bool>(options, "measured") ? distance.mutable_data() : nullptr;
-  out.queries = queries.mutable_data();
-  out.loss = loss.mutable_data();
-  out.broken = broken.data();
-  if (get<bool>(options, "trace")) {
-    const auto columns = static_cast<py::ssize_t>(settings.restarts) * (settings.steps + 1);
-    auto values = filled<float>({rows, columns}, std::numeric_limits<float>::quiet_NaN());
-    out.trace = values.mutable_data();
-    trace = values;
-  }
-  without_gil([&](Interruption& i) { pgd(*use.target, *use.arenas, settings, in.view, out, i); });
-  check_logits(rows, [&](Index r) { return broken[static_cast<std::size_t>(r)] != 0; });
-  return py::make_tuple(x_adv, success, distance, queries, loss, zero_gradient, trace);
 }
 
 // ---- linear models ----
@@ -171,9 +48,8 @@ py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y,
 }  // namespace
 
 void bind_attacks(py::module_& m) {
-  const char* loop = "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).";
-  m.def("pgd", &run_pgd<Model>, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("options"), loop);
-  m.def("pgd", &run_pgd<Foreign>, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("options"), loop);
+  bind_attack<PgdSlab>(m, "pgd", pgd_settings,
+                       "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

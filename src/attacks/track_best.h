@@ -1,4 +1,4 @@
-// Keeps each row's best point: misclassified first, then the highest loss; iterate 0 counts.
+// Keeps each row's best point: misclassified first, then the highest loss or the smallest distance; iterate 0 counts.
 #pragma once
 
 #include "array.h"
@@ -18,8 +18,10 @@ struct TrackBest {
   bool fresh = false;                       // take this iterate, whatever came before
   bool stepped = false;                     // a gradient has been taken
   std::int64_t evaluations = 1;             // what this iterate cost in forward passes
+  const float* distance = nullptr;          // (rows) minimum norm: from x0; only what succeeds can be best
 
   float* best_loss = nullptr;        // (slots)
+  float* best_distance = nullptr;    // (slots) minimum norm: of the best point
   std::uint8_t* success = nullptr;   // (slots)
   std::int64_t* queries = nullptr;   // (slots)
   std::uint8_t* still = nullptr;     // (slots) every gradient so far was zero; may be null
@@ -36,9 +38,16 @@ EPSBALL_HD void track_best_row(const TrackBest& t, Index row) {
   const std::int32_t slot = t.slot[row];
   const float loss = t.loss[row], best = t.best_loss[slot];
   const std::uint8_t success = (t.predicted[row] == t.labels[row]) == t.targeted;
-  const bool higher = t.descend ? loss < best : loss > best;
-  const bool better = t.fresh || (success != t.success[slot] ? success > t.success[slot] : higher);
-  if (better) {
+  const bool first = t.fresh || success > t.success[slot];
+  bool better;
+  if (t.distance) {
+    better = success && (first || t.distance[row] < t.best_distance[slot]);
+    if (better) t.best_distance[slot] = t.distance[row];
+  } else {
+    const bool higher = t.descend ? loss < best : loss > best;
+    better = first || (success == t.success[slot] && higher);
+  }
+  if (better || t.fresh) {
     t.best_loss[slot] = loss;
     t.success[slot] = success;
   }

@@ -35,8 +35,8 @@ struct Trainer::Batch {
   Tape tape;
   std::vector<double> eps;
   std::vector<float> radius, start_radius, step_size, box_lo, box_hi;
-  PgdInputs attack_in;
-  PgdOutputs attack_out;
+  AttackInputs attack_in;
+  AttackOutputs attack_out;
 
   // The batch at hand.
   Index rows = 0;

@@ -52,7 +52,7 @@ struct Task {
     std::vector<Index> ids(n);
     std::iota(ids.begin(), ids.end(), first);
     Guarded<float> from(std::vector<float>(x.begin() + first * d, x.begin() + (first + count) * d)), to(count * d);
-    PgdInputs in;
+    AttackInputs in;
     in.x = {from.data(), DType::float32, count, d};
     in.labels = in.judge = y.data() + first;
     in.eps = exact.data();
@@ -68,7 +68,7 @@ struct Task {
     found.success.resize(n), found.zero_gradient.resize(n), found.broken.resize(n);
     found.queries.resize(n);
     found.distance.resize(n);
-    PgdOutputs out;
+    AttackOutputs out;
     out.x_adv = {to.data(), DType::float32, count, d};
     out.success = found.success.data();
     out.distance = found.distance.data();
@@ -77,8 +77,9 @@ struct Task {
     out.zero_gradient = found.zero_gradient.data();
     out.broken = found.broken.data();
     out.trace = found.trace.data();
+    out.trace_ld = static_cast<Index>(columns);
     Interruption never({});
-    pgd(*model.plan(), model.arenas(), settings, in, out, never);
+    run_attack<PgdSlab>(*model.plan(), model.arenas(), settings, in, out, never);
     CHECK(from.intact() && to.intact());
     found.x_adv = to.copy();
     return found;

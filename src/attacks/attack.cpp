@@ -1,0 +1,187 @@
+// A slab of rows under attack: loaded, judged, kept, compacted and stored alike for every attack.
+#include "attacks/attack.h"
+
+#include <numeric>
+
+namespace epsball {
+
+SlabAttack::SlabAttack(const Target& target, const AttackSettings& settings, Worker& worker)
+    : k_(target.kernels()),
+      worker_(worker),
+      pass_(target.open(worker.context, worker.arena, worker.slab_rows)),
+      features_(target.features()),
+      classes_(target.classes()),
+      common_(settings),
+      counting_(static_cast<std::size_t>(worker.slab_rows)) {
+  const Index rows = worker.slab_rows;
+  Arena& arena = worker.arena;
+  x_ = moved_rows(features_);
+  x0_ = moved_rows(features_);
+  lo_ = moved_rows(features_);
+  hi_ = moved_rows(features_);
+  best_ = common_.keep_best ? arena.take_rows(rows, features_) : x_;
+  targets_ = moved_rows(classes_);
+  labels_ = moved<std::int32_t>();
+  judge_ = moved<std::int32_t>();
+  slot_ = moved<std::int32_t>();
+  radius_ = moved<float>();
+  start_radius_ = moved<float>();
+  step_size_ = moved<float>();
+  ids_ = moved<Index>();
+  moving_ = moved<std::uint8_t>();
+  predicted_ = arena.take<std::int32_t>(rows);
+  loss_ = arena.take<float>(rows);
+  improved_ = arena.take<std::uint8_t>(rows);
+  done_ = arena.take<std::uint8_t>(rows);
+  if (common_.minimum_norm) {
+    distance_ = arena.take<float>(rows);
+    best_distance_ = arena.take<float>(rows);
+  }
+  std::iota(counting_.begin(), counting_.end(), 0);
+}
+
+Index SlabAttack::floats_per_row(const Target& target) {
+  return 5 * padded(target.features()) + target.floats_per_row();
+}
+
+Rows SlabAttack::moved_rows(Index n) {
+  const Rows r = worker_.arena.take_rows(worker_.slab_rows, n);
+  leaving_.push_back({r.data, r.ld * static_cast<Index>(sizeof(float))});
+  return r;
+}
+
+void SlabAttack::load(Index rows) {
+  const auto copy = [&]<class T>(T* to, const T* from) {
+    if (from) k_.copy(stream(), to, from + first_, rows * static_cast<Index>(sizeof(T)));
+  };
+  active_ = rows;
+  k_.load_rows(stream(), in_->x, nullptr, first_, rows, x0_.data, x0_.ld);
+  if (in_->targets) {
+    const float* from = in_->targets + first_ * classes_;
+    k_.copy_rows(stream(), rows, classes_, from, classes_, targets_.data, targets_.ld, nullptr, nullptr);
+  }
+  copy(labels_, in_->labels);
+  copy(judge_, in_->judge);
+  copy(radius_, in_->radius);
+  copy(start_radius_, in_->start_radius);
+  copy(step_size_, in_->step_size);
+  copy(ids_, in_->ids);
+  k_.copy(stream(), slot_, counting_.data(), rows * static_cast<Index>(sizeof(std::int32_t)));
+  k_.fill(stream(), moving_, 0, rows);
+  // For L-infinity the ball is part of the box.
+  const bool ball = common_.norm == Norm::linf && !common_.minimum_norm;
+  const std::uint8_t* mask = in_->mask ? in_->mask + first_ * in_->mask_ld : nullptr;
+  k_.limits(stream(), {rows, features_, x0_.data, x0_.ld, ball ? radius_ : nullptr, in_->box_lo, in_->box_hi, mask,
+                       in_->mask_ld, lo_.data, hi_.data});
+}
+
+BallRows SlabAttack::ball(const float* radius) const {
+  return {common_.norm, active_, features_, x_.data, x0_.data, lo_.data, hi_.data, x_.ld, radius};
+}
+
+void SlabAttack::start_at_inputs() {
+  k_.copy_rows(stream(), active_, features_, x0_.data, x0_.ld, x_.data, x_.ld, nullptr, nullptr);
+}
+
+void SlabAttack::evaluate(bool gradient) {
+  const Rows logits = pass_->forward(active_, x_);
+  const Rows dlogits = pass_->dlogits();
+  LossRows loss;
+  loss.kind = common_.loss;
+  loss.rows = active_;
+  loss.classes = classes_;
+  loss.logits = logits.data;
+  loss.ld = logits.ld;
+  loss.labels = in_->labels ? labels_ : nullptr;
+  loss.targets = targets_.data;
+  loss.targets_ld = targets_.ld;
+  loss.scale = common_.descend ? -1.0f : 1.0f;
+  loss.unit = true;
+  loss.loss = loss_;
+  loss.predicted = predicted_;
+  loss.dlogits = gradient ? dlogits.data : nullptr;
+  loss.dlogits_ld = dlogits.ld;
+  k_.loss(stream(), loss);
+}
+
+TrackBest SlabAttack::tracked() const {
+  TrackBest t;
+  t.loss = loss_;
+  t.predicted = predicted_;
+  t.labels = judge_;
+  t.slot = slot_;
+  t.moving = moving_;
+  t.descend = common_.descend;
+  t.targeted = common_.targeted;
+  t.best_loss = out_->loss + first_;
+  t.success = out_->success + first_;
+  t.queries = out_->queries + first_;
+  t.still = out_->zero_gradient + first_;
+  t.broken = out_->broken + first_;
+  t.improved = improved_;
+  t.distance = distance_;
+  t.best_distance = best_distance_;
+  t.done = done_;
+  return t;
+}
+
+void SlabAttack::track(Index column, Index evaluations) {
+  if (distance_) k_.row_norms(stream(), {common_.norm, active_, features_, x_.data, x0_.data, x_.ld, distance_});
+  TrackBest t = tracked();
+  t.fresh = !common_.keep_best || column == 0;
+  t.stepped = column > 0;
+  t.evaluations = evaluations;
+  t.trace_ld = out_->trace_ld;
+  t.trace = out_->trace ? out_->trace + first_ * out_->trace_ld + column : nullptr;
+  k_.track_best(stream(), active_, t);
+}
+
+void SlabAttack::keep_improved() {
+  if (!common_.keep_best) return;
+  k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, best_.data, best_.ld, slot_, improved_);
+}
+
+void SlabAttack::drop_solved() {
+  if (!common_.early_stop) return;
+  active_ = k_.compact(stream(), active_, done_, leaving_.data(), static_cast<int>(leaving_.size()));
+}
+
+// The caller's dtype is not the engine's: what counts is what the model says of the stored points.
+void SlabAttack::judge_stored(Index rows) {
+  load(rows);
+  k_.load_rows(stream(), out_->x_adv, nullptr, first_, rows, x_.data, x_.ld);
+  evaluate(false);
+  TrackBest t = tracked();
+  t.fresh = true;
+  t.still = nullptr;
+  k_.track_best(stream(), active_, t);
+}
+
+void SlabAttack::run(const AttackInputs& in, const AttackOutputs& out, Index first, Index rows) {
+  in_ = &in;
+  out_ = &out;
+  first_ = first;
+  k_.fill(stream(), out.broken + first, 0, rows);
+  load(rows);
+  if (common_.minimum_norm)  // what a row that fails returns
+    k_.copy_rows(stream(), rows, features_, x0_.data, x0_.ld, best_.data, best_.ld, nullptr, nullptr);
+  attack();
+  k_.store_rows(stream(), {common_.norm, rows, features_, best_.data, best_.ld, in.x, out.x_adv, first, in.eps,
+                           in.exact_lo, in.exact_hi, out.distance});
+  if (common_.judge && (common_.judge_again || in.x.dtype != DType::float32)) judge_stored(rows);
+}
+
+Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,
+               Interruption& interruption) {
+  return {target.kernels(),
+          arenas,
+          interruption,
+          rows,
+          floats_per_row,
+          passes * static_cast<double>(rows) * static_cast<double>(target.multiply_adds()),
+          target.largest_product(),
+          target.slab_tile(),
+          target.slab_rows()};
+}
+
+}  // namespace epsball

@@ -1,0 +1,145 @@
+// What all attacks on gradients share: their inputs and outputs, and a slab of rows with its limits and best points.
+#pragma once
+
+#include "attacks/track_best.h"
+#include "slabs.h"
+#include "target.h"
+
+namespace epsball {
+
+struct AttackSettings {
+  Norm norm = Norm::linf;
+  Loss loss = Loss::cross_entropy;
+  bool descend = false;       // minimise the loss (towards a target) instead of maximising it
+  bool targeted = false;      // a row succeeds when it is predicted as its judge label, not when it is not
+  bool minimum_norm = false;  // the best point is the nearest one that succeeds; there is no ball
+  bool keep_best = true;      // false: the last iterate is the result (single-step methods)
+  bool judge = true;          // evaluate the result; false saves a single-step method's second forward pass
+  bool early_stop = false;
+  bool judge_again = false;  // as the last thing the stored points are judged in one batch: there are models that round
+                             // a row's logits otherwise when rows have left
+  std::uint64_t seed = 0;
+};
+
+// All per row of x. The float values are rounded so that they stay inside the exact ones.
+struct AttackInputs {
+  Array x;
+  const std::int32_t* labels = nullptr;  // of the loss, or null and then
+  const float* targets = nullptr;        // (rows, classes)
+  const std::int32_t* judge = nullptr;   // labels that decide success
+  const double* eps = nullptr;
+  const float* radius = nullptr;        // eps as the largest float within
+  const float* start_radius = nullptr;  // of the random start: eps, or R+FGSM's alpha
+  const float* step_size = nullptr;
+  const float* box_lo = nullptr;  // (features), infinite without a box
+  const float* box_hi = nullptr;
+  const double* exact_lo = nullptr;  // (features), null without a box
+  const double* exact_hi = nullptr;
+  const std::uint8_t* mask = nullptr;  // 1 where the attacker may change a feature; null: everywhere
+  Index mask_ld = 0;                   // 0: one mask for all rows
+  const Index* ids = nullptr;          // what keys each row's random numbers
+};
+
+// All per row of x; queries start at 0, a trace at NaN.
+struct AttackOutputs {
+  Array x_adv;
+  std::uint8_t* success = nullptr;
+  double* distance = nullptr;  // may be null
+  std::int64_t* queries = nullptr;
+  float* loss = nullptr;
+  std::uint8_t* zero_gradient = nullptr;
+  std::uint8_t* broken = nullptr;  // a logit was not finite
+  float* trace = nullptr;          // (rows, trace_ld): the loss at every iterate; or null
+  Index trace_ld = 0;
+};
+
+// One worker's attack: its buffers are cut once, then slab follows slab. A subclass says how rows move.
+class SlabAttack {
+ public:
+  virtual ~SlabAttack() = default;
+  SlabAttack(const SlabAttack&) = delete;
+  SlabAttack& operator=(const SlabAttack&) = delete;
+
+  // Attacks rows [first, first + rows) of `in` and writes the same rows of `out`.
+  void run(const AttackInputs& in, const AttackOutputs& out, Index first, Index rows);
+
+  // The working set of a row that every attack has, in floats.
+  static Index floats_per_row(const Target& target);
+
+ protected:
+  SlabAttack(const Target& target, const AttackSettings& settings, Worker& worker);
+
+  // Moves the active_ rows that `run` has loaded and leaves every slot's result in best_.
+  virtual void attack() = 0;
+
+  Stream stream() const { return worker_.context.stream; }
+  // Buffers whose rows move up when rows leave.
+  Rows moved_rows(Index n);
+  template <class T>
+  T* moved();
+
+  // x and the ball around x0 that [lo, hi] may hold already.
+  BallRows ball(const float* radius) const;
+  // Starts at x0.
+  void start_at_inputs();
+  // Loss and prediction of x; with `gradient` also that of the logits, for pass_->backward.
+  void evaluate(bool gradient);
+  // Judges the iterate evaluated last, which is the trace's `column`; the first must be 0.
+  void track(Index column, Index evaluations = 1);
+  TrackBest tracked() const;
+  // Keeps x as the best point of the rows that track found improved.
+  void keep_improved();
+  // Rows that are solved leave, if they may.
+  void drop_solved();
+
+  const Kernels& k_;
+  Worker& worker_;
+  const std::unique_ptr<Pass> pass_;
+  const Index features_, classes_;
+
+  const AttackInputs* in_ = nullptr;
+  const AttackOutputs* out_ = nullptr;
+  Index first_ = 0;   // the slab's first row in in_ and out_
+  Index active_ = 0;  // rows still in the slab; they stand at the front of every buffer
+
+  Rows x_, x0_, lo_, hi_, best_, targets_;
+  std::int32_t *labels_, *judge_, *slot_, *predicted_;
+  float *loss_, *radius_, *start_radius_, *step_size_;
+  float *distance_ = nullptr, *best_distance_ = nullptr;  // minimum norm: of x; of every slot's best point
+  Index* ids_;
+  std::uint8_t *improved_, *done_, *moving_;
+
+ private:
+  void load(Index rows);
+  void judge_stored(Index rows);
+
+  const AttackSettings common_;
+  std::vector<std::int32_t> counting_;  // 0, 1, 2, ...
+  std::vector<RowBuffer> leaving_;      // what moves up when rows leave
+};
+
+template <class T>
+T* SlabAttack::moved() {
+  T* data = worker_.arena.take<T>(worker_.slab_rows);
+  leaving_.push_back({data, sizeof(T)});
+  return data;
+}
+
+// What a call of `passes` forward passes a row asks of the executor.
+Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,
+               Interruption& interruption);
+
+// Attacks every row of `in` with a Slab(target, settings, worker) for each worker, Slab::passes(settings) saying how
+// many passes through the model a row costs.
+template <class Slab, class Settings>
+void run_attack(const Target& target, ArenaPool& arenas, const Settings& settings, const AttackInputs& in,
+                const AttackOutputs& out, Interruption& interruption) {
+  const Job job =
+      attack_job(target, arenas, in.x.rows, Slab::floats_per_row(target), Slab::passes(settings), interruption);
+  for_slabs(job, [&](Worker& worker) {
+    Slab slab(target, settings, worker);
+    for (Index first, rows; worker.next(first, rows);) slab.run(in, out, first, rows);
+  });
+}
+
+}  // namespace epsball
