@@ -44,7 +44,6 @@ __global__ void combine_kernel(CombineRows a, const std::int32_t* active) {
   for_elements(rows_now(a.rows, active), a.features, [&](Index r, Index i) {
     const auto scale = [&](const Term& t) { return t.times * (t.by ? t.by[r] : 1.0f); };
     float v = a.terms[0].x[r * a.terms[0].ld + i] * scale(a.terms[0]);
-#pragma unroll
     for (int t = 1; t < 4; ++t)
       if (t < a.count) v = mul_add(a.terms[t].x[r * a.terms[t].ld + i], scale(a.terms[t]), v);
     const Index limit = r * a.ld_limits + i;
