@@ -315,6 +315,118 @@ void few_channels_row(const Conv& c, Part part) {
     });
 }
 
+// ---- inputs that are mostly zeros: only the others are multiplied ----
+
+// What the gradient of a maximum over windows is. Every input that is not 0 is added to the sums of all outputs that
+// read it, one row of taps after another, so that each output is the same chain as ever, its zeros left out, and a row
+// of taps' weights stay in the first cache.
+
+constexpr Index kSparseFloats = 16384;  // of the input, and of the sums, which stand on the stack
+constexpr int kSparseColumns = 7, kSparseVecs = 2;
+
+// A row's inputs that are not 0: those of pixel p are [start[p], start[p + 1]).
+struct NonZeros {
+  std::int32_t channel[kSparseFloats + kLanes];
+  float value[kSparseFloats + kLanes];
+  std::int32_t start[kSparseFloats + 1];
+
+  // x: (pixels, channels), `stride` floats from value to value.
+  void gather_from(const float* x, Index stride, Index pixels, Index channels) {
+    std::int32_t count = 0;
+    for (Index p = 0; p < pixels; ++p, x += channels * stride) {
+      start[p] = count;
+      for_lanes(channels, [&](Index i, Index n) {
+        const Vec v = stride == 1 ? load(x + i, n) : gather(x + i * stride, stride, n);
+        float all[kLanes];
+        store(all, v);
+        const auto base = static_cast<std::int32_t>(i);
+        const auto found = static_cast<std::int32_t>(store_indices(v != 0.0f, base, channel + count));
+        for (std::int32_t e = count; e < count + found; ++e) value[e] = all[channel[e] - base];
+        count += found;
+      });
+    }
+    start[pixels] = count;
+  }
+};
+
+// Whether an output's column and that of a tap's input differ alike everywhere, as with a stride of 1.
+bool is_shift(const Conv& c) {
+  const Index shift = c.across[0].first - c.across[0].tap;
+  bool ok = true;
+  for (Index x = 0; x < c.out_width; ++x)
+    ok &= c.across[x].count > 0 && c.across[x].first - c.across[x].tap == shift + x;
+  return ok;
+}
+
+// Depends on shapes alone: a row goes the same way in every company.
+bool skips_zeros(const Conv& c) {
+  const Epilogue& e = c.epilogue;
+  return c.sparse && !e.bias && !e.pre_activation && e.activation.kind == Activation::identity && is_shift(c) &&
+         c.tap_columns <= kSparseColumns && c.in_height * c.in_width * c.in_channels <= kSparseFloats &&
+         c.out_height * (c.in_width + c.tap_columns - 1) * kSparseVecs * kLanes <= kSparseFloats;
+}
+
+// Adds a pixel's inputs times their weights to Columns neighbouring outputs, the last of which is at `sums`.
+template <int Vecs, int Columns>
+EPSBALL_INLINE void add_pixel(const NonZeros& x, Index pixel, const float* b, Index width, Index tap, float* sums) {
+  constexpr Index kOutput = Vecs * kLanes;
+  Vec acc[Columns][Vecs];
+#pragma GCC unroll 8
+  for (int t = 0; t < Columns; ++t)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vecs; ++v) acc[t][v] = load(sums - t * kOutput + v * kLanes);
+  for (std::int32_t e = x.start[pixel]; e < x.start[pixel + 1]; ++e) {
+    const Vec value = splat<Vec>(x.value[e]);
+    const float* weights = b + x.channel[e] * width;
+#pragma GCC unroll 8
+    for (int t = 0; t < Columns; ++t)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vecs; ++v) acc[t][v] = mul_add(value, load(weights + t * tap + v * kLanes), acc[t][v]);
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < Columns; ++t)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vecs; ++v) store(sums - t * kOutput + v * kLanes, acc[t][v]);
+}
+
+// sums (out_height, in_width + Columns - 1, Vecs vectors): a pixel in column x is read by outputs in columns
+// x .. x + Columns - 1 of it, which are those of y shifted by the padding.
+template <int Vecs, int Columns>
+void sparse_sums(const Conv& c, const Part& part, const NonZeros& x, float* sums) {
+  constexpr Index kOutput = Vecs * kLanes;
+  const Index row_floats = (c.in_width + Columns - 1) * kOutput, tap = c.in_channels * part.width;
+  for (Index i = 0; i < c.out_height * row_floats; i += kLanes) store(sums + i, Vec{});
+  for (Index t = 0; t < c.taps / Columns; ++t)
+    for (Index row = 0; row < c.out_height; ++row) {
+      const Taps& down = c.down[row];
+      if (t < down.tap || t >= down.tap + down.count) continue;
+      const Index first = (down.first + t - down.tap) * c.in_width;
+      for (Index column = 0; column < c.in_width; ++column)
+        add_pixel<Vecs, Columns>(x, first + column, part.b + t * Columns * tap, part.width, tap,
+                                 sums + row * row_floats + (column + Columns - 1) * kOutput);
+    }
+}
+
+// Row `lane` of a block: its sums become outputs.
+void finish_sparse(const Conv& c, const Part& part, Index lane, Index vecs, const float* sums) {
+  const Epilogue& e = c.epilogue;
+  const Index shift = c.tap_columns - 1 + c.across[0].first - c.across[0].tap;  // of output column 0 in sums
+  const Index row_floats = (c.in_width + c.tap_columns - 1) * vecs * kLanes;
+  for (Index row = 0; row < c.out_height; ++row)
+    for (Index column = 0; column < c.out_width; ++column) {
+      const float* from = sums + row * row_floats + (column + shift) * vecs * kLanes;
+      const Index at = ((row * c.out_width + column) * c.out_channels + part.j) * c.lanes + lane;
+      for_lanes(part.count, [&](Index j, Index n) {
+        const Index i = at + j * c.lanes;
+        Vec v = load(from + j, n);
+        if (c.lanes == 1) return finish(c, part, i, v, Vec{}, n);
+        if (e.saved)
+          v = v * derivative(e.derivative, gather(e.saved + part.block * e.saved_ld * c.lanes + i, c.lanes, n));
+        scatter(part.y + i, c.lanes, v, n);
+      });
+    }
+}
+
 // Calls f(part) for every panel of output channels, `most` channels at a time at most.
 template <class F>
 EPSBALL_INLINE void for_parts(const Conv& c, Index most, F f) {
@@ -326,7 +438,31 @@ EPSBALL_INLINE void for_parts(const Conv& c, Index most, F f) {
   }
 }
 
+// One block of images, row by row.
+void sparse_block(const Conv& c, const float* x, float* y, Index block) {
+  NonZeros values;
+  alignas(64) float sums[kSparseFloats];
+  for (Index lane = 0; lane < c.lanes; ++lane) {
+    values.gather_from(x + lane, c.lanes, c.in_height * c.in_width, c.in_channels);
+    for_parts(c, kSparseVecs * kLanes, [&](Part part) {
+      part.y = y;
+      part.block = block;
+      const Index vecs = (part.count + kLanes - 1) / kLanes;
+      with_count<kSparseVecs>(vecs, [&]<int Vecs>() {
+        with_count<kSparseColumns>(c.tap_columns,
+                                   [&]<int Columns>() { sparse_sums<Vecs, Columns>(c, part, values, sums); });
+      });
+      finish_sparse(c, part, lane, vecs, sums);
+    });
+  }
+}
+
 void conv(Stream, const Conv& c) {
+  if (skips_zeros(c)) {
+    for (Index row = 0; row < c.rows; row += c.lanes)
+      sparse_block(c, c.x + row * c.ldx, c.y + row * c.ldy, row / c.lanes);
+    return;
+  }
   if (c.lanes != 1 && c.dense) {
     for_parts(c, kChannels / 2, [&](const Part& part) {
       with_count<kChannels / 2>(

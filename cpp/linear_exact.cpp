@@ -14,19 +14,6 @@ double logit(const LinearCase& a, Index row, Index k) {
   return z;
 }
 
-// The row's label against one rival; a logistic model has one rival, the other sign.
-LinearRow rival_row(const LinearCase& a, Index row, Index rival) {
-  const Index at = row * a.ld, label = a.labels[row];
-  LinearRow r{a.norm, a.features, a.x0 + at, a.lo + at, a.hi + at, nullptr, nullptr, a.eps[row]};
-  if (a.classes > 1) {
-    r.rival = a.weight + rival * a.features;
-    r.label = a.weight + label * a.features;
-  } else {
-    (label == 1 ? r.label : r.rival) = a.weight;
-  }
-  return r;
-}
-
 double margin_at_x0(const LinearCase& a, Index row, Index rival) {
   if (a.classes == 1) return a.labels[row] == 1 ? -logit(a, row, 0) : logit(a, row, 0);
   return logit(a, row, rival) - logit(a, row, a.labels[row]);

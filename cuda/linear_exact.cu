@@ -16,19 +16,6 @@ __device__ double logit(const LinearCase& a, Index row, Index k) {
   return a.bias ? a.bias[k] + sum : sum;
 }
 
-// The row's label against one rival; a logistic model has one rival, the other sign.
-__device__ LinearRow rival_row(const LinearCase& a, Index row, Index rival) {
-  const Index at = row * a.ld, label = a.labels[row];
-  LinearRow r{a.norm, a.features, a.x0 + at, a.lo + at, a.hi + at, nullptr, nullptr, a.eps[row]};
-  if (a.classes > 1) {
-    r.rival = a.weight + rival * a.features;
-    r.label = a.weight + label * a.features;
-  } else {
-    (label == 1 ? r.label : r.rival) = a.weight;
-  }
-  return r;
-}
-
 // What LinearRow::worst does feature by feature in one thread, with its sums over the block.
 struct Worst {
   LinearRow r;

@@ -288,6 +288,7 @@ void PlanPass::backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const 
   Stage s = stage(i, rows, x);
   s.dy = tape_.gradient[i];
   s.dx = dx;
+  s.sparse = i + 1 < layers_.size() && layers_[i + 1].layer->sparse_gradient();
   s.end.step = step;
   if (i > 0 && layers_[i - 1].activation.kind != Activation::identity) {
     const Rows saved = tape_.pre[i - 1].data ? tape_.pre[i - 1] : tape_.out[i - 1];

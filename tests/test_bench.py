@@ -128,9 +128,9 @@ def test_the_knee_is_the_first_point_after_a_fall() -> None:
 
 
 def test_slab_bytes_counts_what_the_engine_counts() -> None:
-    # By hand, after PgdSlab::floats_per_row and Plan::floats_per_row: 784 and 256 are multiples of 16, 10 is padded.
+    # By hand, after SlabAttack::floats_per_row and Plan::floats_per_row: 784 and 256 are multiples of 16, 10 is padded.
     assert scaling.slab_bytes((784, 256, 256, 10), 7) == 4 * 7 * (5 * 784 + (256 + 256 + 16) + 2 * 256)
-    source = (ROOT / "src" / "attacks" / "pgd.cpp").read_text()
+    source = (ROOT / "src" / "attacks" / "attack.cpp").read_text()
     assert "return 5 * padded(target.features()) + target.floats_per_row();" in source
     assert f"kRowPad = {scaling.ROW_PAD};" in (ROOT / "src" / "array.h").read_text()
 

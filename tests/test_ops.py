@@ -162,3 +162,17 @@ def test_swapped_bytes_are_refused_where_the_memory_is_used_and_read_elsewhere()
     np.testing.assert_array_equal(model.loss(x, y.astype(swapped)), model.loss(x, y))
     model.load_parameters({name: p.astype(swapped) for name, p in model.parameters().items()})
     np.testing.assert_array_equal(model(x), wanted)
+
+
+def test_autograd_learns_that_a_tensor_was_written() -> None:
+    torch = pytest.importorskip("torch")
+    x_adv, gradient, x = (torch.from_numpy(a) for a in problem(5, 17))
+    weight = torch.ones(17, requires_grad=True)
+    for write in (
+        lambda: eb.ops.sign_step_(x_adv, gradient, x, step_size=0.1, eps=0.3, bounds=None),
+        lambda: eb.ops.project_(x_adv, x, eps=0.3, bounds=None),
+    ):
+        loss = (x_adv * weight).sum()  # its backward pass needs x_adv as it is
+        write()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()

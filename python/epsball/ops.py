@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def sign_step_(x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: 
     to = _memory("x_adv", x_adv)
     lo, hi = _box(bounds, to)
     _native.sign_step(to, _memory("grad", grad), _memory("x", x), step_size, eps, lo, hi)
-    return x_adv
+    return _written(x_adv)
 
 
 def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = (0.0, 1.0)) -> Any:
@@ -78,7 +79,7 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
     to = _memory("x_adv", x_adv)
     lo, hi = _box(bounds, to)
     _native.project(to, _memory("x", x), eps, norm, lo, hi)
-    return x_adv
+    return _written(x_adv)
 
 
 def _memory(name: str, value: Any) -> Array:
@@ -86,6 +87,13 @@ def _memory(name: str, value: Any) -> Array:
     if not isinstance(value, np.ndarray) and not is_tensor(value):
         raise TypeError(f"{name}: wanted a NumPy array or a torch CPU tensor, got {type(value).__name__}")
     return as_numpy(name, value)
+
+
+def _written(x_adv: Any) -> Any:
+    """Return x_adv; autograd is told, so that a backward pass that needs the old values raises as after torch's own."""
+    if is_tensor(x_adv):
+        sys.modules["torch"].autograd.graph.increment_version(x_adv)
+    return x_adv
 
 
 def _checked_step_size(step_size: Any) -> Any:

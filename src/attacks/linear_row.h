@@ -101,5 +101,18 @@ struct LinearRow {
   }
 };
 
+// The row's label against one rival; a logistic model has one rival, the other sign.
+EPSBALL_HD LinearRow rival_row(const LinearCase& a, Index row, Index rival) {
+  const Index at = row * a.ld, label = a.labels[row];
+  LinearRow r{a.norm, a.features, a.x0 + at, a.lo + at, a.hi + at, nullptr, nullptr, a.eps[row]};
+  if (a.classes > 1) {
+    r.rival = a.weight + rival * a.features;
+    r.label = a.weight + label * a.features;
+  } else {
+    (label == 1 ? r.label : r.rival) = a.weight;
+  }
+  return r;
+}
+
 }  // namespace EPSBALL_ISA
 }  // namespace epsball

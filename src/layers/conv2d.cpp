@@ -93,6 +93,7 @@ void Conv2d::forward(const Context& context, const float* packed, const Stage& s
 void Conv2d::backward(const Context& context, const float* packed, const Stage& s) const {
   Conv c = conv(context, s, images_.out, images_.in, s.dy, s.dx);
   c.column_step = window_.across.stride;
+  c.sparse = s.sparse;
   c.down = backward_down_.data();
   c.across = backward_across_.data();
   c.b = packed + packed_backward();

@@ -84,6 +84,7 @@ struct Stage {
   Index features = 0;           // of x, for element-wise layers: in, or all that a block of images holds
   Rows x, y;                    // input and output of the forward pass, y after the activation the layer carries
   Rows dy, dx;                  // their gradients, in the backward pass only
+  bool sparse = false;          // dy is mostly zeros
   float* statistics = nullptr;  // of the batch, in training passes of layers that gather some
   Epilogue end;
 };
@@ -111,6 +112,8 @@ class Layer {
   // An element-wise activation is carried by the layer below where that one can (takes_epilogue).
   virtual ActivationSpec activation() const { return {}; }
   virtual bool takes_epilogue() const { return false; }
+  // Whether the gradient it passes down is mostly zeros.
+  virtual bool sparse_gradient() const { return false; }
   // Whether backward can end in the attack's step without storing the gradient.
   virtual bool fuses_step() const { return false; }
   // Its shapes, if it is a layer of images.

@@ -10,6 +10,7 @@ class Pool2d : public Layer {
   Pool2d(Image in, const Window& window, PoolKind kind);
 
   const Images* images() const override { return &images_; }
+  bool sparse_gradient() const override { return kind_ == PoolKind::max && window_.tiles() && window_.taps() > 2; }
   void forward(const Context&, const float*, const Stage&) const override;
   void backward(const Context&, const float*, const Stage&) const override;
 

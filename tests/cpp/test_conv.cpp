@@ -121,7 +121,8 @@ struct Weights {
   }
 };
 
-void run_conv(const Kernels& table, const ConvCase& c, Weights& weights, Blocks& x, Blocks& y, const Epilogue& end) {
+void run_conv(const Kernels& table, const ConvCase& c, Weights& weights, Blocks& x, Blocks& y, const Epilogue& end,
+              bool sparse = false) {
   Guarded<Taps> down(c.w.down.forward()), across(c.w.across.forward());
   Conv k;
   k.rows = x.rows, k.lanes = x.lanes;
@@ -133,6 +134,7 @@ void run_conv(const Kernels& table, const ConvCase& c, Weights& weights, Blocks&
   k.b = weights.packed.data();
   k.y = y.data.data(), k.ldy = y.ld;
   k.epilogue = end;
+  k.sparse = sparse;
   table.conv(nullptr, k);
   CHECK(y.gaps_untouched() && x.data.intact() && weights.packed.intact() && down.intact() && across.intact());
 }
@@ -183,6 +185,22 @@ void test_epilogues(const Kernels& table, const ConvCase& c, Weights& weights, B
     table.activation_backward(nullptr, back.derivative, x.blocks(), width, saved.data.data(), ld, alone.data.data(),
                               ld);
     CHECK(same_images(dx, alone) && saved.data.intact());
+  }
+}
+
+// Zeros that are skipped change no bit; `zeros` of the inputs are.
+void test_sparse(const Kernels& table, const ConvCase& c, Weights& weights, Index rows, Index lanes, float zeros) {
+  Blocks x(Rowwise(rows, c.in, c.in_pixels(), 5, zeros), lanes);
+  Blocks dense(rows, c.out, c.out_pixels(), lanes), sparse(rows, c.out, c.out_pixels(), lanes);
+  Blocks saved(Rowwise(rows, c.out, c.out_pixels(), 7), lanes);
+  for (const Activation kind : {Activation::identity, Activation::relu, Activation::tanh}) {
+    Epilogue end;
+    end.derivative = {kind, 0.0f};
+    if (kind != Activation::identity) end.saved = saved.data.data();
+    end.saved_ld = saved.ld;
+    run_conv(table, c, weights, x, dense, end);
+    run_conv(table, c, weights, x, sparse, end, true);
+    CHECK(same_images(sparse, dense) && saved.data.intact());
   }
 }
 
@@ -250,6 +268,8 @@ void test_conv(const ConvCase& c) {
       CHECK(same_images(result, y));
       if (rows > table->lanes) test_epilogues(*table, c, weights, some, result, bias);
     }
+    for (const Index lanes : {Index{1}, table->lanes})
+      for (const float zeros : {0.0f, 0.8f, 1.0f}) test_sparse(*table, c, weights, table->lanes + 1, lanes, zeros);
     test_gradient(*table, c, rowwise);
     CHECK(bias.intact());
   }
@@ -398,7 +418,8 @@ int main() {
     for (const PoolKind kind : {PoolKind::max, PoolKind::average})
       for (const Index channels : {1, 3, 17}) test_pool({channels, 0, w}, kind);
   }
-  test_conv({2, 3, {{2, 2, 1, 3}, {3, 2, 2, 3}}});  // a border wider than the kernel: outputs that read nothing
+  test_conv({2, 3, {{2, 2, 1, 3}, {3, 2, 2, 3}}});      // a border wider than the kernel: outputs that read nothing
+  test_conv({64, 33, {{14, 5, 1, 2}, {14, 5, 1, 2}}});  // the largest that fits the stack
   const Window small{{3, 2, 1, 1}, {2, 2, 1, 0}};
   for (const Index in : kChannels)
     for (const Index out : kChannels) test_conv({in, out, small});

@@ -80,7 +80,7 @@ class Case:
 
 def slab_bytes(sizes: Sequence[int], rows: int) -> int:
     """Return the working set of a slab of an MLP of ReLUs: the attack's rows, activations, two shared gradients."""
-    # The same count as PgdSlab::floats_per_row in src/attacks/pgd.cpp, as the engine does not tell it.
+    # The same count as SlabAttack::floats_per_row in src/attacks/attack.cpp, as the engine does not tell it.
     features, *outputs = (-(-size // ROW_PAD) * ROW_PAD for size in sizes)
     return 4 * rows * (5 * features + sum(outputs) + 2 * max(outputs))
 
