@@ -8,6 +8,7 @@ namespace epsball::cuda {
 void add_activation(Kernels&);
 void add_channels(Kernels&);
 void add_conv(Kernels&);
+void add_device(Kernels&);
 void add_gemm(Kernels&);
 void add_linear_exact(Kernels&);
 void add_loss(Kernels&);

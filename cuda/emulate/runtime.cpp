@@ -74,6 +74,13 @@ const char* cudaGetErrorString(cudaError_t error) {
 
 // ---- memory ----
 
+cudaError_t cudaMalloc(void** data, std::size_t bytes) { return cudaMallocAsync(data, bytes, nullptr); }
+cudaError_t cudaFree(void* data) { return cudaFreeAsync(data, nullptr); }
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* data) {
+  attributes->type = emulate::is_device(data) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  return cudaSuccess;
+}
+
 // A graph may hold allocations of its own; no kernel table wants that, so a capture refuses them.
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
   if (captured(stream)) return cudaErrorStreamCaptureUnsupported;

@@ -137,7 +137,7 @@ py::dict parameter_gradients(Model& model, const py::array& x, const py::array& 
   Trainer trainer(model, {}, method);
   const TrainingData data{in.view, labels.hard_data(), labels.soft_data()};
   model.check_open();  // training may have begun in between, and the trainer above may hold the plan it writes to
-  const auto& gradients = without_gil([&](Interruption& i) -> const auto& { return trainer.gradients(data, i); });
+  const ParameterValues gradients = without_gil([&](Interruption& i) { return trainer.gradients(data, i); });
   const auto names = named_parameters(model);
   for (std::size_t i = 0; i < names.size(); ++i)
     if (!all_finite(gradients[i].data(), static_cast<Index>(gradients[i].size())))
