@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <new>
+#include <string>
 
 #include "table.cuh"
 
@@ -57,5 +58,15 @@ constexpr Device kDevice{allocate, release, holds, open, close, finish, activate
 }  // namespace
 
 void add_device(Kernels& k) { k.device = &kDevice; }
+
+std::string device_problem() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaSuccess && count > 0) return {};
+  static_cast<void>(cudaGetLastError());
+  if (error == cudaErrorInsufficientDriver) return "the NVIDIA driver is older than the CUDA toolkit of this build";
+  if (error == cudaSuccess || error == cudaErrorNoDevice) return "no CUDA device is visible";
+  return std::string("cudaGetDeviceCount: ") + cudaGetErrorString(error);
+}
 
 }  // namespace epsball::cuda

@@ -74,7 +74,8 @@ std::atomic<bool> guards_setting{false};
 
 const Kernels& host_table() {
   static const Kernels& fastest = *tables().back();
-  return fastest;
+  const Kernels& chosen = chosen_table();
+  return chosen.device ? fastest : chosen;
 }
 
 void add_table(const Kernels& table) {

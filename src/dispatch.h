@@ -10,7 +10,7 @@ namespace epsball {
 
 // Tables this build holds and this CPU can run, slowest first.
 std::vector<const Kernels*> tables();
-// The fastest of them.
+// The table in force, or the fastest of these if that one is a device's.
 const Kernels& host_table();
 
 // Another table, of a device: a module of its own brings it, and stays.

@@ -2,6 +2,7 @@
 #include "slab.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -82,7 +83,10 @@ void Arena::check() const {
   }
 }
 
-void Arena::reset() { next_ = 0; }
+void Arena::reset() {
+  next_ = 0;
+  if (kernels_.device) kernels_.device->activate(stream_, std::numeric_limits<Index>::max());
+}
 
 void Arena::clear() {
   reset();

@@ -40,9 +40,15 @@ struct Device {
   }
 };
 
+// Never destroyed: other modules give memory back while the process ends.
 Device& device() {
-  static Device the_device;
-  return the_device;
+  union Kept {
+    Device device;
+    Kept() : device() {}
+    ~Kept() {}
+  };
+  static Kept the;
+  return the.device;
 }
 
 std::uintptr_t address(const void* at) { return reinterpret_cast<std::uintptr_t>(at); }

@@ -14,6 +14,8 @@ enum cudaError_t : int {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoDevice = 100,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorIllegalState = 401,
@@ -46,6 +48,9 @@ using cudaGraphExec_t = emulate::Graph*;
 
 const char* cudaGetErrorString(cudaError_t error);
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+// One device, or what EPSBALL_EMULATE_DEVICE says: "none", or "old driver".
+cudaError_t cudaGetDeviceCount(int* count);
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes);
 cudaError_t cudaFree(void* data);

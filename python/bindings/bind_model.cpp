@@ -2,6 +2,7 @@
 #include "arrays.h"
 #include "bind.h"
 #include "bind_calls.h"
+#include "dispatch.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
@@ -154,6 +155,13 @@ void bind_model(py::module_& m) {
   model.def(py::init(&model_of), py::arg("layers"))
       .def_property_readonly("features", &Model::features)
       .def_property_readonly("classes", &Model::classes)
+      .def(
+          "place",
+          [](Model& model, const std::optional<std::string>& table) {
+            model.check_open();
+            model.place(table ? &table_named(*table) : nullptr);
+          },
+          py::arg("table"), "Computes on this table from now on; None: on the one in force.")
       .def("close", &Model::close, "Refuses all calls but admitted ones, while the model is trained.")
       .def("open", &Model::open, "Ends close().")
       .def("admit", &Model::admit, py::arg("on"), "Lets this thread's calls through a closed model, or no longer.")

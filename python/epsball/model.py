@@ -119,9 +119,28 @@ class Sequential(Classifier):
         self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
 
     def to(self, device: str) -> Sequential:
-        """Return the model on `device`; this version knows "cpu"."""
-        if device != "cpu":
-            raise ValueError(f"device: this version of epsball knows 'cpu', got {device!r}")
+        """Compute on `device` from now on, and return the model.
+
+        Parameters
+        ----------
+        device
+            "cpu" or "cuda".
+
+        Returns
+        -------
+        Sequential
+            The model itself. Its parameters stay the same; NumPy arrays are copied to the device and back.
+
+        Raises
+        ------
+        ValueError
+            An unknown device.
+        RuntimeError
+            No CUDA device can be used here; the message says why. Or the model is being trained.
+        """
+        from epsball.device import table_of
+
+        self._native.place(table_of(device))
         return self
 
     def save(self, path: str | PathLike[str]) -> None:
