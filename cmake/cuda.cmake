@@ -84,6 +84,9 @@ emulate(epsball_cuda_emulated)
 set_source_files_properties(${emulator_sources} PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
 
 add_cuda_module(_cuda_emulated epsball_cuda_emulated)
+if(EPSBALL_PYTHON)
+  target_compile_definitions(_cuda_emulated PRIVATE EPSBALL_EMULATED)
+endif()
 
 if(NOT EPSBALL_BUILD_TESTS)
   return()

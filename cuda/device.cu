@@ -2,7 +2,6 @@
 #include "launch.cuh"
 
 #include <memory>
-#include <new>
 #include <string>
 
 #include "table.cuh"
@@ -41,7 +40,7 @@ bool holds(const void* data) {
 Stream open() {
   auto stream = std::make_unique<DeviceStream>();
   stream->active = static_cast<std::int32_t*>(allocate(sizeof(std::int32_t)));
-  if (!stream->active) throw std::bad_alloc();
+  if (!stream->active) throw CudaError("cudaMalloc: out of memory");
   activate(stream.get(), kAllRows);
   return stream.release();
 }

@@ -19,10 +19,18 @@ constexpr int kPoisonByte = 0xFF;  // four of them are a NaN
 
 // ---- memory ----
 
+namespace {
+
+struct DeviceMemoryFull : std::bad_alloc {
+  const char* what() const noexcept override { return "device: its memory is full"; }
+};
+
+}  // namespace
+
 Memory::Memory(const Kernels& kernels, Index bytes) {
   if (kernels.device) {
     data_ = {kernels.device->allocate(bytes), Release{kernels.device}};
-    if (!data_) throw std::bad_alloc();
+    if (!data_) throw DeviceMemoryFull();
   } else {
     data_ = {::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}), Release{}};
   }

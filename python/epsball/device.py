@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from functools import cache
+from types import ModuleType
 
 from epsball import _native
 
@@ -28,13 +29,19 @@ def table_of(device: str) -> str | None:
 
 @cache
 def _cuda_table() -> str:
-    name = os.environ.get("EPSBALL_CUDA_MODULE") or "epsball._cuda"  # the tests name the emulator's
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        hint = "this epsball was built without CUDA (EPSBALL_CUDA=ON needs nvcc)"
-        raise RuntimeError(f"device: 'cuda' cannot be used: {hint}: {error}") from None
-    problem = module.problem()
+    problem = cuda_problem()
     if problem:
         raise RuntimeError(f"device: 'cuda' cannot be used: {problem}")
-    return _native.add_table(module.table())
+    return _native.add_table(_cuda_module().table())
+
+
+def cuda_problem() -> str:
+    """Return why no CUDA device can be used here, or an empty string if one can."""
+    try:
+        return str(_cuda_module().problem())
+    except ImportError as error:
+        return f"this epsball was built without it, which takes EPSBALL_CUDA=ON and nvcc ({error})"
+
+
+def _cuda_module() -> ModuleType:
+    return importlib.import_module(os.environ.get("EPSBALL_CUDA_MODULE") or "epsball._cuda")  # the emulator's, in tests
