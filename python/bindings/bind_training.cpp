@@ -65,25 +65,24 @@ double run(TrainerHandle& handle, const py::array& x, const py::array& y, const 
 // The optimiser's state: first moments, then second ones, each as one flat array.
 py::list moments(TrainerHandle& handle) {
   py::list all;
-  for (auto* list : {&handle.trainer.first_moments(), &handle.trainer.second_moments()})
-    for (const auto& values : *list) {
-      auto a = new_array<float>({static_cast<py::ssize_t>(values.size())});
-      std::copy(values.begin(), values.end(), a.mutable_data());
-      all.append(a);
-    }
+  for (const auto& values : handle.trainer.moments()) {
+    auto a = new_array<float>({static_cast<py::ssize_t>(values.size())});
+    std::copy(values.begin(), values.end(), a.mutable_data());
+    all.append(a);
+  }
   return all;
 }
 
 void load_moments(TrainerHandle& handle, const py::list& all, Index updates) {
+  ParameterValues moments = handle.trainer.moments();
   std::size_t next = 0;
-  for (auto* list : {&handle.trainer.first_moments(), &handle.trainer.second_moments()})
-    for (auto& values : *list) {
-      const auto a = all[next++].cast<py::array_t<float, py::array::c_style>>();
-      if (static_cast<std::size_t>(a.size()) != values.size())
-        throw py::value_error("checkpoint: optimiser state of another model");
-      std::copy_n(a.data(), values.size(), values.begin());
-    }
-  handle.trainer.set_updates(updates);
+  for (auto& values : moments) {
+    const auto a = all[next++].cast<py::array_t<float, py::array::c_style>>();
+    if (static_cast<std::size_t>(a.size()) != values.size())
+      throw py::value_error("checkpoint: optimiser state of another model");
+    std::copy_n(a.data(), values.size(), values.begin());
+  }
+  handle.trainer.load_moments(moments, updates);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "rounding.h"
+#include "staging.h"
 
 namespace epsball {
 namespace {
@@ -19,13 +20,27 @@ struct ResetAtEnd {
   ~ResetAtEnd() { arena.reset(); }
 };
 
+// Neither does it leave the model without the updates that were made.
+struct DownloadAtEnd {
+  const Plan& plan;
+  ~DownloadAtEnd() { plan.download(); }
+};
+
 }  // namespace
 
 // The memory of one batch: the rows trained on stand in one matrix, clean ones first, adversarial ones behind them.
 struct Trainer::Batch {
   Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
-  void begin(const TrainingData& data, const Index* ids, Index rows);
+  // `order` are the rows' ids, and `ids` the same in memory of the table.
+  void begin(const TrainingData& data, const Index* order, const Index* ids, Index rows);
+  double total_loss();
 
+ private:
+  template <class T>
+  T* filled(Arena& arena, Index count, T value) const;
+
+ public:
+  const Kernels& k;
   const MethodSettings& method;
   const bool clean, adversarial;
   const Index capacity, features, classes;
@@ -33,8 +48,8 @@ struct Trainer::Batch {
   std::int32_t *labels, *predicted;
   float *targets, *loss;
   Tape tape;
-  std::vector<double> eps;
-  std::vector<float> radius, start_radius, step_size, box_lo, box_hi;
+  std::vector<std::int32_t> host_labels;
+  std::vector<float> host_targets, host_loss;
   AttackInputs attack_in;
   AttackOutputs attack_out;
 
@@ -50,32 +65,29 @@ struct Trainer::Batch {
 };
 
 Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
-    : method(method),
+    : k(plan.kernels()),
+      method(method),
       clean(method.clean_weight > 0.0f),
       adversarial(method.clean_weight < 1.0f),
       capacity(capacity),
       features(plan.features()),
-      classes(plan.classes()) {
-  const auto n = static_cast<std::size_t>(capacity), d = static_cast<std::size_t>(features);
+      classes(plan.classes()),
+      host_labels(static_cast<std::size_t>(capacity)),
+      host_targets(static_cast<std::size_t>(capacity * classes)),
+      host_loss(static_cast<std::size_t>(2 * capacity)) {
   inputs = arena.take<float>(2 * capacity * features);
   labels = arena.take<std::int32_t>(capacity);
   predicted = arena.take<std::int32_t>(2 * capacity);
   targets = arena.take<float>(capacity * classes);
   loss = arena.take<float>(2 * capacity);
   tape = plan.training_tape(arena, parts() * capacity);
-  eps.assign(n, method.eps);
-  radius.assign(n, float_below(method.eps));
-  start_radius.assign(n, method.start_radius);
-  step_size.assign(n, method.step_size);
-  box_lo.assign(d, float_above(method.lo));
-  box_hi.assign(d, float_below(method.hi));
   attack_in.judge = labels;
-  attack_in.eps = eps.data();
-  attack_in.radius = radius.data();
-  attack_in.start_radius = start_radius.data();
-  attack_in.step_size = step_size.data();
-  attack_in.box_lo = box_lo.data();
-  attack_in.box_hi = box_hi.data();
+  attack_in.eps = filled(arena, capacity, method.eps);
+  attack_in.radius = filled(arena, capacity, float_below(method.eps));
+  attack_in.start_radius = filled(arena, capacity, method.start_radius);
+  attack_in.step_size = filled(arena, capacity, method.step_size);
+  attack_in.box_lo = filled(arena, features, float_above(method.lo));
+  attack_in.box_hi = filled(arena, features, float_below(method.hi));
   attack_out.success = arena.take<std::uint8_t>(capacity);
   attack_out.queries = arena.take<std::int64_t>(capacity);
   attack_out.loss = arena.take<float>(capacity);
@@ -83,14 +95,24 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
   attack_out.broken = arena.take<std::uint8_t>(capacity);
 }
 
-void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Index batch_rows) {
+template <class T>
+T* Trainer::Batch::filled(Arena& arena, Index count, T value) const {
+  const std::vector<T> values(static_cast<std::size_t>(count), value);
+  T* const to = arena.take<T>(count);
+  k.copy(nullptr, to, values.data(), count * static_cast<Index>(sizeof(T)));
+  return to;
+}
+
+void Trainer::Batch::begin(const TrainingData& data, const Index* order, const Index* batch_ids, Index batch_rows) {
   ids = batch_ids;
   rows = batch_rows;
   for (Index i = 0; i < rows; ++i) {
-    labels[i] = data.labels ? data.labels[ids[i]] : 0;
-    attack_out.queries[i] = 0;
-    if (data.targets) std::copy_n(data.targets + ids[i] * classes, classes, targets + i * classes);
+    host_labels[static_cast<std::size_t>(i)] = data.labels ? data.labels[order[i]] : 0;
+    if (data.targets) std::copy_n(data.targets + order[i] * classes, classes, host_targets.data() + i * classes);
   }
+  k.copy(nullptr, labels, host_labels.data(), rows * static_cast<Index>(sizeof(std::int32_t)));
+  if (data.targets) k.copy(nullptr, targets, host_targets.data(), rows * classes * static_cast<Index>(sizeof(float)));
+  k.fill(nullptr, attack_out.queries, 0, rows * static_cast<Index>(sizeof(std::int64_t)));
   attack_in.x = {gathered(), DType::float32, rows, features};
   attack_in.labels = data.labels ? labels : nullptr;
   attack_in.targets = targets;
@@ -98,12 +120,34 @@ void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Ind
   attack_out.x_adv = {attacked(), DType::float32, rows, features};
 }
 
+// The sum over the rows of all parts, each with its weight.
+double Trainer::Batch::total_loss() {
+  k.copy(nullptr, host_loss.data(), loss, rows * parts() * static_cast<Index>(sizeof(float)));
+  if (k.device) k.device->finish(nullptr);
+  double total = 0.0;
+  for (Index i = 0; i < rows * parts(); ++i) {
+    const float weight = clean && i < rows ? method.clean_weight : 1.0f - method.clean_weight;
+    total += weight * static_cast<double>(host_loss[static_cast<std::size_t>(i)]);
+  }
+  return total;
+}
+
 Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method)
-    : model_(model), plan_(model.training_plan()), k_(plan_->kernels()), optimizer_(optimizer), method_(method) {
+    : model_(model),
+      plan_(model.training_plan()),
+      k_(plan_->kernels()),
+      optimizer_(optimizer),
+      method_(method),
+      arena_(k_) {
   for (const auto& layer : model.layers())
     for (Parameter& parameter : layer->parameters) {
       parameters_.push_back(&parameter);
-      for (auto* list : {&gradient_, &moment1_, &moment2_}) list->emplace_back(parameter.value.size(), 0.0f);
+      const auto bytes = static_cast<Index>(parameter.value.size() * sizeof(float));
+      for (Values* list : {&gradient_, &moment1_, &moment2_}) {
+        memory_.emplace_back(k_, bytes);
+        list->push_back(memory_.back().as<float>());
+        k_.fill(nullptr, list->back(), 0, bytes);
+      }
     }
 }
 
@@ -227,12 +271,7 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
     gather_backward(batch, r.seams[seam]);
     pass_down(r, seam);
   }
-  double total = 0.0;
-  for (Index i = 0; i < batch.rows * batch.parts(); ++i) {
-    const bool clean = batch.clean && i < batch.rows;
-    total += (clean ? method_.clean_weight : 1.0f - method_.clean_weight) * static_cast<double>(batch.loss[i]);
-  }
-  return total;
+  return batch.total_loss();
 }
 
 // ---- statistics of a batch ----
@@ -241,27 +280,25 @@ void Trainer::gather_forward(const Batch& batch, Mode mode, std::size_t layer) c
   const Lowered& l = plan_->training()[layer];
   float* const statistics = batch.tape.statistics[layer];
   if (mode == Mode::inference)
-    l.layer->running_statistics(l.packed, statistics);
+    l.layer->running_statistics(k_, l.packed, statistics);
   else
-    l.layer->gather_forward(k_, batch.rows * batch.parts(), batch.input_of(layer), statistics);
+    l.layer->gather_forward(k_, l.packed, batch.rows * batch.parts(), batch.input_of(layer), statistics);
 }
 
 void Trainer::gather_backward(const Batch& batch, std::size_t layer) {
   std::size_t parameter = 0;
   for (std::size_t l = 0; l < layer; ++l) parameter += plan_->training()[l].layer->parameters.size();
-  std::vector<float*> gradients;
-  for (std::size_t p = parameter; p < gradient_.size(); ++p) gradients.push_back(gradient_[p].data());
   plan_->training()[layer].layer->gather_backward(k_, batch.rows * batch.parts(), batch.input_of(layer),
                                                   batch.tape.gradient[layer], batch.tape.statistics[layer],
-                                                  gradients.data());
+                                                  gradient_.data() + parameter);
 }
 
-void Trainer::keep_statistics(const Batch& batch) {
+void Trainer::keep_statistics(const Batch& batch) const {
   const std::vector<Lowered>& layers = plan_->training();
   for (const auto& layer : model_.layers())
     for (std::size_t i = 0; i < layers.size(); ++i)
       if (layers[i].layer == layer.get() && batch.tape.statistics[i])
-        layer->keep_statistics(batch.rows * batch.parts(), batch.tape.statistics[i]);
+        layer->keep_statistics(k_, plan_->values(layer.get()), batch.rows * batch.parts(), batch.tape.statistics[i]);
 }
 
 void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption) {
@@ -280,17 +317,15 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
     scratch = std::max(scratch, layers[l].layer->gradient_scratch(k_, rows));
     parameter += layers[l].layer->parameters.size();
   }
-  std::vector<float*> gradients;
-  for (auto& g : gradient_) gradients.push_back(g.data());
   Tasks tasks(static_cast<Index>(parts.size()));
-  const auto operations = static_cast<double>(rows * plan_->multiply_adds());
-  run_workers(threads_worth(operations), interruption, [&](int) {
-    Borrowed arena(model_.arenas());
+  const double work = operations(static_cast<double>(rows * plan_->multiply_adds()));
+  run_workers(threads_worth(work), interruption, [&](int) {
+    Borrowed arena(model_.arenas(), k_);
     float* room = (*arena).take<float>(scratch);
     for (Index i; (i = tasks.next()) >= 0;) {
       const auto [l, part, first] = parts[static_cast<std::size_t>(i)];
       layers[l].layer->gradient(k_, {part, layers[l].packed, rows, batch.input_of(l), batch.tape.gradient[l],
-                                     gradients.data() + first, room});
+                                     gradient_.data() + first, room});
     }
     (*arena).check();
   });
@@ -312,27 +347,31 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.l2 = o.l2;
   common.l1 = o.l1;
   std::vector<Update> stretches;
+  Values values;
+  for (const auto& layer : model_.layers())
+    for (float* value : plan_->values(layer.get())) values.push_back(value);
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     if (!parameters_[p]->trained) continue;
     const auto size = static_cast<Index>(parameters_[p]->value.size());
-    for (Index at = 0; at < size; at += kUpdateStretch) {
+    const Index each = k_.device ? size : kUpdateStretch;
+    for (Index at = 0; at < size; at += each) {
       Update u = common;
-      u.count = std::min(kUpdateStretch, size - at);
-      u.parameter = parameters_[p]->value.data() + at;
-      u.gradient = gradient_[p].data() + at;
-      u.moment1 = moment1_[p].data() + at;
-      u.moment2 = moment2_[p].data() + at;
+      u.count = std::min(each, size - at);
+      u.parameter = values[p] + at;
+      u.gradient = gradient_[p] + at;
+      u.moment1 = moment1_[p] + at;
+      u.moment2 = moment2_[p] + at;
       stretches.push_back(u);
     }
   }
   const auto rule = o.rule == Rule::sgd ? k_.sgd : k_.adam;
   constexpr double kPerWeight = 4.0;  // operations of an update, and of packing
-  const double operations = kPerWeight * static_cast<double>(plan_->multiply_adds());
-  for_tasks(static_cast<Index>(stretches.size()), operations, interruption,
+  const double work = operations(kPerWeight * static_cast<double>(plan_->multiply_adds()));
+  for_tasks(static_cast<Index>(stretches.size()), work, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
   // Attacks read what inference does.
   const Index first = method_.clean_weight < 1.0f ? 0 : plan_->first_training_part();
-  for_tasks(plan_->pack_parts() - first, operations, interruption, [&](Index part) { plan_->pack_part(first + part); });
+  for_tasks(plan_->pack_parts() - first, work, interruption, [&](Index part) { plan_->pack_part(first + part); });
 }
 
 // ---- entries ----
@@ -340,11 +379,16 @@ void Trainer::update(float rate, Interruption& interruption) {
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
   const ResetAtEnd reset{arena_};
+  const DownloadAtEnd download{*plan_};
+  Staging staging(k_, model_.arenas());
+  TrainingData here = data;
+  here.x = staging.in(data.x);
+  const Index* ids = staging.in(epoch.order, epoch.count);
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
   double total = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
-    batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
-    const double loss = passes(data, batch, Mode::training, epoch.seed, interruption);
+    batch.begin(here, epoch.order + first, ids + first, std::min(epoch.batch_size, epoch.count - first));
+    const double loss = passes(here, batch, Mode::training, epoch.seed, interruption);
     if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
     total += loss;
     parameter_gradients(batch, interruption);
@@ -356,16 +400,48 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
   return total / static_cast<double>(epoch.count);
 }
 
-const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& data, Interruption& interruption) {
-  std::vector<Index> ids(static_cast<std::size_t>(data.x.rows));
-  std::iota(ids.begin(), ids.end(), Index{0});
+ParameterValues Trainer::gradients(const TrainingData& data, Interruption& interruption) {
+  std::vector<Index> order(static_cast<std::size_t>(data.x.rows));
+  std::iota(order.begin(), order.end(), Index{0});
   const ResetAtEnd reset{arena_};
+  Staging staging(k_, model_.arenas());
+  TrainingData here = data;
+  here.x = staging.in(data.x);
+  const Index* ids = staging.in(order.data(), data.x.rows);
   Batch batch(*plan_, method_, arena_, data.x.rows);
-  batch.begin(data, ids.data(), data.x.rows);
-  passes(data, batch, Mode::inference, 0, interruption);
+  batch.begin(here, order.data(), ids, data.x.rows);
+  passes(here, batch, Mode::inference, 0, interruption);
   parameter_gradients(batch, interruption);
   arena_.check();
-  return gradient_;
+  ParameterValues values;
+  copy_out(gradient_, values);
+  return values;
+}
+
+// ---- what a checkpoint holds ----
+
+void Trainer::copy_out(const Values& from, ParameterValues& to) const {
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    to.emplace_back(parameters_[p]->value.size());
+    k_.copy(nullptr, to.back().data(), from[p], static_cast<Index>(to.back().size() * sizeof(float)));
+  }
+  if (k_.device) k_.device->finish(nullptr);
+}
+
+ParameterValues Trainer::moments() const {
+  ParameterValues values;
+  copy_out(moment1_, values);
+  copy_out(moment2_, values);
+  return values;
+}
+
+void Trainer::load_moments(const ParameterValues& moments, Index updates) {
+  for (std::size_t p = 0; p < moments.size(); ++p) {
+    const std::size_t count = parameters_.size();
+    float* const to = p < count ? moment1_[p] : moment2_[p - count];
+    k_.copy(nullptr, to, moments[p].data(), static_cast<Index>(moments[p].size() * sizeof(float)));
+  }
+  updates_ = updates;
 }
 
 }  // namespace epsball

@@ -56,13 +56,13 @@ class Trainer {
   double run(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
 
   // The mean gradient over all rows, per parameter in layer order; nothing is updated.
-  const std::vector<std::vector<float>>& gradients(const TrainingData& data, Interruption& interruption);
+  ParameterValues gradients(const TrainingData& data, Interruption& interruption);
 
-  // What a checkpoint holds beside the parameters: the moments, per parameter, and the number of updates made.
-  std::vector<std::vector<float>>& first_moments() { return moment1_; }
-  std::vector<std::vector<float>>& second_moments() { return moment2_; }
+  // What a checkpoint holds beside the parameters: the moments, first then second ones, per parameter each, and the
+  // number of updates made.
+  ParameterValues moments() const;
+  void load_moments(const ParameterValues& moments, Index updates);
   Index updates() const { return updates_; }
-  void set_updates(Index updates) { updates_ = updates; }
 
  private:
   struct Batch;
@@ -79,9 +79,12 @@ class Trainer {
   void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;
   void gather_forward(const Batch& batch, Mode mode, std::size_t layer) const;
   void gather_backward(const Batch& batch, std::size_t layer);
-  void keep_statistics(const Batch& batch);
+  void keep_statistics(const Batch& batch) const;
   void parameter_gradients(const Batch& batch, Interruption& interruption);
   void update(float rate, Interruption& interruption);
+  // What so much work is to the executor: on a device one thread fills the queue.
+  double operations(double work) const { return k_.device ? 0.0 : work; }
+  void copy_out(const Values& from, ParameterValues& to) const;
 
   Model& model_;
   std::shared_ptr<Plan> plan_;
@@ -89,7 +92,8 @@ class Trainer {
   const OptimizerSettings optimizer_;
   const MethodSettings method_;
   std::vector<Parameter*> parameters_;
-  std::vector<std::vector<float>> gradient_, moment1_, moment2_;
+  Values gradient_, moment1_, moment2_;  // like the parameters, in memory of the table
+  std::vector<Memory> memory_;
   Index updates_ = 0;
   Arena arena_;
 };
