@@ -2,6 +2,7 @@
 #include "losses/confidence.h"
 #include "losses/crammer_singer.h"
 #include "losses/cross_entropy.h"
+#include "losses/dlr.h"
 #include "losses/hinge.h"
 #include "losses/margin.h"
 #include "losses/squared_error.h"
@@ -14,14 +15,16 @@ namespace {
 struct LaneRows {
   const LossRows& a;
   Index row, n;
-  IVec label;
+  IVec label, rival;
 
-  LaneRows(const LossRows& args, Index first, Index count) : a(args), row(first), n(count), label{} {
+  LaneRows(const LossRows& args, Index first, Index count) : a(args), row(first), n(count), label{}, rival{} {
     if (a.labels) label = load(a.labels + row, n);
+    if (a.rivals) rival = load(a.rivals + row, n);
   }
   bool hard() const { return a.labels != nullptr; }
   Vec z(Index j) const { return gather(a.logits + row * a.ld + j, a.ld, n); }
   Mask is_label(Index j) const { return label == static_cast<std::int32_t>(j); }
+  Mask is_rival(Index j) const { return rival == static_cast<std::int32_t>(j); }
   Vec target(Index j) const {
     if (!hard()) return gather(a.targets + row * a.targets_ld + j, a.targets_ld, n);
     if (a.classes == 1) return to_float(label);
@@ -47,6 +50,10 @@ Vec value(const LaneRows& rows) {
       return hinge<Vec>(rows, a.classes, gradient, a.scale);
     case Loss::crammer_singer:
       return crammer_singer<Vec>(rows, a.classes, gradient, a.scale);
+    case Loss::dlr:
+      return dlr<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+    case Loss::dlr_targeted:
+      return dlr_targeted<Vec>(rows, a.classes, gradient, a.unit, a.scale);
   }
   return Vec{};
 }

@@ -9,7 +9,7 @@ namespace epsball::EPSBALL_ISA {
 namespace {
 
 // Separates the uses of one seed; the low 24 bits count restarts.
-constexpr std::uint32_t kRadius = 1u << 24, kInitial = 2u << 24;
+constexpr std::uint32_t kRadius = 1u << 24, kInitial = 2u << 24, kNoise = 3u << 24;
 
 EPSBALL_INLINE Vec unit_above_zero(UVec bits) { return to_unit(bits) + 5.9604645e-8f; }
 
@@ -44,8 +44,8 @@ void start_linf(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt,
   });
 }
 
-// A Gaussian direction at radius eps * u^(1 / features).
-void start_l2(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+// A Gaussian direction at radius eps * u^(1 / features), or eps.
+void start_l2(const Row& r, float eps, bool surface, std::uint64_t seed, std::uint32_t salt, Index id) {
   DVec squares = {};
   for_normals(r.features, seed, salt, id, [&](Index i, Index n, Vec v) {
     store(r.x + i, v, n);
@@ -53,7 +53,7 @@ void start_l2(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, I
     squares = squares + d * d;
   });
   const float u = first_uniform(seed, salt | kRadius, id);
-  const float radius = eps * exp(log(u) / static_cast<float>(r.features));
+  const float radius = surface ? eps : eps * exp(log(u) / static_cast<float>(r.features));
   const double norm = __builtin_sqrt(sum(squares));
   const float scale = norm > 0.0 ? static_cast<float>(radius / norm) : 0.0f;
   for_lanes(r.features, [&](Index i, Index n) {
@@ -62,8 +62,9 @@ void start_l2(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, I
   project_row(Norm::l2, r, eps);
 }
 
-// Exponential variables e_i divided by their sum and one more are uniform in the simplex; signs make it the L1 ball.
-void start_l1(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+// Exponential variables e_i divided by their sum and one more are uniform in the simplex, without the one more on its
+// face; signs make it the L1 ball.
+void start_l1(const Row& r, float eps, bool surface, std::uint64_t seed, std::uint32_t salt, Index id) {
   DVec total = {};
   for_philox(r.features, seed, salt, id, [&](Index group, Index offset, UVec(&words)[4]) {
     for (int w = 0; w < 4; ++w) {
@@ -75,7 +76,8 @@ void start_l1(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, I
       store(r.x + i, select((words[w] & 1u) != 0u, -e, e), n);  // bit 0 is not among the 24 of the uniform
     }
   });
-  const double all = sum(total) - static_cast<double>(log(first_uniform(seed, salt | kRadius, id)));
+  const float more = surface ? 0.0f : -log(first_uniform(seed, salt | kRadius, id));
+  const double all = sum(total) + static_cast<double>(more);
   const float scale = all > 0.0 ? static_cast<float>(eps / all) : 0.0f;
   for_lanes(r.features, [&](Index i, Index n) {
     store(r.x + i, mul_add(load(r.x + i, n), splat<Vec>(scale), load(r.x0 + i, n)), n);
@@ -84,25 +86,70 @@ void start_l1(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, I
 }
 
 // eps times the signs of a Gaussian, as R+FGSM starts.
-void start_signs(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+void start_signs(Norm norm, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
   for_uniforms(r.features, seed, salt, id, [&](Index i, Index n, Vec u) {
     const Vec x = load(r.x0 + i, n) + select(u < 0.5f, splat<Vec>(-eps), splat<Vec>(eps));
     store(r.x + i, clip(x, load(r.lo + i, n), load(r.hi + i, n)), n);
   });
+  if (norm != Norm::linf) project_row(norm, r, eps);
+}
+
+// Uniform in the cube, scaled until it touches the surface.
+void start_cube(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  Vec tops = {};
+  for_uniforms(r.features, seed, salt, id, [&](Index i, Index n, Vec u) {
+    store(r.x + i, 2.0f * u - 1.0f, n);
+    tops = max(tops, first_lanes(abs(2.0f * u - 1.0f), n));
+  });
+  const float top = largest(tops), scale = top > 0.0f ? eps / top : 0.0f;
+  for_lanes(r.features, [&](Index i, Index n) {
+    const Vec x = mul_add(load(r.x + i, n), splat<Vec>(scale), load(r.x0 + i, n));
+    store(r.x + i, clip(x, load(r.lo + i, n), load(r.hi + i, n)), n);
+  });
+}
+
+void start_gaussian(Norm norm, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  const float deviation = gaussian_deviation(norm, eps, r.features);
+  for_normals(r.features, seed, salt, id, [&](Index i, Index n, Vec v) {
+    store(r.x + i, mul_add(v, splat<Vec>(deviation), load(r.x0 + i, n)), n);
+  });
+  project_row(norm, r, eps);
+}
+
+void start_salt_and_pepper(Norm norm, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  const float part = first_uniform(seed, salt | kRadius, id);
+  for_uniforms(r.features, seed, salt, id, [&](Index i, Index n, Vec u) {
+    const Vec x0 = load(r.x0 + i, n), up = min(load(r.hi + i, n), x0 + eps), down = max(load(r.lo + i, n), x0 - eps);
+    store(r.x + i, select(u < 0.5f * part, up, select(u < part, down, x0)), n);
+  });
+  project_row(norm, r, eps);
+}
+
+void start_row(Norm norm, Start kind, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  if (kind == Start::signs) return start_signs(norm, r, eps, seed, salt, id);
+  if (kind == Start::gaussian) return start_gaussian(norm, r, eps, seed, salt, id);
+  if (kind == Start::salt_and_pepper) return start_salt_and_pepper(norm, r, eps, seed, salt, id);
+  const bool sphere = kind == Start::sphere;
+  if (norm == Norm::linf) return sphere ? start_cube(r, eps, seed, salt, id) : start_linf(r, eps, seed, salt, id);
+  if (norm == Norm::l2) return start_l2(r, eps, sphere, seed, salt, id);
+  start_l1(r, eps, sphere, seed, salt, id);
 }
 
 void start(Stream, const StartRows& a) {
-  for (Index row = 0; row < a.ball.rows; ++row) {
-    const Row r = row_of(a.ball, row);
-    const float eps = a.ball.eps[row];
-    if (a.kind == Start::signs)
-      start_signs(r, eps, a.seed, a.restart, a.ids[row]);
-    else if (a.ball.norm == Norm::linf)
-      start_linf(r, eps, a.seed, a.restart, a.ids[row]);
-    else if (a.ball.norm == Norm::l2)
-      start_l2(r, eps, a.seed, a.restart, a.ids[row]);
+  for (Index row = 0; row < a.ball.rows; ++row)
+    start_row(a.ball.norm, a.kind, row_of(a.ball, row), a.ball.eps[row], a.seed, a.restart, a.ids[row]);
+}
+
+void noise(Stream, const NoiseRows& a) {
+  const std::uint32_t salt = kNoise | a.draw;
+  for (Index row = 0; row < a.rows; ++row) {
+    float* out = a.out + row * a.ld;
+    if (a.kind == Noise::normal)
+      for_normals(a.features, a.seed, salt, a.ids[row], [&](Index i, Index n, Vec v) { store(out + i, v, n); });
     else
-      start_l1(r, eps, a.seed, a.restart, a.ids[row]);
+      for_uniforms(a.features, a.seed, salt, a.ids[row], [&](Index i, Index n, Vec u) {
+        store(out + i, select(u < 0.5f, splat<Vec>(-1.0f), splat<Vec>(1.0f)), n);
+      });
   }
 }
 
@@ -114,6 +161,7 @@ void uniform(Stream, Index count, float lo, float hi, std::uint64_t seed, Index 
 
 void add_random(Kernels& k) {
   k.start = start;
+  k.noise = noise;
   k.uniform = uniform;
 }
 

@@ -1,4 +1,6 @@
 // Rows between the caller's arrays and a slab, and what attacks decide per row.
+#include "attacks/apgd_row.h"
+#include "attacks/rivals_row.h"
 #include "attacks/track_best.h"
 #include "element.h"
 #include "project.h"
@@ -143,6 +145,14 @@ void track_best(Stream, Index rows, const TrackBest& t) {
   for (Index r = 0; r < rows; ++r) track_best_row(t, r);
 }
 
+void apgd(Stream, Index rows, const ApgdRows& a) {
+  for (Index r = 0; r < rows; ++r) apgd_row(a, r);
+}
+
+void rivals(Stream, Index rows, const Rivals& a) {
+  for (Index r = 0; r < rows; ++r) rivals_row(a, r);
+}
+
 }  // namespace
 
 void add_rows(Kernels& k) {
@@ -153,6 +163,8 @@ void add_rows(Kernels& k) {
   k.copy_rows = copy_rows;
   k.compact = compact;
   k.track_best = track_best;
+  k.apgd = apgd;
+  k.rivals = rivals;
 }
 
 }  // namespace epsball::EPSBALL_ISA

@@ -95,6 +95,31 @@ void step_l1(const Row& r, const float* gradient, float top, float size) {
   });
 }
 
+// The `count` largest |g| of features that have room to move, equals included, share `size` in equal parts.
+void step_top(const Row& r, const float* gradient, float top, float count, float size) {
+  const auto free = [&](Index i, Index n) {
+    const Vec g = load(gradient + i, n), x = load(r.x + i, n);
+    const Vec up = select(x < load(r.hi + i, n), g, Vec{}), down = select(x > load(r.lo + i, n), g, Vec{});
+    return select(g > 0.0f, up, down);
+  };
+  const auto above = [&](float t) {
+    Vec n = {};
+    for_lanes(r.features, [&](Index i, Index m) { n = n + select(abs(free(i, m)) > t, splat<Vec>(1.0f), Vec{}); });
+    return sum(n);
+  };
+  const float least = first_float(top, [&](float t) { return above(t) < count; });
+  const auto moves = [&](Index i, Index n) {
+    const Vec g = free(i, n);
+    return select(abs(g) >= least, sign(g), Vec{});
+  };
+  Vec movers = {};
+  for_lanes(r.features, [&](Index i, Index n) { movers = movers + abs(moves(i, n)); });
+  const float all = sum(movers), share = all > 0.0f ? size / all : 0.0f;
+  for_lanes(r.features, [&](Index i, Index n) {
+    store(r.x + i, finite(mul_add(moves(i, n), splat<Vec>(share), load(r.x + i, n))), n);
+  });
+}
+
 void step(Stream, const StepRows& a) {
   for (Index row = 0; row < a.ball.rows; ++row) {
     const Row r = row_of(a.ball, row);
@@ -110,7 +135,7 @@ void step(Stream, const StepRows& a) {
       continue;  // [lo, hi] holds the ball
     }
     if (a.ball.norm == Norm::l2) step_l2(r, gradient, size);
-    if (a.ball.norm == Norm::l1) step_l1(r, gradient, top, size);
+    if (a.ball.norm == Norm::l1) a.top ? step_top(r, gradient, top, a.top[row], size) : step_l1(r, gradient, top, size);
     project_row(a.ball.norm, r, a.ball.eps[row]);
   }
 }

@@ -28,6 +28,7 @@ Kernels filled() {
   add_linear_exact(k);
   add_optim(k);
   add_roofline(k);
+  add_square(k);
   add_vectors(k);
   return k;
 }

@@ -23,6 +23,7 @@ void add_rows(Kernels&);
 void add_linear_exact(Kernels&);
 void add_optim(Kernels&);
 void add_roofline(Kernels&);
+void add_square(Kernels&);
 void add_vectors(Kernels&);
 
 const Kernels& table();

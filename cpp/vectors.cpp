@@ -1,5 +1,6 @@
 // Rows as vectors: norms, products and combinations, of which the attacks make their steps.
 #include "table.h"
+#include "term.h"
 
 namespace epsball::EPSBALL_ISA {
 namespace {
@@ -42,7 +43,7 @@ void row_dots(Stream, Index rows, Index n, const float* x, Index ldx, const floa
 void combine(Stream, const CombineRows& a) {
   for (Index r = 0; r < a.rows; ++r) {
     float scale[4] = {};
-    for (int t = 0; t < a.count; ++t) scale[t] = a.terms[t].times * (a.terms[t].by ? a.terms[t].by[r] : 1.0f);
+    for (int t = 0; t < a.count; ++t) scale[t] = factor(a.terms[t], r);
     for_lanes(a.features, [&](Index i, Index n) {
       Vec v = load(a.terms[0].x + r * a.terms[0].ld + i, n) * scale[0];
       for (int t = 1; t < a.count; ++t) {

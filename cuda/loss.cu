@@ -6,6 +6,7 @@
 #include "losses/confidence.h"
 #include "losses/crammer_singer.h"
 #include "losses/cross_entropy.h"
+#include "losses/dlr.h"
 #include "losses/hinge.h"
 #include "losses/margin.h"
 #include "losses/squared_error.h"
@@ -18,12 +19,14 @@ namespace {
 struct LossRow {
   const LossRows& a;
   Index row;
-  std::int32_t label;
+  std::int32_t label, rival;
 
-  EPSBALL_HD LossRow(const LossRows& args, Index r) : a(args), row(r), label(args.labels ? args.labels[r] : 0) {}
+  EPSBALL_HD LossRow(const LossRows& args, Index r)
+      : a(args), row(r), label(args.labels ? args.labels[r] : 0), rival(args.rivals ? args.rivals[r] : 0) {}
   EPSBALL_HD bool hard() const { return a.labels != nullptr; }
   EPSBALL_HD float z(Index j) const { return a.logits[row * a.ld + j]; }
   EPSBALL_HD bool is_label(Index j) const { return label == static_cast<std::int32_t>(j); }
+  EPSBALL_HD bool is_rival(Index j) const { return rival == static_cast<std::int32_t>(j); }
   EPSBALL_HD float target(Index j) const {
     if (!hard()) return a.targets[row * a.targets_ld + j];
     if (a.classes == 1) return to_float(label);
@@ -49,6 +52,10 @@ __device__ float value(const LossRow& row) {
       return hinge<float>(row, a.classes, gradient, a.scale);
     case Loss::crammer_singer:
       return crammer_singer<float>(row, a.classes, gradient, a.scale);
+    case Loss::dlr:
+      return dlr<float>(row, a.classes, gradient, a.unit, a.scale);
+    case Loss::dlr_targeted:
+      return dlr_targeted<float>(row, a.classes, gradient, a.unit, a.scale);
   }
   return 0.0f;
 }

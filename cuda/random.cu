@@ -11,7 +11,7 @@ namespace epsball::cuda {
 namespace {
 
 // Separates the uses of one seed; the low 24 bits count restarts.
-constexpr std::uint32_t kRadius = 1u << 24, kInitial = 2u << 24;
+constexpr std::uint32_t kRadius = 1u << 24, kInitial = 2u << 24, kNoise = 3u << 24;
 
 __device__ __forceinline__ float unit_above_zero(std::uint32_t bits) { return to_unit(bits) + 5.9604645e-8f; }
 
@@ -56,18 +56,19 @@ __device__ void place(Norm norm, const Row& r, float scale, float eps) {
   project_row(norm, r, eps);
 }
 
-// A Gaussian direction at radius eps * u^(1 / features).
-__device__ void start_l2(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+// A Gaussian direction at radius eps * u^(1 / features), or eps.
+__device__ void start_l2(const Row& r, float eps, bool surface, std::uint64_t seed, std::uint32_t salt, Index id) {
   for_normals(r.features, seed, salt, id, [&](Index i, float v) { r.x[i] = v; });
   barrier();  // from here on the features are dealt out differently
   const double norm = ::sqrt(row_sum(r.features, [&](Index i) { return static_cast<double>(r.x[i]) * r.x[i]; }));
   const float u = first_uniform(seed, salt | kRadius, id);
-  const float radius = eps * exp(log(u) / static_cast<float>(r.features));
+  const float radius = surface ? eps : eps * exp(log(u) / static_cast<float>(r.features));
   place(Norm::l2, r, norm > 0.0 ? static_cast<float>(radius / norm) : 0.0f, eps);
 }
 
-// Exponential variables e_i divided by their sum and one more are uniform in the simplex; signs make it the L1 ball.
-__device__ void start_l1(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+// Exponential variables e_i divided by their sum and one more are uniform in the simplex, without the one more on its
+// face; signs make it the L1 ball.
+__device__ void start_l1(const Row& r, float eps, bool surface, std::uint64_t seed, std::uint32_t salt, Index id) {
   for_philox(r.features, seed, salt, id, [&](Index element, const std::uint32_t (&words)[4]) {
     for (int w = 0; w < 4; ++w) {
       if (element + 16 * w >= r.features) continue;
@@ -76,31 +77,74 @@ __device__ void start_l1(const Row& r, float eps, std::uint64_t seed, std::uint3
     }
   });
   barrier();
-  const double all = row_sum(r.features, [&](Index i) { return magnitude(r.x[i]); }) -
-                     static_cast<double>(log(first_uniform(seed, salt | kRadius, id)));
+  const float more = surface ? 0.0f : -log(first_uniform(seed, salt | kRadius, id));
+  const double all = row_sum(r.features, [&](Index i) { return magnitude(r.x[i]); }) + static_cast<double>(more);
   place(Norm::l1, r, all > 0.0 ? static_cast<float>(eps / all) : 0.0f, eps);
 }
 
 // eps times the signs of a Gaussian, as R+FGSM starts.
-__device__ void start_signs(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+__device__ void start_signs(Norm norm, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
   for_uniforms(r.features, seed, salt, id,
                [&](Index i, float u) { r.x[i] = clipped(r, i, r.x0[i] + (u < 0.5f ? -eps : eps)); });
+  if (norm == Norm::linf) return;
+  barrier();
+  project_row(norm, r, eps);
+}
+
+// Uniform in the cube, scaled until it touches the surface.
+__device__ void start_cube(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_uniforms(r.features, seed, salt, id, [&](Index i, float u) { r.x[i] = 2.0f * u - 1.0f; });
+  barrier();
+  const float top = row_max<float>(r.features, [&](Index i) { return abs(r.x[i]); });
+  const float scale = top > 0.0f ? eps / top : 0.0f;
+  for_features(r.features, [&](Index i) { r.x[i] = clipped(r, i, mul_add(r.x[i], scale, r.x0[i])); });
+}
+
+__device__ void start_gaussian(Norm norm, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  const float deviation = gaussian_deviation(norm, eps, r.features);
+  for_normals(r.features, seed, salt, id, [&](Index i, float v) { r.x[i] = mul_add(v, deviation, r.x0[i]); });
+  barrier();
+  project_row(norm, r, eps);
+}
+
+__device__ void start_salt_and_pepper(Norm norm, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt,
+                                      Index id) {
+  const float part = first_uniform(seed, salt | kRadius, id);
+  for_uniforms(r.features, seed, salt, id, [&](Index i, float u) {
+    const float up = min(r.hi[i], r.x0[i] + eps), down = max(r.lo[i], r.x0[i] - eps);
+    r.x[i] = u < 0.5f * part ? up : u < part ? down : r.x0[i];
+  });
+  barrier();
+  project_row(norm, r, eps);
+}
+
+__device__ void start_row(Norm norm, Start kind, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt,
+                          Index id) {
+  if (kind == Start::signs) return start_signs(norm, r, eps, seed, salt, id);
+  if (kind == Start::gaussian) return start_gaussian(norm, r, eps, seed, salt, id);
+  if (kind == Start::salt_and_pepper) return start_salt_and_pepper(norm, r, eps, seed, salt, id);
+  const bool sphere = kind == Start::sphere;
+  if (norm == Norm::linf) return sphere ? start_cube(r, eps, seed, salt, id) : start_linf(r, eps, seed, salt, id);
+  if (norm == Norm::l2) return start_l2(r, eps, sphere, seed, salt, id);
+  start_l1(r, eps, sphere, seed, salt, id);
 }
 
 // ---- kernels ----
 
 __global__ void start_kernel(StartRows a, const std::int32_t* active) {
   for_rows(rows_now(a.ball.rows, active), [&](Index row) {
-    const Row r = row_of(a.ball, row);
-    const float eps = a.ball.eps[row];
-    if (a.kind == Start::signs)
-      start_signs(r, eps, a.seed, a.restart, a.ids[row]);
-    else if (a.ball.norm == Norm::linf)
-      start_linf(r, eps, a.seed, a.restart, a.ids[row]);
-    else if (a.ball.norm == Norm::l2)
-      start_l2(r, eps, a.seed, a.restart, a.ids[row]);
+    start_row(a.ball.norm, a.kind, row_of(a.ball, row), a.ball.eps[row], a.seed, a.restart, a.ids[row]);
+  });
+}
+
+__global__ void noise_kernel(NoiseRows a, const std::int32_t* active) {
+  for_rows(rows_now(a.rows, active), [&](Index row) {
+    const std::uint32_t salt = kNoise | a.draw;
+    float* out = a.out + row * a.ld;
+    if (a.kind == Noise::normal)
+      for_normals(a.features, a.seed, salt, a.ids[row], [&](Index i, float v) { out[i] = v; });
     else
-      start_l1(r, eps, a.seed, a.restart, a.ids[row]);
+      for_uniforms(a.features, a.seed, salt, a.ids[row], [&](Index i, float u) { out[i] = u < 0.5f ? -1.0f : 1.0f; });
   });
 }
 
@@ -122,6 +166,11 @@ void start(Stream stream, const StartRows& a) {
   launch(start_kernel, rows_grid(a.ball.rows), kRowThreads, 0, s, a, s.active);
 }
 
+void noise(Stream stream, const NoiseRows& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(noise_kernel, rows_grid(a.rows), kRowThreads, 0, s, a, s.active);
+}
+
 // No slab's rows: `active` does not matter.
 void uniform(Stream stream, Index count, float lo, float hi, std::uint64_t seed, Index id, float* out) {
   launch(uniform_kernel, flat_grid(ceil_div<Index>(count, kPhiloxGroup) * 16), kFlatThreads, 0, device_stream(stream),
@@ -132,6 +181,7 @@ void uniform(Stream stream, Index count, float lo, float hi, std::uint64_t seed,
 
 void add_random(Kernels& k) {
   k.start = start;
+  k.noise = noise;
   k.uniform = uniform;
 }
 

@@ -3,6 +3,8 @@
 // Loading fills a slab and storing empties it, rows that have left included: these two work on all rows they are given.
 #include "launch.cuh"
 
+#include "attacks/apgd_row.h"
+#include "attacks/rivals_row.h"
 #include "attacks/track_best.h"
 #include "ball.h"
 #include "element.h"
@@ -144,6 +146,14 @@ __global__ void track_best_kernel(Index rows, TrackBest t, const std::int32_t* a
   for_flat(rows_now(rows, active), [&](Index r) { track_best_row(t, r); });
 }
 
+__global__ void apgd_kernel(Index rows, ApgdRows a, const std::int32_t* active) {
+  for_flat(rows_now(rows, active), [&](Index r) { apgd_row(a, r); });
+}
+
+__global__ void rivals_kernel(Index rows, Rivals a, const std::int32_t* active) {
+  for_flat(rows_now(rows, active), [&](Index r) { rivals_row(a, r); });
+}
+
 // ---- what the table calls ----
 
 // source and ids are the device's.
@@ -202,6 +212,16 @@ void track_best(Stream stream, Index rows, const TrackBest& t) {
   launch(track_best_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, t, s.active);
 }
 
+void apgd(Stream stream, Index rows, const ApgdRows& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(apgd_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
+}
+
+void rivals(Stream stream, Index rows, const Rivals& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(rivals_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
+}
+
 }  // namespace
 
 void add_rows(Kernels& k) {
@@ -212,6 +232,8 @@ void add_rows(Kernels& k) {
   k.copy_rows = copy_rows;
   k.compact = compact;
   k.track_best = track_best;
+  k.apgd = apgd;
+  k.rivals = rivals;
 }
 
 }  // namespace epsball::cuda

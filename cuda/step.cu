@@ -60,6 +60,21 @@ __device__ void step_l1(const Row& r, const float* gradient, float top, float si
   });
 }
 
+// The `count` largest |g| of features that have room to move, equals included, share `size` in equal parts.
+__device__ void step_top(const Row& r, const float* gradient, float top, float count, float size) {
+  const auto free = [&](Index i) {
+    const float g = gradient[i];
+    return (g > 0.0f ? r.x[i] < r.hi[i] : r.x[i] > r.lo[i]) ? g : 0.0f;
+  };
+  const auto counted = [&](auto counts) { return row_sum(r.features, [&](Index i) { return counts(i) ? 1.0 : 0.0; }); };
+  const float least = first_float(
+      top, [&](float t) { return counted([&](Index i) { return abs(free(i)) > t; }) < static_cast<double>(count); });
+  const auto move = [&](Index i) { return abs(free(i)) >= least ? sign(free(i)) : 0.0f; };
+  const double movers = counted([&](Index i) { return move(i) != 0.0f; });
+  const float share = movers > 0.0 ? size / static_cast<float>(movers) : 0.0f;
+  for_features(r.features, [&](Index i) { r.x[i] = finite(mul_add(move(i), share, r.x[i])); });
+}
+
 // ---- kernels ----
 
 __global__ void limits_kernel(Limits a, const std::int32_t* active) {
@@ -88,7 +103,7 @@ __global__ void step_kernel(StepRows a, const std::int32_t* active) {
     const float size = a.size[row];
     if (a.ball.norm == Norm::linf) return step_linf(r, gradient, size);  // [lo, hi] holds the ball
     if (a.ball.norm == Norm::l2) step_l2(r, gradient, size);
-    if (a.ball.norm == Norm::l1) step_l1(r, gradient, top, size);
+    if (a.ball.norm == Norm::l1) a.top ? step_top(r, gradient, top, a.top[row], size) : step_l1(r, gradient, top, size);
     project_row(a.ball.norm, r, a.ball.eps[row]);
   });
 }

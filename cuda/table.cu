@@ -32,6 +32,7 @@ Kernels filled() {
   add_rbf(k);
   add_reduce(k);
   add_rows(k);
+  add_square(k);
   add_step(k);
   add_vectors(k);
   return k;

@@ -23,6 +23,7 @@ void add_random(Kernels&);
 void add_rbf(Kernels&);
 void add_reduce(Kernels&);
 void add_rows(Kernels&);
+void add_square(Kernels&);
 void add_step(Kernels&);
 void add_vectors(Kernels&);
 

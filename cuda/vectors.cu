@@ -4,6 +4,7 @@
 #include "elements.cuh"
 #include "project.cuh"
 #include "table.cuh"
+#include "term.h"
 
 namespace epsball::cuda {
 namespace {
@@ -42,7 +43,7 @@ __global__ void row_dots_kernel(Index rows, Index n, const float* x, Index ldx, 
 
 __global__ void combine_kernel(CombineRows a, const std::int32_t* active) {
   for_elements(rows_now(a.rows, active), a.features, [&](Index r, Index i) {
-    const auto scale = [&](const Term& t) { return t.times * (t.by ? t.by[r] : 1.0f); };
+    const auto scale = [&](const Term& t) { return factor(t, r); };
     float v = a.terms[0].x[r * a.terms[0].ld + i] * scale(a.terms[0]);
     for (int t = 1; t < 4; ++t)
       if (t < a.count) v = mul_add(a.terms[t].x[r * a.terms[t].ld + i], scale(a.terms[t]), v);

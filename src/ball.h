@@ -16,4 +16,11 @@ EPSBALL_HD double within(double eps, Index n) {
 // Where projections aim: summed again, what comes out is within.
 EPSBALL_HD double aim(double eps, Index n) { return within(eps, n) * (1.0 - 0x1p-38); }
 
+// Of n independent Gaussians whose norm is eps on average (L-infinity: each of them deviates by eps).
+EPSBALL_HD float gaussian_deviation(Norm norm, float eps, Index n) {
+  if (norm == Norm::linf) return eps;
+  const float count = static_cast<float>(n);
+  return norm == Norm::l2 ? eps / sqrt(count) : eps / (count * 0.797884561f);  // the mean of |v| is sqrt(2 / pi)
+}
+
 }  // namespace epsball::EPSBALL_ISA

@@ -249,7 +249,16 @@ struct OneVsOneRows {
 
 // ---- losses ----
 
-enum class Loss : int { cross_entropy, margin, squared_error, confidence, hinge, crammer_singer };
+enum class Loss : int {
+  cross_entropy,
+  margin,
+  squared_error,
+  confidence,
+  hinge,
+  crammer_singer,
+  dlr,          // three classes or more
+  dlr_targeted  // four or more, and LossRows::rivals
+};
 
 struct LossRows {
   Loss kind = Loss::cross_entropy;
@@ -259,9 +268,10 @@ struct LossRows {
   const std::int32_t* labels = nullptr;  // (rows), or null and then
   const float* targets = nullptr;        // (rows, classes) with stride targets_ld
   Index targets_ld = 0;
-  float scale = 1.0f;  // multiplies dlogits; -1 descends towards a target
-  bool unit = false;   // rescale each row of dlogits to a largest magnitude of 1: attacks only need its direction, and
-                       // so it cannot underflow however confident the model is
+  const std::int32_t* rivals = nullptr;  // (rows): the class that dlr_targeted compares with the label
+  float scale = 1.0f;                    // multiplies dlogits; -1 descends towards a target
+  bool unit = false;  // rescale each row of dlogits to a largest magnitude of 1: attacks only need its direction, and
+                      // so it cannot underflow however confident the model is
   float* loss = nullptr;              // (rows)
   std::int32_t* predicted = nullptr;  // (rows)
   float* dlogits = nullptr;           // (rows, classes) with stride dlogits_ld, or null
@@ -302,9 +312,15 @@ struct StepRows {
   Index gradient_ld = 0;
   const float* size = nullptr;     // (rows): x moves by the d that maximises gradient . d over ||d|| <= size
   std::uint8_t* moving = nullptr;  // (rows), set to 1 where any gradient element is not 0; may be null
+  // (rows), L1 only: so many of the largest |gradient|, equals included, share the step in equal parts; null: the
+  // largest are filled first.
+  const float* top = nullptr;
 };
 
-enum class Start : int { ball, signs };  // uniform in the ball; eps times random signs (R+FGSM)
+// Uniform in the ball; eps times random signs (R+FGSM); uniform on the ball's surface (L-infinity: uniform in the cube,
+// then scaled to its surface); Gaussian of norm eps on average, brought into the ball; features that leap to the ends
+// of their limits, a random part of them.
+enum class Start : int { ball, signs, sphere, gaussian, salt_and_pepper };
 
 struct StartRows {
   BallRows ball;
@@ -326,12 +342,13 @@ struct RowNorms {
   float* out = nullptr;  // (rows)
 };
 
-// One summand of a combination: times * by(i) * x(i).
+// One summand of a combination: times * by(i) * x(i) / over(i).
 struct Term {
   const float* x = nullptr;
   Index ld = 0;
   const float* by = nullptr;  // (rows), null: 1
   float times = 1.0f;
+  const float* over = nullptr;  // (rows): divides, and where it is 0 the summand is left out; null: 1
 };
 
 // out(i) = clip(sum of terms, lo(i), hi(i)), as one chain of fused multiply-adds.
@@ -368,7 +385,23 @@ struct RowBuffer {
   Index bytes = 0;  // of one row
 };
 
+enum class Noise : int { normal, signs };
+
+// Random vectors: out(i) is drawn by counter from the row's id, the seed and the draw.
+struct NoiseRows {
+  Noise kind = Noise::normal;
+  Index rows = 0, features = 0;
+  const Index* ids = nullptr;  // (rows)
+  std::uint64_t seed = 0;
+  std::uint32_t draw = 0;  // below 2^24
+  float* out = nullptr;
+  Index ld = 0;
+};
+
 struct TrackBest;          // src/attacks/track_best.h
+struct ApgdRows;           // src/attacks/apgd_row.h
+struct Rivals;             // src/attacks/rivals_row.h
+struct SquareRows;         // src/attacks/square_row.h
 struct LinearCase;         // src/attacks/linear_row.h
 struct BatchNormChannels;  // src/layers/batch_norm_channel.h
 struct FoldChannels;       // the same
@@ -475,6 +508,7 @@ struct Kernels {
 
   // random.cpp
   void (*start)(Stream, const StartRows&) = nullptr;
+  void (*noise)(Stream, const NoiseRows&) = nullptr;
   void (*uniform)(Stream, Index count, float lo, float hi, std::uint64_t seed, Index id, float* out) = nullptr;
 
   // reduce.cpp
@@ -498,6 +532,11 @@ struct Kernels {
   // moves the rows with leave[i] == 0 to the front, in order; returns how many stay, or on a device the most that may
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
+  void (*apgd)(Stream, Index rows, const ApgdRows&) = nullptr;
+  void (*rivals)(Stream, Index rows, const Rivals&) = nullptr;
+
+  // square.cpp
+  void (*square)(Stream, const SquareRows&) = nullptr;
 
   // linear_exact.cpp
   void (*linear_exact)(Stream, const LinearCase&) = nullptr;

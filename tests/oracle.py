@@ -144,7 +144,15 @@ def loss(name: str, z: Array, y: NDArray) -> Array:
         return np.maximum(0.0, 1.0 - _sides(y, classes) * z).sum(axis=1)
     if name == "crammer_singer":
         return np.maximum(0.0, 1.0 + loss("margin", z, y))
+    if name == "dlr":
+        return loss("margin", z, y) / _spread(z)
     raise ValueError(f"unknown loss {name!r}")
+
+
+def _spread(z: Array) -> Array:
+    """The largest logit of each row minus the third largest."""
+    top = np.sort(z, axis=1)
+    return top[:, -1] - top[:, -3]
 
 
 def _confidence_targets(y: NDArray, classes: int) -> Array:
@@ -192,6 +200,10 @@ def loss_gradient(name: str, z: Array, y: NDArray) -> Array:
         return -s * (1.0 - s * z > 0)  # 0 at the kink, as in the engine
     if name == "crammer_singer":
         return loss_gradient("margin", z, y) * (1.0 + loss("margin", z, y) > 0)[:, None]
+    if name == "dlr":
+        order, spread = np.argsort(-z, axis=1, kind="stable"), _spread(z)[:, None]
+        of_spread = _one_hot(order[:, 0], classes) - _one_hot(order[:, 2], classes)
+        return (loss_gradient("margin", z, y) - loss("dlr", z, y)[:, None] * of_spread) / spread
     raise ValueError(f"unknown loss {name!r}")
 
 
@@ -207,6 +219,9 @@ def loss_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
         t, near = _confidence_targets(np.asarray(y), z.shape[1]), np.minimum(z + dz, -U)
         terms = t * np.abs(z) + (1 - t) * np.abs(np.log(-np.expm1(np.minimum(z, -U)))) + 1.0
         return ((t + (1 - t) / np.expm1(-near)) * dz + ELEMENTARY * terms).sum(axis=1) * 2
+    if name == "dlr":  # a quotient of two differences of logits
+        least = _spread(z) - 2 * worst
+        return (2 * worst + 8 * U * spread) * (1 + np.abs(loss(name, z, y))) / least
     # Cross-entropy and margin change by at most 2 max|dz|; then a handful of elementary operations.
     if name == "hinge":  # every class adds its own error, and rounds as the sum grows
         return dz.sum(axis=1) + (z.shape[1] + 4) * U * (1.0 + np.abs(z)).sum(axis=1)
@@ -218,6 +233,10 @@ def rows_on_a_loss_kink(name: str, z: Array, dz: Array, y: NDArray) -> NDArray[n
     """Rows (N,) where float32 may take the other side of a kink of the loss than float64 does."""
     worst = dz.max(axis=1)
     bad = np.zeros(len(z), bool)
+    if name == "dlr":
+        top = np.sort(z, axis=1)
+        bad |= (np.diff(top[:, -4:], axis=1) <= 2 * worst[:, None]).any(axis=1)
+        bad |= (np.abs(_others(z, y).max(axis=1) - z[np.arange(len(z)), y]) <= 2 * worst) | (_spread(z) <= 8 * worst)
     if name in ("margin", "crammer_singer") and z.shape[1] > 2:
         top = np.sort(_others(z, y), axis=1)
         bad |= top[:, -1] - top[:, -2] <= 2 * worst
@@ -239,6 +258,11 @@ def loss_gradient_rounding(name: str, z: Array, dz: Array, y: NDArray) -> Array:
         t, near = _confidence_targets(y, z.shape[1]), np.minimum(z + dz, -U)
         odds = (1 - t) / np.expm1(-near)
         return odds * (1 + 1 / -np.expm1(near)) * dz + 2 * ELEMENTARY * (odds + t) + TINY
+    if name == "dlr":  # each term is at most (1 + |dlr|) / spread
+        worst, spread = dz.max(axis=1, keepdims=True), _spread(z)[:, None]
+        terms = (1 + np.abs(loss(name, z, y)))[:, None] / (spread - 2 * worst)
+        relative = 6 * worst / (spread - 2 * worst) + 8 * U * (1 + np.abs(z).max(axis=1, keepdims=True) / spread)
+        return terms * relative + np.zeros_like(z)
     # A probability has relative error exp(2 max|dz|) - 1, plus the error of exp, whose argument is
     # itself a rounded difference of two logits.
     spread = z.max(axis=1, keepdims=True) - z.min(axis=1, keepdims=True) + np.abs(z)

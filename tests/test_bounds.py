@@ -24,9 +24,22 @@ ATTACKS: dict[str, Make] = {
     "bim": lambda eps, norm, **k: eb.attacks.BIM(eps=eps, norm=norm, steps=3, **k),
     "ilcm": lambda eps, norm, **k: eb.attacks.ILCM(eps=eps, norm=norm, steps=3, **k),
     "pgd": lambda eps, norm, **k: eb.attacks.PGD(eps=eps, norm=norm, steps=3, restarts=2, **k),
+    "momentum": lambda eps, norm, **k: eb.attacks.MomentumPGD(eps=eps, norm=norm, steps=3, **k),
+    "nesterov": lambda eps, norm, **k: eb.attacks.MomentumPGD(eps=eps, norm=norm, steps=3, nesterov=True, **k),
+    "adam": lambda eps, norm, **k: eb.attacks.AdamPGD(eps=eps, norm=norm, steps=3, **k),
+    "apgd": lambda eps, norm, **k: eb.attacks.APGD(eps=eps, norm=norm, steps=7, **k),
+    "apgd-targets": lambda eps, norm, **k: eb.attacks.APGD(eps=eps, norm=norm, steps=4, targets=2, loss="dlr", **k),
+    "max_confidence": lambda eps, norm, **k: eb.attacks.MaxConfidence(eps=eps, norm=norm, steps=2, **k),
+    "slide": lambda eps, norm, **k: eb.attacks.SLIDE(eps=eps, norm=norm, steps=3, part=0.2, **k),
+    "square": lambda eps, norm, **k: eb.attacks.Square(eps=eps, norm=norm, queries=6, **k),
+    "uniform": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, draws=3, **k),
+    "gaussian": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, noise="gaussian", draws=3, **k),
+    "salt": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, noise="salt_and_pepper", draws=3, **k),
+    "corners": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, noise="corners", draws=3, **k),
     "linear_exact": lambda eps, norm, **k: eb.attacks.LinearExact(eps=eps, norm=norm, **k),
 }
-CASES = [(a, n) for a in ATTACKS for n in NORMS if a != "rfgsm" or n == "linf"]
+KNOWN = {"rfgsm": ("linf",), "slide": ("l1",), "adam": ("linf", "l2")}  # the others know all norms
+CASES = [(a, n) for a in ATTACKS for n in KNOWN.get(a, NORMS)]
 
 
 def model_for(attack: str) -> Any:

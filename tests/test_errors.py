@@ -149,6 +149,11 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "BIM": A.BIM,
     "ILCM": A.ILCM,
     "PGD": A.PGD,
+    "MomentumPGD": A.MomentumPGD,
+    "AdamPGD": A.AdamPGD,
+    "APGD": A.APGD,
+    "Square": A.Square,
+    "RandomSearch": A.RandomSearch,
 }
 BAD_OPTIONS: list[tuple[str, Any]] = [
     ("eps", -0.1),
@@ -181,6 +186,8 @@ BAD_OPTIONS: list[tuple[str, Any]] = [
 def test_bad_options_are_named_by_every_attack(name: str, argument: str, value: Any) -> None:
     model, x, y = fixed()
     options = {"eps": 0.1, argument: value}
+    if argument == "loss" and value is None and name == "Square":
+        pytest.skip("None is Square's default")
     if name == "RFGSM" and argument == "norm":
         pytest.skip("RFGSM knows one norm; test_rfgsm.py asks about it")
     rejects(argument, lambda: MAKERS[name](**options)(model, x, y))
@@ -189,7 +196,9 @@ def test_bad_options_are_named_by_every_attack(name: str, argument: str, value: 
 BAD_LOOPS: list[tuple[str, str, Any]] = [
     *((name, "steps", v) for name in ("BIM", "ILCM", "PGD") for v in (-1, 2.5, "ten", None)),
     *((name, "step_size", v) for name in ("BIM", "ILCM", "PGD") for v in (-0.1, float("nan"), "small")),
-    *(("PGD", "restarts", v) for v in (0, -1, 1.5)),
+    *((name, "restarts", v) for name in ("PGD", "APGD") for v in (0, -1, 1.5)),
+    *(("APGD", "targets", v) for v in (-1, 1.5, None)),
+    *(("RandomSearch", "draws", v) for v in (0, 1.5)),
     *(("PGD", "seed", v) for v in (1.5, "lucky")),
     *(("RFGSM", "alpha", v) for v in (-0.1, float("nan"), 0.2)),  # 0.2 is more than eps
 ]

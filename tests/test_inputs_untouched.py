@@ -33,6 +33,13 @@ CALLS: dict[str, Callable[..., Any]] = {
     "ilcm": lambda m, x, y: A.ILCM(eps=0.1)(m, x, y),
     "pgd": lambda m, x, y: eb.pgd(m, x, y, eps=0.1, steps=3, restarts=2),
     "pgd-l1": lambda m, x, y: eb.pgd(m, x, y, eps=1.0, norm="l1", steps=3),
+    "momentum": lambda m, x, y: A.MomentumPGD(eps=0.1, steps=3)(m, x, y),
+    "adam": lambda m, x, y: A.AdamPGD(eps=0.1, steps=3)(m, x, y),
+    "apgd": lambda m, x, y: A.APGD(eps=0.1, steps=5, targets=2, loss="dlr")(m, x, y),
+    "apgd-l1": lambda m, x, y: A.APGD(eps=1.0, norm="l1", steps=10)(m, x, y),
+    "max-confidence": lambda m, x, y: A.MaxConfidence(eps=0.1, steps=3)(m, x, y),
+    "square": lambda m, x, y: A.Square(eps=0.1, queries=5)(m, x, y),
+    "random-search": lambda m, x, y: A.RandomSearch(eps=0.1, draws=3)(m, x, y),
     "evaluate": lambda m, x, y: eb.evaluate(m, x, y, attacks=[A.FGSM(eps=0.1)]),
     "fit": lambda m, x, y: eb.fit(m, x, y, epochs=1, batch_size=5),
 }

@@ -160,11 +160,16 @@ inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name,
 
 inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index rows, Index classes, Loss loss) {
   LabelsIn in;
+  const Index least = loss == Loss::dlr_targeted ? 4 : loss == Loss::dlr ? 3 : 1;
+  if (classes < least)
+    throw py::value_error(std::string("loss: '") + name_of(loss) + "' compares " + std::to_string(least) +
+                          " classes or more" + (least == 4 ? " where it is targeted" : "") + ", got a model with " +
+                          std::to_string(classes));
   if (y.dtype().kind() != 'f') {
     in.labels = labels_in(y, name, rows, classes);
     return in;
   }
-  if (loss == Loss::margin || loss == Loss::hinge || loss == Loss::crammer_singer)
+  if (loss != Loss::cross_entropy && loss != Loss::squared_error && loss != Loss::confidence)
     throw py::type_error(std::string(name) + ": the " + name_of(loss) + " loss takes class indices, got " +
                          dtype_text(y));
   if (y.ndim() != 2 || y.shape(0) != rows || y.shape(1) != classes)

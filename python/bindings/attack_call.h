@@ -35,6 +35,8 @@ inline void read_common(AttackSettings& s, const py::dict& o) {
   s.keep_best = get<bool>(o, "keep_best");
   s.judge = s.keep_best || get<bool>(o, "measured");
   s.early_stop = get<bool>(o, "early_stop");
+  s.targets = get<int>(o, "targets");
+  if (s.targets > 0 && s.loss == Loss::dlr) s.loss = Loss::dlr_targeted;
   s.seed = get<std::uint64_t>(o, "seed");
 }
 

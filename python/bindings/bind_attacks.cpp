@@ -1,21 +1,51 @@
 // Attacks: one line for each, after the options it reads beyond what all of them have; and the closed form for linear
 // models.
 #include "attack_call.h"
+#include "attacks/apgd.h"
 #include "attacks/linear_exact.h"
 #include "attacks/pgd.h"
+#include "attacks/square.h"
 #include "bind.h"
 
 namespace epsball::bindings {
 namespace {
 
+constexpr Named<Direction> kDirections[] = {{"gradient", Direction::gradient},
+                                            {"momentum", Direction::momentum},
+                                            {"nesterov", Direction::nesterov},
+                                            {"adam", Direction::adam}};
+
 PgdSettings pgd_settings(const py::dict& o) {
   PgdSettings s;
   read_common(s, o);
-  const auto start = get<std::string>(o, "random_start");
   s.steps = get<int>(o, "steps");
   s.restarts = get<int>(o, "restarts");
-  s.random_start = start != "none";
-  s.start = start == "signs" ? Start::signs : Start::ball;
+  s.random_start = get<std::string>(o, "random_start") != "none";
+  if (s.random_start) s.start = start_of(get<std::string>(o, "random_start"));
+  s.direction = by_name(kDirections, "direction", get<std::string>(o, "direction"));
+  s.decay = get<float>(o, "decay");
+  s.decay_squares = get<float>(o, "decay_squares");
+  s.top = get<int>(o, "top");
+  return s;
+}
+
+ApgdSettings apgd_settings(const py::dict& o) {
+  ApgdSettings s;
+  read_common(s, o);
+  s.steps = get<int>(o, "steps");
+  s.restarts = get<int>(o, "restarts");
+  return s;
+}
+
+SquareSettings square_settings(const py::dict& o) {
+  SquareSettings s;
+  read_common(s, o);
+  s.queries = get<int>(o, "queries");
+  s.part = get<double>(o, "part");
+  s.rescale = get<bool>(o, "rescale");
+  s.channels = get<Index>(o, "channels");
+  s.height = get<Index>(o, "height");
+  s.width = get<Index>(o, "width");
   return s;
 }
 
@@ -50,6 +80,8 @@ py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y,
 void bind_attacks(py::module_& m) {
   bind_attack<PgdSlab>(m, "pgd", pgd_settings,
                        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
+  bind_attack<ApgdSlab>(m, "apgd", apgd_settings, "Auto-PGD; returns what pgd does.");
+  bind_attack<SquareSlab>(m, "square", square_settings, "Random search by squares; returns what pgd does.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

@@ -120,6 +120,24 @@ class Trainer:
     @property
     def updates(self) -> int: ...
 
+@typing.overload
+def apgd(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Auto-PGD; returns what pgd does."""
+
+@typing.overload
+def apgd(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Auto-PGD; returns what pgd does."""
+
 def check_guards(on: bool) -> bool:
     """Puts guard bytes and poison around every workspace buffer."""
 
@@ -189,6 +207,24 @@ def sign_step(
     hi: typing.Any,
 ) -> None:
     """x_adv <- x_adv + step_size * sign(grad), into ball and box; in place."""
+
+@typing.overload
+def square(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Random search by squares; returns what pgd does."""
+
+@typing.overload
+def square(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Random search by squares; returns what pgd does."""
 
 def table() -> str:
     """Name of the table in force."""

@@ -3,6 +3,8 @@
 
 #include <numeric>
 
+#include "attacks/rivals_row.h"
+
 namespace epsball {
 
 SlabAttack::SlabAttack(const Target& target, const AttackSettings& settings, Worker& worker)
@@ -29,6 +31,10 @@ SlabAttack::SlabAttack(const Target& target, const AttackSettings& settings, Wor
   step_size_ = moved<float>();
   ids_ = moved<Index>();
   moving_ = moved<std::uint8_t>();
+  if (common_.targets > 0) {
+    clean_logits_ = moved_rows(classes_);
+    rivals_ = moved<std::int32_t>();
+  }
   predicted_ = arena.take<std::int32_t>(rows);
   loss_ = arena.take<float>(rows);
   improved_ = arena.take<std::uint8_t>(rows);
@@ -84,6 +90,16 @@ void SlabAttack::start_at_inputs() {
   k_.copy_rows(stream(), active_, features_, x0_.data, x0_.ld, x_.data, x_.ld, nullptr, nullptr);
 }
 
+void SlabAttack::remember_logits() {
+  const Rows logits = pass_->forward(active_, x0_);
+  k_.copy_rows(stream(), active_, classes_, logits.data, logits.ld, clean_logits_.data, clean_logits_.ld, nullptr,
+               nullptr);
+}
+
+void SlabAttack::aim(int rank) {
+  k_.rivals(stream(), active_, {clean_logits_.data, clean_logits_.ld, classes_, judge_, rank, rivals_});
+}
+
 void SlabAttack::evaluate(bool gradient) {
   const Rows logits = pass_->forward(active_, x_);
   const Rows dlogits = pass_->dlogits();
@@ -93,7 +109,8 @@ void SlabAttack::evaluate(bool gradient) {
   loss.classes = classes_;
   loss.logits = logits.data;
   loss.ld = logits.ld;
-  loss.labels = in_->labels ? labels_ : nullptr;
+  loss.labels = rivals_ && loss.kind != Loss::dlr_targeted ? rivals_ : in_->labels ? labels_ : nullptr;
+  loss.rivals = rivals_;
   loss.targets = targets_.data;
   loss.targets_ld = targets_.ld;
   loss.scale = common_.descend ? -1.0f : 1.0f;

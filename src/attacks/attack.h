@@ -17,6 +17,8 @@ struct AttackSettings {
   bool keep_best = true;      // false: the last iterate is the result (single-step methods)
   bool judge = true;          // evaluate the result; false saves a single-step method's second forward pass
   bool early_stop = false;
+  int targets = 0;  // the loss aims at so many classes in turn, from the likeliest at x0 on that is not the label; 0:
+                    // it is that of the label
   bool judge_again = false;  // as the last thing the stored points are judged in one batch: there are models that round
                              // a row's logits otherwise when rows have left
   std::uint64_t seed = 0;
@@ -85,6 +87,9 @@ class SlabAttack {
   void start_at_inputs();
   // Loss and prediction of x; with `gradient` also that of the logits, for pass_->backward.
   void evaluate(bool gradient);
+  // With targets: takes the logits at x0, by which `aim` finds the class of a rank (0: the likeliest).
+  void remember_logits();
+  void aim(int rank);
   // Judges the iterate evaluated last, which is the trace's `column`; the first must be 0.
   void track(Index column, Index evaluations = 1);
   TrackBest tracked() const;
@@ -104,6 +109,8 @@ class SlabAttack {
   Index active_ = 0;  // rows still in the slab; they stand at the front of every buffer
 
   Rows x_, x0_, lo_, hi_, best_, targets_;
+  Rows clean_logits_;               // null without targets
+  std::int32_t* rivals_ = nullptr;  // the classes aimed at; null without targets
   std::int32_t *labels_, *judge_, *slot_, *predicted_;
   float *loss_, *radius_, *start_radius_, *step_size_;
   float *distance_ = nullptr, *best_distance_ = nullptr;  // minimum norm: of x; of every slot's best point

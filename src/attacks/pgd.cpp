@@ -1,49 +1,149 @@
-// Projected gradient descent and its single-step relatives on one slab at a time.
+// Projected gradient descent and its relatives on one slab at a time.
 #include "attacks/pgd.h"
+
+#include <cmath>
 
 namespace epsball {
 
 PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
-    : SlabAttack(target, settings, worker), s_(settings) {
-  const bool fused = s_.norm == Norm::linf && target.fuses_step();
-  if (!fused) gradient_ = worker.arena.take_rows(worker.slab_rows, features_);
+    : SlabAttack(target, settings, worker),
+      s_(settings),
+      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && target.fuses_step()) {
+  if (!fused_) gradient_ = moved_rows(features_);
+  if (s_.direction != Direction::gradient) memory_ = moved_rows(features_);
+  if (s_.direction == Direction::nesterov) base_ = moved_rows(features_);
+  if (s_.direction == Direction::adam) {
+    squares_ = moved_rows(features_);
+    away_ = moved_rows(features_);
+  }
+  if (s_.direction != Direction::gradient) length_ = worker.arena.take<float>(worker.slab_rows);
+  if (s_.top == 0) return;
+  const std::vector<float> tops(static_cast<std::size_t>(worker.slab_rows), static_cast<float>(s_.top));
+  top_ = worker.arena.take<float>(worker.slab_rows);
+  k_.copy(stream(), top_, tops.data(), worker.slab_rows * static_cast<Index>(sizeof(float)));
 }
 
-void PgdSlab::begin(int restart) {
-  if (!s_.random_start) return start_at_inputs();
-  k_.start(stream(), {ball(start_radius_), s_.start, ids_, s_.seed, static_cast<std::uint32_t>(restart)});
+void PgdSlab::begin(int run) {
+  if (s_.random_start)
+    k_.start(stream(), {ball(start_radius_), s_.start, ids_, s_.seed, static_cast<std::uint32_t>(run)});
+  else
+    start_at_inputs();
+  const auto clear = [&](Rows r) {
+    if (r.data) k_.fill(stream(), r.data, 0, active_ * r.ld * static_cast<Index>(sizeof(float)));
+  };
+  clear(memory_);
+  clear(squares_);
+  if (base_.data) k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, base_.data, base_.ld, nullptr, nullptr);
 }
 
-void PgdSlab::move() {
-  if (s_.norm == Norm::linf) {
-    SignStep step{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
-    if (s_.keep_best) step.best = best_.data;
-    pass_->backward(active_, x_, gradient_, &step);
-    return;
+// Each gradient counts by its direction: divided by its L1 norm.
+void PgdSlab::remember() {
+  k_.row_norms(stream(), {Norm::l1, active_, features_, gradient_.data, nullptr, gradient_.ld, length_});
+  CombineRows sum;
+  sum.rows = active_;
+  sum.features = features_;
+  sum.count = 2;
+  sum.terms[0] = {memory_.data, memory_.ld, nullptr, s_.decay};
+  sum.terms[1] = {gradient_.data, gradient_.ld, nullptr, 1.0f, length_};
+  sum.out = memory_.data;
+  sum.ld = memory_.ld;
+  k_.combine(stream(), sum);
+}
+
+StepRows PgdSlab::step_along(Rows direction) const {
+  return {ball(radius_), direction.data, direction.ld, step_size_, moving_, top_};
+}
+
+void PgdSlab::add_to_x(Rows from, Rows direction, float times) {
+  CombineRows sum;
+  sum.rows = active_;
+  sum.features = features_;
+  sum.count = 2;
+  sum.terms[0] = {from.data, from.ld};
+  sum.terms[1] = {direction.data, direction.ld, step_size_, times};
+  sum.lo = lo_.data;
+  sum.hi = hi_.data;
+  sum.ld_limits = lo_.ld;
+  sum.out = x_.data;
+  sum.ld = x_.ld;
+  k_.combine(stream(), sum);
+  if (s_.norm != Norm::linf) k_.project(stream(), ball(radius_));
+}
+
+// The next gradient is that of a point ahead of where x is; the last point is x itself.
+void PgdSlab::move_nesterov(bool last) {
+  StepRows step = step_along(memory_);
+  step.ball.x = base_.data;
+  k_.step(stream(), step);
+  add_to_x(base_, memory_, last ? 0.0f : s_.decay);
+}
+
+void PgdSlab::move_adam(int step) {
+  const float t = static_cast<float>(step + 1);
+  Update u;
+  u.count = active_ * x_.ld;
+  u.parameter = away_.data;  // 0, from which Adam moves by 1
+  u.gradient = gradient_.data;
+  u.moment1 = memory_.data;
+  u.moment2 = squares_.data;
+  u.rate = -1.0f;
+  u.beta1 = s_.decay;
+  u.beta2 = s_.decay_squares;
+  u.epsilon = 1e-8f;
+  u.correction1 = 1.0f - std::pow(u.beta1, t);
+  u.correction2 = 1.0f - std::pow(u.beta2, t);
+  k_.fill(stream(), away_.data, 0, u.count * static_cast<Index>(sizeof(float)));
+  k_.adam(stream(), u);
+  if (s_.norm != Norm::linf) return k_.step(stream(), step_along(away_));
+  // A step of size 0 notes whether there was a gradient.
+  k_.fill(stream(), length_, 0, active_ * static_cast<Index>(sizeof(float)));
+  k_.step(stream(), {ball(radius_), gradient_.data, gradient_.ld, length_, moving_});
+  add_to_x(x_, away_, 1.0f);
+}
+
+void PgdSlab::move(int step) {
+  if (fused_) {
+    SignStep sign{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
+    if (s_.keep_best) sign.best = best_.data;
+    return pass_->backward(active_, x_, gradient_, &sign);
   }
   keep_improved();
   pass_->backward(active_, x_, gradient_, nullptr);
-  k_.step(stream(), {ball(radius_), gradient_.data, gradient_.ld, step_size_, moving_});
+  switch (s_.direction) {
+    case Direction::gradient:
+      return k_.step(stream(), step_along(gradient_));
+    case Direction::momentum:
+      remember();
+      return k_.step(stream(), step_along(memory_));
+    case Direction::nesterov:
+      remember();
+      return move_nesterov(step + 1 == s_.steps);
+    case Direction::adam:
+      return move_adam(step);
+  }
 }
 
-void PgdSlab::iterate(int restart) {
-  const Index column = static_cast<Index>(restart) * (s_.steps + 1);
+void PgdSlab::iterate(int run) {
+  const Index column = static_cast<Index>(run) * (s_.steps + 1);
+  const int logits = s_.targets > 0 && run == 0;  // one more forward pass
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
     const bool last = step == s_.steps;
     if (last && !s_.judge) return;
     evaluate(!last);
-    if (s_.keep_best || last) track(column + step, s_.keep_best ? 1 : s_.steps + 1);
-    last ? keep_improved() : move();
+    if (s_.keep_best || last) track(column + step, (s_.keep_best ? 1 : s_.steps + 1) + (step == 0 ? logits : 0));
+    last ? keep_improved() : move(step);
     drop_solved();
     if (last) return;
   }
 }
 
 void PgdSlab::attack() {
-  for (int restart = 0; restart < s_.restarts && active_ > 0; ++restart) {
-    begin(restart);
-    iterate(restart);
+  if (s_.targets > 0) remember_logits();
+  for (int run = 0; run < runs(s_) && active_ > 0; ++run) {
+    if (s_.targets > 0) aim(run / s_.restarts);
+    begin(run);
+    iterate(run);
   }
 }
 

@@ -5,11 +5,19 @@
 
 namespace epsball {
 
+// What a step follows: the gradient; an average of all so far, each divided by its L1 norm (MI-FGSM), whose gradient
+// may be taken where the average would lead (Nesterov); Adam's.
+enum class Direction : int { gradient, momentum, nesterov, adam };
+
 struct PgdSettings : AttackSettings {
   int steps = 40;
   int restarts = 1;
   bool random_start = true;
   Start start = Start::ball;
+  Direction direction = Direction::gradient;
+  float decay = 1.0f;          // of what is remembered of earlier gradients; Adam: beta1
+  float decay_squares = 0.0f;  // Adam: beta2
+  int top = 0;                 // L1: so many features share a step equally; 0: the steepest is filled first
 };
 
 class PgdSlab : public SlabAttack {
@@ -17,17 +25,34 @@ class PgdSlab : public SlabAttack {
   PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker);
 
   // Points a row is evaluated at, and passes through the model, forward and backward.
-  static Index iterates(const PgdSettings& s) { return static_cast<Index>(s.restarts) * (s.steps + 1); }
+  static Index iterates(const PgdSettings& s) { return runs(s) * (s.steps + 1); }
+  static Index floats_per_row(const Target& target) {
+    return SlabAttack::floats_per_row(target) + 4 * padded(target.features());
+  }
   static double passes(const PgdSettings& s) { return 2.0 * static_cast<double>(iterates(s)); }
 
  private:
   void attack() override;
-  void begin(int restart);
-  void iterate(int restart);
-  void move();
+  static Index runs(const PgdSettings& s) { return static_cast<Index>(s.restarts) * (s.targets > 0 ? s.targets : 1); }
+
+  void begin(int run);
+  void iterate(int run);
+  void move(int step);
+  void remember();
+  StepRows step_along(Rows direction) const;
+  // x = from + times * step size * direction, brought back into the ball.
+  void add_to_x(Rows from, Rows direction, float times);
+  void move_nesterov(bool last);
+  void move_adam(int step);
 
   const PgdSettings s_;
-  Rows gradient_;  // null where the model's backward pass ends in the step
+  const bool fused_;     // the model's backward pass ends in the step
+  Rows gradient_;        // null where fused
+  Rows memory_;          // momentum, or Adam's average; null without
+  Rows squares_, away_;  // Adam's average of squares, and its direction
+  Rows base_;            // Nesterov: where x has been before it looked ahead
+  float* length_ = nullptr;
+  float* top_ = nullptr;
 };
 
 }  // namespace epsball

@@ -1,22 +1,36 @@
 """Attacks as frozen dataclasses: configure once, call on any model, array in and array of the same kind out."""
 
+from epsball.attacks.adam_pgd import AdamPGD
+from epsball.attacks.apgd import APGD
 from epsball.attacks.base import Attack, AttackResult, from_dict
 from epsball.attacks.bim import BIM
 from epsball.attacks.fgsm import FGSM, fgsm
 from epsball.attacks.ilcm import ILCM
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
+from epsball.attacks.max_confidence import MaxConfidence
+from epsball.attacks.momentum_pgd import MomentumPGD
 from epsball.attacks.pgd import PGD, pgd
+from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
+from epsball.attacks.slide import SLIDE
+from epsball.attacks.square import Square
 
 __all__ = [
+    "APGD",
     "BIM",
     "FGSM",
     "ILCM",
     "PGD",
     "RFGSM",
+    "SLIDE",
+    "AdamPGD",
     "Attack",
     "AttackResult",
     "LinearExact",
+    "MaxConfidence",
+    "MomentumPGD",
+    "RandomSearch",
+    "Square",
     "exact_robust_accuracy",
     "fgsm",
     "from_dict",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from numbers import Real
 from typing import Any, ClassVar, TypeAlias
@@ -22,7 +22,7 @@ from epsball.sources.base import LabelSource
 
 Bounds: TypeAlias = tuple[Any, Any] | None
 CONFIG_VERSION = 1
-LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer")
+LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "dlr")
 Found: TypeAlias = tuple[Any, ...]  # the fields of AttackResult, in order
 ATTACKS: dict[str, type[Attack]] = {}
 
@@ -71,8 +71,8 @@ class Attack(ABC):
 
     def __post_init__(self) -> None:
         """Check the options all attacks may have; own copies of arrays keep the attack as frozen as it says."""
-        for field in fields(self):
-            name, value = field.name, getattr(self, field.name)
+        for option in fields(self):
+            name, value = option.name, getattr(self, option.name)
             if name == "norm":
                 one_of(name, value, self.norms)
             elif name in OPTIONS:
@@ -200,21 +200,29 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
     return ATTACKS[name](**options)
 
 
-# ---- the native loop behind FGSM, R+FGSM, BIM, ILCM and PGD
+# ---- the native loops
 
 
 @dataclass(slots=True)  # not frozen: that would cost microseconds of every call
 class Loop:
-    """What an attack asks of the native loop beyond the fields all of them have."""
+    """What an attack asks of a native loop beyond the fields all of them have."""
 
-    steps: int
-    step_size: Any
+    steps: int = 0
+    step_size: Any = 0.0
     restarts: int = 1
-    random_start: str = "none"  # none, ball or signs
+    random_start: str = "none"  # none, ball, signs, sphere, gaussian or salt_and_pepper
     start: Any = None  # radius of the random start where it is not eps
     keep_best: bool = True
     early_stop: bool = False
     seed: int = 0
+    targets: int = 0  # the loss aims at so many classes in turn, the likeliest at x first; 0: away from the label
+    direction: str = "gradient"  # or momentum, nesterov, adam
+    decay: float = 0.0
+    decay_squares: float = 0.0
+    top: int = 0  # L1: so many features share a step; 0: the steepest is filled first
+    native: Any = _native.pgd
+    gradients: bool = True  # False: a model that gives logits only will do
+    more: dict[str, Any] = field(default_factory=dict)  # what this loop alone is told
 
 
 def run_loop(
@@ -229,13 +237,17 @@ def run_loop(
     trace: bool,
     target: npt.NDArray[np.int64] | None = None,
 ) -> Found:
-    """Run the native loop for an attack; with `target` it descends towards these labels while `y` judges."""
+    """Run a native loop for an attack; with `target` it descends towards these labels while `y` judges."""
     check_model(model)
     targeted = bool(getattr(attack, "targeted", False))
     if y is None and targeted:
         raise ValueError("y: a targeted attack needs the target labels, got None")
-    engine = model._engine(x, True)  # before anything that needs to know how many classes there are
+    engine = model._engine(x, loop.gradients)  # before anything that needs to know how many classes there are
+    if loop.targets > max(engine.classes - 1, 1):
+        raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
+                         f"got {loop.targets}")  # fmt: skip
     labels = model.predict(x) if y is None else as_numpy("y", y)
+    aims = loop.targets > 0
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     bounds = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
     options = {
@@ -245,11 +257,16 @@ def run_loop(
         "step_size": loop.step_size,
         "norm": attack.norm,
         "loss": attack.loss,
-        "descend": targeted or target is not None,
+        "descend": targeted or target is not None or (aims and attack.loss != "dlr"),
         "targeted": targeted,
         "steps": loop.steps,
         "restarts": loop.restarts,
         "random_start": loop.random_start,
+        "direction": loop.direction,
+        "decay": loop.decay,
+        "decay_squares": loop.decay_squares,
+        "top": loop.top,
+        "targets": loop.targets,
         "keep_best": loop.keep_best,
         "measured": judged,
         "early_stop": loop.early_stop,
@@ -258,8 +275,10 @@ def run_loop(
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
+        **loop.more,
     }
-    return _native.pgd(engine, x, labels if target is None else target, options)
+    found: Found = loop.native(engine, x, labels if target is None else target, options)
+    return found
 
 
 def default_step_size(eps: Any, steps: int) -> Any:
@@ -341,6 +360,10 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "step_size": lambda name, value: check_step_size(value, name),
     "steps": lambda name, value: whole(name, value, 0),
     "restarts": lambda name, value: whole(name, value, 1),
+    "targets": lambda name, value: whole(name, value, 0),
+    "queries": lambda name, value: whole(name, value, 1),
+    "draws": lambda name, value: whole(name, value, 1),
+    "decay": lambda name, value: number(name, value, 0.0, 1e6),
     "random_start": flag,
     "targeted": flag,
     "early_stop": flag,

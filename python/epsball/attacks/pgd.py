@@ -42,9 +42,9 @@ class PGD(Attack):
     targeted
         Minimise the loss towards y instead of maximising it.
     loss
-        "cross_entropy", "margin", "squared_error", "confidence", "hinge" or "crammer_singer", as in `Sequential.loss`.
-        The last two are flat where the label leads by its full margin: an attack that ascends them from there has no
-        direction, stays, and says so in `zero_gradient`; "margin" has the same direction everywhere.
+        "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer" or "dlr", as in
+        `Sequential.loss`. Hinges are flat where the label leads by its full margin: an attack that ascends them from
+        there has no direction, stays, and says so in `zero_gradient`; "margin" has the same direction everywhere.
     bounds
         (lower, upper): numbers or arrays that broadcast to one input; None: no box.
     mask

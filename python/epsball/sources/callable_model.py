@@ -19,7 +19,8 @@ class CallableModel(GradientSource):
         ``input_gradient(x, dlogits)`` returns the gradient of ``(dlogits * logits(x)).sum()`` with respect to x, in x's
         shape: the vector-Jacobian product. It is not the gradient of a loss with respect to labels, since losses are
         the engine's; where there is a Jacobian J (rows, classes, ...) it is
-        ``lambda x, d: np.einsum("nk,nk...->n...", d, J(x))``.
+        ``lambda x, d: np.einsum("nk,nk...->n...", d, J(x))``. None: the model gives logits only, and what needs
+        gradients raises TypeError.
     input_shape, classes, batch_size
         As in `GradientSource`.
 
@@ -39,14 +40,14 @@ class CallableModel(GradientSource):
     def __init__(
         self,
         logits: Callable[[Floats], Any],
-        input_gradient: Callable[[Floats, Floats], Any],
+        input_gradient: Callable[[Floats, Floats], Any] | None = None,
         input_shape: Sequence[int] | None = None,
         classes: int | None = None,
         batch_size: int | None = None,
     ) -> None:
         super().__init__(input_shape, classes, batch_size)
         for name, function in (("logits", logits), ("input_gradient", input_gradient)):
-            if not callable(function):
+            if not callable(function) and not (name == "input_gradient" and function is None):
                 raise TypeError(f"{name}: wanted a function, got {function!r}")
         self._logits, self._gradient = logits, input_gradient
 
@@ -59,4 +60,7 @@ class CallableModel(GradientSource):
 
     def vjp(self, x: Floats) -> tuple[Any, Pull]:
         """Return the logits of x, and the function `input_gradient` at x."""
-        return self._logits(x.copy()), lambda dlogits: self._gradient(x.copy(), dlogits)
+        gradient = self._gradient
+        if gradient is None:
+            raise TypeError("model: this needs gradients, and the CallableModel was given no input_gradient")
+        return self._logits(x.copy()), lambda dlogits: gradient(x.copy(), dlogits)

@@ -69,7 +69,8 @@ def fit(
     optimizer
         None: ``Adam(1e-3)``.
     loss
-        "cross_entropy", "margin", "squared_error", "confidence", "hinge" or "crammer_singer", as in `Sequential.loss`.
+        "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer" or "dlr", as in
+        `Sequential.loss`.
     validation
         (x, y) whose errors are recorded after every epoch.
     monitor

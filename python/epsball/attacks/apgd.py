@@ -1,0 +1,77 @@
+"""Auto-PGD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from epsball import _native
+from epsball.arrays import Array
+from epsball.attacks.base import Attack, Bounds, Found, Loop, run_loop
+from epsball.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class APGD(Attack):
+    """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690), for L1 that of Croce and Hein (2021, arXiv 2103.01208).
+
+    PGD with momentum that needs no step size: it starts with 2 eps and, at checkpoints that come ever closer, goes back
+    to its best point with half the step where the loss rose at 75 % of the steps or fewer, or where neither the step
+    nor the best loss changed since the last checkpoint. As in the authors' code the second rule is not asked at the
+    first checkpoint, and "or fewer" includes 75 %; unlike there the first step counts as a rise only if it is one. Runs
+    start on the ball's surface. For L1 each step goes to a few features only, as many as the best point's sparsity
+    suggests, in balls of 3, 2 and 1 eps; only points of the last one count.
+
+    Every row keeps its best point over all iterates, restarts and targets: misclassified first, then the highest loss.
+
+    Parameters
+    ----------
+    eps
+        Radius of the ball: a number or one per row.
+    norm
+        "linf", "l2" or "l1".
+    steps
+        Gradient steps of each run; for L1 of its three balls together.
+    restarts
+        Runs per row, or per row and target.
+    targeted
+        Minimise the loss towards y instead of maximising it.
+    targets
+        0, or so many runs per restart, each towards one class that is not the label: the likeliest ones by the logits
+        at x. They succeed with any wrong class. With "dlr" the loss is then the targeted one, −(z_y − z_t) / (z_(1) −
+        (z_(3) + z_(4)) / 2), which needs four classes; other losses are minimised towards the class.
+    loss
+        "cross_entropy", "dlr", "margin" or any other loss of `PGD`.
+    bounds, mask, early_stop
+        As in `PGD`.
+    seed
+        Of the starts, in [0, 2**64); a row's draw depends on it, on the row's index and on the run only.
+    """
+
+    eps: Any
+    norm: str = "linf"
+    steps: int = 100
+    restarts: int = 1
+    targeted: bool = False
+    targets: int = 0
+    loss: str = "cross_entropy"
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+    early_stop: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targeted and self.targets:
+            raise ValueError(f"targets: wanted 0 with targeted=True, whose target is y, got {self.targets}")
+
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+        loop = Loop(
+            steps=self.steps,
+            restarts=self.restarts,
+            early_stop=self.early_stop,
+            seed=self.seed,
+            targets=self.targets,
+            native=_native.apgd,
+        )
+        return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

@@ -1,0 +1,177 @@
+// Auto-PGD (Croce and Hein 2020) and its L1 variant (Croce and Hein 2021) on one slab at a time.
+#include "attacks/apgd.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace epsball {
+namespace {
+
+// Steps after which the step size is looked at: 22 %, then 19, 16, ... down to 6 % further.
+std::vector<int> checkpoints(int steps) {
+  std::vector<int> at;
+  for (int percent = 22, gap = 22; percent <= 100; gap = std::max(gap - 3, 6), percent += gap) {
+    const int step = static_cast<int>((static_cast<std::int64_t>(percent) * steps + 99) / 100);
+    if (at.empty() || step > at.back()) at.push_back(step);
+  }
+  return at;
+}
+
+}  // namespace
+
+ApgdSlab::ApgdSlab(const Target& target, const ApgdSettings& settings, Worker& worker)
+    : SlabAttack(target, settings, worker), s_(settings), checkpoints_(checkpoints(settings.steps)) {
+  previous_ = moved_rows(features_);
+  next_ = moved_rows(features_);
+  gradient_ = moved_rows(features_);
+  run_best_ = moved_rows(features_);
+  run_gradient_ = moved_rows(features_);
+  ball_radius_ = moved<float>();
+  size_ = moved<float>();
+  top_ = moved<float>();
+  run_loss_ = moved<float>();
+  last_ = moved<float>();
+  checked_ = moved<float>();
+  changed_ = moved<float>();
+  rises_ = moved<std::int32_t>();
+  halved_ = moved<std::uint8_t>();
+  run_improved_ = worker.arena.take<std::uint8_t>(worker.slab_rows);
+  back_ = worker.arena.take<std::uint8_t>(worker.slab_rows);
+}
+
+Index ApgdSlab::floats_per_row(const Target& target) {
+  return SlabAttack::floats_per_row(target) + 5 * padded(target.features());
+}
+
+int ApgdSlab::steps_since_checkpoint(int step, int steps) const {
+  if (s_.norm == Norm::l1) {
+    const int every = std::max(steps / 25, 1);
+    return step > 0 && step % every == 0 ? every : 0;
+  }
+  const auto at = std::ranges::find(checkpoints_, step);
+  if (step == 0 || at == checkpoints_.end()) return 0;
+  return at == checkpoints_.begin() ? step : step - *(at - 1);
+}
+
+void ApgdSlab::decide(int step, int steps) {
+  ApgdRows a;
+  a.loss = loss_;
+  a.descend = s_.descend;
+  a.first = step == 0;
+  a.steps = steps_since_checkpoint(step, steps);
+  a.features = static_cast<float>(features_);
+  a.eps = ball_radius_;
+  a.changed = changed_;
+  a.best = run_loss_;
+  a.last = last_;
+  a.checked = checked_;
+  a.size = size_;
+  a.top = s_.norm == Norm::l1 ? top_ : nullptr;
+  a.rises = rises_;
+  a.halved = halved_;
+  a.improved = run_improved_;
+  a.back = back_;
+  if (a.top && a.steps > 0)
+    k_.row_norms(stream(), {Norm::l0, active_, features_, run_best_.data, x0_.data, run_best_.ld, changed_});
+  k_.apgd(stream(), active_, a);
+  const auto keep = [&](Rows from, Rows to, const std::uint8_t* rows) {
+    k_.copy_rows(stream(), active_, features_, from.data, from.ld, to.data, to.ld, nullptr, rows);
+  };
+  keep(x_, run_best_, run_improved_);
+  keep(gradient_, run_gradient_, run_improved_);
+  keep(run_best_, x_, back_);
+  keep(run_gradient_, gradient_, back_);
+}
+
+// L1 steps to the features that raise the loss most; else z = P(x + step) and x + 3/4 (z - x) + 1/4 (x - previous).
+void ApgdSlab::move(bool first) {
+  StepRows step{ball(ball_radius_), gradient_.data, gradient_.ld, size_, moving_};
+  if (s_.norm == Norm::l1) {
+    step.top = top_;
+    return k_.step(stream(), step);
+  }
+  k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, next_.data, next_.ld, nullptr, nullptr);
+  step.ball.x = next_.data;
+  k_.step(stream(), step);
+  if (first) {
+    std::swap(previous_, x_);
+    std::swap(x_, next_);
+    return;
+  }
+  CombineRows mix;
+  mix.rows = active_;
+  mix.features = features_;
+  mix.count = 3;
+  mix.terms[0] = {next_.data, next_.ld, nullptr, 0.75f};
+  mix.terms[1] = {x_.data, x_.ld, nullptr, 0.5f};
+  mix.terms[2] = {previous_.data, previous_.ld, nullptr, -0.25f};
+  if (s_.norm == Norm::linf) {
+    mix.lo = lo_.data;
+    mix.hi = hi_.data;
+    mix.ld_limits = lo_.ld;
+  }
+  mix.out = previous_.data;
+  mix.ld = previous_.ld;
+  k_.combine(stream(), mix);
+  std::swap(previous_, x_);
+  if (s_.norm == Norm::l2) k_.project(stream(), ball(ball_radius_));
+}
+
+void ApgdSlab::begin_phase(float times, std::uint32_t run, bool start) {
+  CombineRows scaled;
+  scaled.rows = active_;
+  scaled.features = scaled.count = 1;
+  scaled.terms[0] = {radius_, 1, nullptr, times};
+  scaled.out = ball_radius_;
+  scaled.ld = 1;
+  k_.combine(stream(), scaled);
+  if (start) {
+    k_.start(stream(), {ball(ball_radius_), Start::sphere, ids_, s_.seed, run});
+  } else {
+    k_.copy_rows(stream(), active_, features_, run_best_.data, run_best_.ld, x_.data, x_.ld, nullptr, nullptr);
+    k_.project(stream(), ball(ball_radius_));
+  }
+}
+
+// Judges its points where `column` is one of the trace's; `unjudged` were evaluated before.
+void ApgdSlab::iterate(int steps, Index column, Index unjudged) {
+  for (int step = 0; active_ > 0; ++step) {
+    worker_.interruption.check();
+    const bool last = step == steps;
+    evaluate(!last);
+    if (column >= 0) {
+      track(column + step, step == 0 ? 1 + unjudged : 1);
+      keep_improved();
+    }
+    if (!last) pass_->backward(active_, x_, gradient_, nullptr);
+    decide(step, steps);
+    if (column >= 0) drop_solved();
+    if (last) return;
+    move(step == 0);
+  }
+}
+
+void ApgdSlab::run_once(int run) {
+  const auto number = static_cast<std::uint32_t>(run);
+  const Index column = static_cast<Index>(run) * (last_phase(s_) + 1);
+  const int phase = first_phase(s_), logits = s_.targets > 0 && run == 0;
+  if (phase > 0) {
+    begin_phase(3.0f, number, true);
+    iterate(phase, -1, 0);
+    begin_phase(2.0f, number, false);
+    iterate(phase, -1, 0);
+  }
+  begin_phase(1.0f, number, phase == 0);
+  iterate(last_phase(s_), column, logits + (phase > 0 ? 2 * (phase + 1) : 0));
+}
+
+void ApgdSlab::attack() {
+  if (s_.targets > 0) remember_logits();
+  const int runs_each = s_.restarts;
+  for (int run = 0; run < runs(s_) && active_ > 0; ++run) {
+    if (s_.targets > 0) aim(run / runs_each);
+    run_once(run);
+  }
+}
+
+}  // namespace epsball

@@ -1,0 +1,71 @@
+// Square (Andriushchenko et al. 2020) on one slab at a time.
+#include "attacks/square.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "attacks/square_row.h"
+
+namespace epsball {
+namespace {
+
+// The part of the features that a query's square changes: it halves again and again.
+double part_of(const SquareSettings& s, int query) {
+  constexpr int kHalved[] = {10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000};
+  const double at = s.rescale ? std::floor(query * 10000.0 / s.queries) : query;
+  double part = s.part;
+  for (const int limit : kHalved)
+    if (at > limit) part *= 0.5;
+  return part;
+}
+
+// Windows are squares; images that are too low for one have wider ones, so that the part stays.
+void set_window(const SquareSettings& s, int query, SquareRows& a) {
+  const double pixels = part_of(s, query) * static_cast<double>(s.height * s.width);
+  auto side = std::max<Index>(static_cast<Index>(std::nearbyint(std::sqrt(pixels))), s.norm == Norm::linf ? 1 : 3);
+  if (s.norm != Norm::linf && side % 2 == 0) ++side;
+  a.tall = std::min(side, s.height);
+  a.wide = std::min(side * side / a.tall, s.width);
+  if (a.wide == s.width) a.tall = std::min(side * side / a.wide, s.height);
+}
+
+}  // namespace
+
+SquareSlab::SquareSlab(const Target& target, const SquareSettings& settings, Worker& worker)
+    : SlabAttack(target, settings, worker), s_(settings), current_(moved_rows(features_)) {}
+
+void SquareSlab::propose(int query) {
+  SquareRows a;
+  a.norm = s_.norm;
+  a.rows = active_;
+  a.channels = s_.channels;
+  a.height = s_.height;
+  a.width = s_.width;
+  a.x = current_.data;
+  a.x0 = x0_.data;
+  a.lo = lo_.data;
+  a.hi = hi_.data;
+  a.out = x_.data;
+  a.ld = x_.ld;
+  a.eps = radius_;
+  a.ids = ids_;
+  a.seed = s_.seed;
+  a.draw = static_cast<std::uint32_t>(query);
+  set_window(s_, query, a);
+  k_.square(stream(), a);
+  if (s_.norm != Norm::linf) k_.project(stream(), ball(radius_));
+}
+
+void SquareSlab::attack() {
+  for (int query = 0; query < s_.queries && active_ > 0; ++query) {
+    worker_.interruption.check();
+    propose(query);
+    evaluate(false);
+    track(query);
+    keep_improved();
+    k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, current_.data, current_.ld, nullptr, improved_);
+    drop_solved();
+  }
+}
+
+}  // namespace epsball

@@ -1,0 +1,33 @@
+// Square: random search by squares, which asks the model for logits only.
+#pragma once
+
+#include "attacks/attack.h"
+
+namespace epsball {
+
+struct SquareSettings : AttackSettings {
+  int queries = 5000;    // forward passes per row
+  double part = 0.8;     // of the features that the first squares change
+  bool rescale = false;  // squares shrink as if `queries` were 10,000
+  Index channels = 1, height = 1, width = 1;
+};
+
+class SquareSlab : public SlabAttack {
+ public:
+  SquareSlab(const Target& target, const SquareSettings& settings, Worker& worker);
+
+  static Index floats_per_row(const Target& target) {
+    return SlabAttack::floats_per_row(target) + padded(target.features());
+  }
+  static Index iterates(const SquareSettings& s) { return s.queries; }
+  static double passes(const SquareSettings& s) { return static_cast<double>(s.queries); }
+
+ private:
+  void attack() override;
+  void propose(int query);
+
+  const SquareSettings s_;
+  Rows current_;  // the best points of the rows still in the slab
+};
+
+}  // namespace epsball
