@@ -16,7 +16,7 @@ _HOMES = {
         "Softplus", "Tanh",
     ),
     "epsball.model": ("Sequential", "load"),
-    "epsball.attacks": ("exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
+    "epsball.attacks": ("autoattack", "exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
     "epsball.evaluation.evaluate": ("evaluate",),
     "epsball.interop.onnx": ("from_onnx", "to_onnx"),
     "epsball.interop.sklearn": ("from_sklearn",),
@@ -36,13 +36,15 @@ __all__ = [
     "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Exp",
     "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne",
     "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "TorchModel",
-    "attacks", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit", "from_onnx",
+    "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit",
+    "from_onnx",
     "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
     "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from epsball import attacks, datasets, evaluation, interop, models, ops, sources, training
+    from epsball.attacks.autoattack import autoattack
     from epsball.attacks.fgsm import fgsm
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
     from epsball.attacks.pgd import pgd

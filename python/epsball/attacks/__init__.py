@@ -2,6 +2,7 @@
 
 from epsball.attacks.adam_pgd import AdamPGD
 from epsball.attacks.apgd import APGD
+from epsball.attacks.autoattack import AutoAttack, AutoAttackWarning, autoattack
 from epsball.attacks.base import Attack, AttackResult, from_dict
 from epsball.attacks.bim import BIM
 from epsball.attacks.fgsm import FGSM, fgsm
@@ -26,11 +27,14 @@ __all__ = [
     "AdamPGD",
     "Attack",
     "AttackResult",
+    "AutoAttack",
+    "AutoAttackWarning",
     "LinearExact",
     "MaxConfidence",
     "MomentumPGD",
     "RandomSearch",
     "Square",
+    "autoattack",
     "exact_robust_accuracy",
     "fgsm",
     "from_dict",

@@ -1,0 +1,203 @@
+"""AutoAttack: an ensemble of attacks without parameters, each on the rows that those before it did not break."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from epsball.arguments import one_of
+from epsball.arrays import Array, as_numpy
+from epsball.attacks.apgd import APGD
+from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured
+from epsball.attacks.square import Square
+from epsball.classifier import Classifier
+
+VERSIONS = ("standard", "plus", "rand")
+
+
+class AutoAttackWarning(UserWarning):
+    """What AutoAttack measures may say little about the model, for the reason given."""
+
+
+@dataclass(frozen=True, eq=False)
+class AutoAttack(Attack):
+    """AutoAttack (Croce and Hein 2020, arXiv 2003.01690), with the members and counts of the authors' code.
+
+    Rows that are misclassified as they are, and those a member has broken, leave at once. A row that no member breaks
+    returns the point with the largest margin that any of them found.
+
+    It warns (`AutoAttackWarning`) where a model's logits change from call to call, look like probabilities, or have no
+    gradient for a tenth of the rows or more, where Square breaks rows that gradients did not (0.2 % of all), and where
+    there are too few classes for the targeted ratio, which is then the cross-entropy towards the class.
+
+    Parameters
+    ----------
+    eps, norm, bounds, mask, seed
+        As in `PGD`.
+    version
+        "standard": APGD with cross-entropy, APGD towards 9 classes with the targeted ratio, 100 steps each, Square with
+        5,000 queries. "plus": APGD with cross-entropy and with the ratio, 5 restarts each, Square, APGD towards 9
+        classes. "rand", for models whose logits are random: APGD with cross-entropy and with the ratio.
+    """
+
+    eps: Any
+    norm: str = "linf"
+    version: str = "standard"
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("version", self.version, VERSIONS)
+
+    def members(self, classes: int) -> list[Attack]:
+        """Return the attacks, in order, for a model with so many classes."""
+        shared: dict[str, Any] = {"norm": self.norm, "bounds": self.bounds, "seed": self.seed, "early_stop": True}
+        targets = min(9, max(classes - 1, 1))
+        ratio = "dlr" if classes >= 3 else "margin"
+        aimed = APGD(self.eps, targets=targets, loss="dlr" if classes >= 4 else "cross_entropy", **shared)
+        square = Square(self.eps, **shared)
+        if self.version == "rand":
+            return [APGD(self.eps, **shared), APGD(self.eps, loss=ratio, **shared)]
+        if self.version == "plus":
+            restarts = {"restarts": 5, **shared}
+            return [APGD(self.eps, **restarts), APGD(self.eps, loss=ratio, **restarts), square, aimed]
+        return [APGD(self.eps, **shared), aimed, square]
+
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+        check_model(model)
+        if trace:
+            raise ValueError("trace: AutoAttack has none; its members have")
+        classes = model._engine(x, True).classes
+        labels = _labels(model, x, y)
+        run = _Run(model, x, labels, np.arange(len(x)) if index is None else check_index(index, len(x)))
+        _warn_of_model(model, x, labels, classes)
+        for attack in self.members(classes):
+            before = run.success.sum()
+            run.on_the_rest(attack, self)
+            if isinstance(attack, Square):
+                _warn_of_square(int(run.success.sum() - before), len(x))
+        return run.found(self.norm)
+
+
+class _Run:
+    """The rows of one call: what is broken, and the best point of what is not."""
+
+    def __init__(self, model: Classifier, x: Array, labels: Array, index: Array) -> None:
+        self.model, self.x, self.labels, self.index = model, x, labels, index
+        self.x_adv = np.array(x)
+        self.success = np.asarray(model.predict(x)) != labels
+        self.loss = np.array(model.loss(x, labels, loss="margin"), np.float32)
+        self.queries = np.ones(len(x), np.int64)
+        self.still = np.ones(len(x), bool)
+
+    def on_the_rest(self, attack: Attack, whole: AutoAttack) -> None:
+        """Run one member on the rows that are not broken yet."""
+        rows = np.flatnonzero(~self.success)
+        if len(rows) == 0:
+            return
+        options = {**attack.__dict__, "eps": _of_rows(whole.eps, rows)}
+        if whole.mask is not None:
+            options["mask"] = np.broadcast_to(as_numpy("mask", whole.mask), self.x.shape)[rows]
+        found = type(attack)(**options).run(self.model, self.x[rows], self.labels[rows], index=self.index[rows])
+        margin = np.asarray(self.model.loss(found.x_adv, self.labels[rows], loss="margin"))
+        better = found.success | (margin > self.loss[rows])
+        self.x_adv[rows[better]] = found.x_adv[better]
+        self.loss[rows[better]] = margin[better]
+        self.success[rows] = found.success
+        self.queries[rows] += found.queries
+        self.still[rows] &= found.zero_gradient
+
+    def found(self, norm: str) -> Found:
+        """Return the fields of `AttackResult`."""
+        d = np.abs(self.x_adv.astype(np.float64) - self.x.astype(np.float64))
+        d = d.reshape(len(d), math.prod(d.shape[1:]))
+        length = {"linf": d.max(axis=1, initial=0.0), "l2": np.sqrt((d**2).sum(axis=1)), "l1": d.sum(axis=1)}[norm]
+        return self.x_adv, self.success, length, self.queries, self.loss, self.still & ~self.success, None
+
+
+def _of_rows(value: Any, rows: Array) -> Any:
+    return value[rows] if isinstance(value, np.ndarray) and value.ndim else value
+
+
+def _labels(model: Classifier, x: Array, y: Any) -> Array:
+    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y)
+    if labels.dtype.kind == "f":
+        raise TypeError(f"y: wanted class indices, got {labels.dtype}")
+    return labels
+
+
+# ---- warnings
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, AutoAttackWarning, stacklevel=5)
+
+
+def _warn_of_model(model: Classifier, x: Array, labels: Array, classes: int) -> None:
+    if len(x) == 0:
+        return
+    few = slice(0, 100)
+    logits = np.asarray(model(x[few]), np.float64)
+    if (logits != np.asarray(model(x[few]))).any():
+        _warn("the model's logits change from call to call: use version='rand'")
+    if classes > 1 and (logits >= 0).all() and (np.abs(logits.sum(axis=1) - 1) < 1e-4).all():
+        _warn("the model's logits look like probabilities: attack what goes into its softmax")
+    if classes < 4:
+        _warn(f"{classes} classes are too few for the targeted ratio, which needs 4")
+    gradient = np.asarray(model.input_gradient(x[few], labels[few], loss="margin"))
+    if (gradient == 0).reshape(len(gradient), -1).all(axis=1).mean() >= 0.1:
+        _warn("a tenth of the rows or more have no gradient: robust accuracy may be overestimated")
+
+
+def _warn_of_square(broken: int, rows: int) -> None:
+    if broken > 0.002 * rows:
+        _warn(f"Square broke {broken} rows that gradients did not: the model masks its gradients")
+
+
+def autoattack(
+    model: Classifier,
+    x: Any,
+    y: Any = None,
+    eps: Any = 0.3,
+    norm: str = "linf",
+    version: str = "standard",
+    bounds: Bounds = (0.0, 1.0),
+    mask: Any = None,
+    seed: int = 0,
+    index: Any = None,
+) -> Any:
+    """AutoAttack in one call: ``attacks.AutoAttack(eps, ...)(model, x, y)`` (Croce and Hein 2020, arXiv 2003.01690).
+
+    Parameters
+    ----------
+    model
+        The model attacked: epsball's own or a gradient source.
+    x
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
+        memory.
+    y
+        Class indices (N,). None: the model's own predictions.
+    eps
+        Radius of the ball: a number or one per row.
+    norm, version, bounds, mask, seed
+        As in `attacks.AutoAttack`.
+    index
+        (N,) integers that key each row's random numbers; None: 0 … N−1.
+
+    Returns
+    -------
+    array
+        The adversarial points, of x's kind, shape and dtype; ball and box hold exactly, measured in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named.
+    """
+    return configured(AutoAttack, eps, norm, version, bounds, mask, seed)(model, x, y, index)
