@@ -12,8 +12,8 @@ using namespace epsball::test;
 
 namespace {
 
-constexpr Loss kLosses[] = {Loss::cross_entropy, Loss::margin, Loss::squared_error,
-                            Loss::confidence,    Loss::hinge,  Loss::crammer_singer};
+constexpr Loss kLosses[] = {Loss::cross_entropy, Loss::margin,         Loss::squared_error, Loss::confidence,
+                            Loss::hinge,         Loss::crammer_singer, Loss::dlr,           Loss::dlr_targeted};
 
 struct Case {
   Loss kind = Loss::cross_entropy;
@@ -45,6 +45,15 @@ std::vector<std::int32_t> labels_of(const Case& c) {
   return labels;
 }
 
+// The class after the label; what other losses do not read.
+std::vector<std::int32_t> rivals_of(const Case& c) {
+  auto rivals = labels_of(c);
+  for (auto& r : rivals) r = static_cast<std::int32_t>((r + 1) % c.classes);
+  return rivals;
+}
+
+bool is_ratio(Loss kind) { return kind == Loss::dlr || kind == Loss::dlr_targeted; }
+
 LossRows descriptor(const Case& c) {
   LossRows a;
   a.kind = c.kind;
@@ -57,13 +66,14 @@ LossRows descriptor(const Case& c) {
 }
 
 Results on_cpu(const Kernels& cpu, const Case& c, const std::vector<float>& z, bool gradient) {
-  const auto labels = labels_of(c);
+  const auto labels = labels_of(c), rivals = rivals_of(c);
   const auto targets = uniform_floats(c.rows * stride(c), 4, 0.0f, 1.0f, 0.3f);
   Results out{std::vector<float>(c.rows), std::vector<float>(c.rows * stride(c), 7.0f),
               std::vector<std::int32_t>(c.rows)};
   LossRows a = descriptor(c);
   a.logits = z.data();
   a.labels = c.soft ? nullptr : labels.data();
+  a.rivals = rivals.data();
   a.targets = targets.data();
   a.loss = out.loss.data();
   a.predicted = out.predicted.data();
@@ -75,10 +85,12 @@ Results on_cpu(const Kernels& cpu, const Case& c, const std::vector<float>& z, b
 Results on_gpu(const Case& c, const std::vector<float>& z, bool gradient, Stream stream = nullptr) {
   DeviceArray<float> logits(z), targets(uniform_floats(c.rows * stride(c), 4, 0.0f, 1.0f, 0.3f)),
       loss(std::vector<float>(c.rows, -1.0f)), dlogits(std::vector<float>(c.rows * stride(c), 7.0f));
-  DeviceArray<std::int32_t> labels(labels_of(c)), predicted(std::vector<std::int32_t>(c.rows, -1));
+  DeviceArray<std::int32_t> labels(labels_of(c)), rivals(rivals_of(c)),
+      predicted(std::vector<std::int32_t>(c.rows, -1));
   LossRows a = descriptor(c);
   a.logits = logits.data();
   a.labels = c.soft ? nullptr : labels.data();
+  a.rivals = rivals.data();
   a.targets = targets.data();
   a.loss = loss.data();
   a.predicted = predicted.data();
@@ -105,7 +117,8 @@ void test_loss(const Kernels& cpu, const Case& c) {
 }
 
 void test_a_row_is_the_same_alone(Loss kind) {
-  const Case batch{kind, 33, 10, true, true, 1.0f}, alone{kind, 1, 10, true, true, 1.0f};
+  const bool soft = !is_ratio(kind);
+  const Case batch{kind, 33, 10, soft, true, 1.0f}, alone{kind, 1, 10, soft, true, 1.0f};
   const auto z = logits_of(batch);
   const Results one = on_gpu(alone, std::vector<float>(z.begin(), z.begin() + stride(alone)), true);
   const Results all = on_gpu(batch, z, true);
@@ -144,6 +157,7 @@ int main() {
       for (const Index size : kSizes)
         for (const bool soft : {false, true})
           for (const bool unit : {false, true}) {
+            if (is_ratio(kind) && (soft || size < 4)) continue;
             test_loss(*cpu, {kind, 5, size, soft, unit, -1.0f});
             test_loss(*cpu, {kind, size, size == 3 ? 1 : 10, soft, unit, 1.0f});
           }

@@ -98,7 +98,7 @@ bool near(const Problem& p, const Kernels& cpu, const std::vector<float>& got, c
 
 void test_start(const Problem& p) {
   const auto got = on_gpu(p);
-  const bool summed = p.kind == Start::ball && p.norm != Norm::linf;
+  const bool summed = p.kind != Start::signs && (p.kind != Start::ball || p.norm != Norm::linf);
   for (const Kernels* cpu : tables()) {
     const auto wanted = on_cpu(*cpu, p);
     if (!CHECK(summed ? near(p, *cpu, got, wanted) : same_bits(got, wanted)))
@@ -107,12 +107,27 @@ void test_start(const Problem& p) {
   bool inside = true, gaps = true;
   for (Index r = 0; r < 4; ++r) {
     const float *x = &got[r * p.ld], *x0 = &p.x0[r * p.ld];
-    if (summed) inside &= distance(p.norm, p.n, x, x0) <= static_cast<double>(p.eps[r]);
+    if (summed && p.norm != Norm::linf) inside &= distance(p.norm, p.n, x, x0) <= static_cast<double>(p.eps[r]);
     for (Index i = 0; i < p.n; ++i) inside &= x[i] >= p.lo[r * p.ld + i] && x[i] <= p.hi[r * p.ld + i];
     gaps &= x[p.n] == 7.0f && x[p.n + 1] == 7.0f;
   }
   CHECK(inside && gaps);
   CHECK(same_bits(on_gpu(p, 1, 1).data(), &got[p.ld], p.ld));
+}
+
+void test_noise(Index n, Noise kind) {
+  const Problem p(Norm::l2, Start::ball, n, false);
+  DeviceArray<float> out(std::vector<float>(4 * p.ld, 7.0f));
+  DeviceArray<Index> ids(p.ids);
+  DeviceArray<std::int32_t> active(std::vector<std::int32_t>{3});
+  cuda::DeviceStream stream{nullptr, active.data()};
+  cuda::table().noise(&stream, {kind, 4, n, ids.data(), kSeed, 9, out.data(), p.ld});
+  for (const Kernels* cpu : tables()) {
+    std::vector<float> wanted(static_cast<std::size_t>(4 * p.ld), 7.0f);
+    cpu->noise(nullptr, {kind, 3, n, p.ids.data(), kSeed, 9, wanted.data(), p.ld});
+    const bool exact = kind == Noise::signs || fuses(*cpu);
+    CHECK(exact ? same_bits(out.host(), wanted) : all_near(out.host(), wanted, 32 * 0x1p-24));
+  }
 }
 
 void test_rows_that_have_left_are_left_alone(Norm norm) {
@@ -129,9 +144,13 @@ void test_rows_that_have_left_are_left_alone(Norm norm) {
 int main() {
   for (const Index n : kSizes) {
     test_uniforms_are_the_same_bits(n);
+    for (const Noise kind : {Noise::normal, Noise::signs}) test_noise(n, kind);
     for (const bool box : {false, true}) {
       for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1, Norm::l0}) test_start(Problem(norm, Start::ball, n, box));
       test_start(Problem(Norm::linf, Start::signs, n, box));
+      for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1})
+        for (const Start kind : {Start::sphere, Start::gaussian, Start::salt_and_pepper})
+          test_start(Problem(norm, kind, n, box));
     }
   }
   test_uniforms_are_the_same_bits(1000);

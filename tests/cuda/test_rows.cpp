@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "attacks/apgd_row.h"
+#include "attacks/rivals_row.h"
 #include "attacks/track_best.h"
 #include "check.h"
 #include "cpu.h"
@@ -344,6 +346,73 @@ void test_track_best(Index rows, bool targeted, bool fresh, bool optional, std::
   CHECK(improved.host() == c.improved && done.host() == c.done && queries.host() == c.queries);
 }
 
+// ---- APGD ----
+
+struct ApgdState {
+  std::vector<float> best, last, checked, size, top;
+  std::vector<std::int32_t> rises;
+  std::vector<std::uint8_t> halved, improved, back;
+};
+
+ApgdState apgd_state(Index rows) {
+  ApgdState s{uniform_floats(rows, 1, -1, 1),
+              uniform_floats(rows, 2, -1, 1),
+              uniform_floats(rows, 3, 1, 9),
+              uniform_floats(rows, 4, 0, 1),
+              uniform_floats(rows, 5, 1, 9),
+              {},
+              {},
+              {},
+              {}};
+  for (Index r = 0; r < rows; ++r) s.rises.push_back(static_cast<std::int32_t>(r % 5)), s.halved.push_back(r % 2);
+  s.improved = s.back = std::vector<std::uint8_t>(static_cast<std::size_t>(rows), 7);
+  return s;
+}
+
+void test_apgd(Index rows, bool first, bool descend, bool sparse, std::int32_t steps, std::int32_t active_rows) {
+  const auto loss = uniform_floats(rows, 6, -1, 1), eps = uniform_floats(rows, 7, 0, 1),
+             changed = uniform_floats(rows, 8, 0, 9);
+  ApgdState c = apgd_state(rows);
+  DeviceArray<float> gpu_loss(loss), gpu_eps(eps), gpu_changed(changed), best(c.best), last(c.last), checked(c.checked),
+      size(c.size), top(c.top);
+  DeviceArray<std::int32_t> rises(c.rises), active(std::vector<std::int32_t>{active_rows});
+  DeviceArray<std::uint8_t> halved(c.halved), improved(c.improved), back(c.back);
+  ApgdRows a;
+  a.descend = descend;
+  a.first = first;
+  a.steps = steps;
+  a.features = 9;
+  ApgdRows g = a;
+  a.loss = loss.data(), a.eps = eps.data(), a.changed = changed.data(), a.best = c.best.data(), a.last = c.last.data();
+  a.checked = c.checked.data(), a.size = c.size.data(), a.top = sparse ? c.top.data() : nullptr;
+  a.rises = c.rises.data(), a.halved = c.halved.data(), a.improved = c.improved.data(), a.back = c.back.data();
+  g.loss = gpu_loss.data(), g.eps = gpu_eps.data(), g.changed = gpu_changed.data(), g.best = best.data();
+  g.last = last.data(), g.checked = checked.data(), g.size = size.data(), g.top = sparse ? top.data() : nullptr;
+  g.rises = rises.data(), g.halved = halved.data(), g.improved = improved.data(), g.back = back.data();
+  cuda::DeviceStream stream{nullptr, active.data()};
+  cuda::table().apgd(&stream, rows, g);
+  tables().front()->apgd(nullptr, std::min<Index>(rows, active_rows), a);
+  CHECK(same_bits(best.host(), c.best) && same_bits(last.host(), c.last) && same_bits(checked.host(), c.checked));
+  CHECK(same_bits(size.host(), c.size) && same_bits(top.host(), c.top) && rises.host() == c.rises);
+  CHECK(halved.host() == c.halved && improved.host() == c.improved && back.host() == c.back);
+}
+
+void test_rivals(Index rows, Index classes, std::int32_t active_rows) {
+  const Index ld = classes + 1;
+  const auto logits = uniform_floats(rows * ld, 1, -2, 2, 0.3f);  // ties occur
+  std::vector<std::int32_t> labels, wanted(static_cast<std::size_t>(rows), -1);
+  for (Index r = 0; r < rows; ++r) labels.push_back(static_cast<std::int32_t>(r % std::max<Index>(classes, 2)));
+  DeviceArray<float> gpu_logits(logits);
+  DeviceArray<std::int32_t> gpu_labels(labels), rivals(wanted), active(std::vector<std::int32_t>{active_rows});
+  cuda::DeviceStream stream{nullptr, active.data()};
+  for (Index rank = 0; rank < std::max<Index>(classes - 1, 1); ++rank) {
+    cuda::table().rivals(&stream, rows, {gpu_logits.data(), ld, classes, gpu_labels.data(), rank, rivals.data()});
+    tables().front()->rivals(nullptr, std::min<Index>(rows, active_rows),
+                             {logits.data(), ld, classes, labels.data(), rank, wanted.data()});
+    CHECK(rivals.host() == wanted);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -364,6 +433,12 @@ int main() {
     for (const bool targeted : {false, true})
       for (const bool fresh : {false, true})
         for (const bool optional : {false, true}) test_track_best(n, targeted, fresh, optional, n < 20 ? 1000 : 5);
+  }
+  for (const Index n : kSizes) {
+    for (const bool first : {false, true})
+      for (const bool sparse : {false, true})
+        for (const std::int32_t steps : {0, 4}) test_apgd(n, first, n % 2 == 0, sparse, steps, n < 20 ? 1000 : 5);
+    for (const Index classes : {1, 2, 10}) test_rivals(n, classes, n < 20 ? 1000 : 5);
   }
   test_copies_in_every_direction();
   for (const Index rows : kSizes)

@@ -63,6 +63,8 @@ struct Problem {
   Index n, ld;
   std::vector<float> x, x0, lo, hi, eps = {0.14f, 0.14f, 0.3f, 0.05f}, size = {0.2f, 0.2f, 0.1f, 5.0f}, gradient;
 
+  std::vector<float> top;  // L1: null where empty
+
   // Row 0 has no gradient, row 1 a denormal one.
   Problem(Norm which, Index features, bool box)
       : norm(which),
@@ -97,7 +99,8 @@ struct Result {
 Result on_cpu(const Kernels& cpu, const Problem& p) {
   Result out{p.x, std::vector<std::uint8_t>(kRows, 0)};
   const BallRows ball{p.norm, kRows, p.n, out.x.data(), p.x0.data(), p.lo.data(), p.hi.data(), p.ld, p.eps.data()};
-  cpu.step(nullptr, {ball, p.gradient.data(), p.ld, p.size.data(), out.moving.data()});
+  cpu.step(nullptr,
+           {ball, p.gradient.data(), p.ld, p.size.data(), out.moving.data(), p.top.empty() ? nullptr : p.top.data()});
   return out;
 }
 
@@ -106,10 +109,12 @@ Result on_gpu(const Problem& p, Index first = 0, Index rows = kRows, Stream stre
     return std::vector<float>(all.begin() + first * width, all.begin() + (first + rows) * width);
   };
   DeviceArray<float> x(some(p.x, p.ld)), x0(some(p.x0, p.ld)), lo(some(p.lo, p.ld)), hi(some(p.hi, p.ld)),
-      gradient(some(p.gradient, p.ld)), eps(some(p.eps, 1)), size(some(p.size, 1));
+      gradient(some(p.gradient, p.ld)), eps(some(p.eps, 1)), size(some(p.size, 1)),
+      top(p.top.empty() ? std::vector<float>{0.0f} : some(p.top, 1));
   DeviceArray<std::uint8_t> moving(std::vector<std::uint8_t>(rows, 0));
   const BallRows ball{p.norm, rows, p.n, x.data(), x0.data(), lo.data(), hi.data(), p.ld, eps.data()};
-  cuda::table().step(stream, {ball, gradient.data(), p.ld, size.data(), tell ? moving.data() : nullptr});
+  cuda::table().step(stream, {ball, gradient.data(), p.ld, size.data(), tell ? moving.data() : nullptr,
+                              p.top.empty() ? nullptr : top.data()});
   return {x.host(), moving.host()};
 }
 
@@ -133,8 +138,9 @@ double distance(Norm norm, Index n, const float* x, const float* x0) {
   return norm == Norm::l2 ? std::sqrt(total) : total;
 }
 
-void test_step(Norm norm, Index n, bool box) {
-  const Problem p(norm, n, box);
+void test_step(Norm norm, Index n, bool box, bool shared = false) {
+  Problem p(norm, n, box);
+  if (shared) p.top = {2.0f, 1.0f, 4.0f, 100.0f};
   const Result got = on_gpu(p);
   CHECK(got.moving == std::vector<std::uint8_t>{0, 1, 1, 1});
   CHECK(same_bits(got.x.data(), p.x.data(), p.ld));  // no direction to go
@@ -208,6 +214,7 @@ int main() {
       for (const int mask : {0, 1, 2}) test_limits(n, ball, mask > 0, mask == 1, nullptr, kRows);
     for (const Norm norm : kNorms)
       for (const bool box : {false, true}) test_step(norm, n, box);
+    for (const bool box : {false, true}) test_step(Norm::l1, n, box, true);
   }
   for (const Norm norm : kNorms) {
     test_step(norm, 500, true);  // more than a block's threads
