@@ -1,5 +1,7 @@
 """An epsball model as an estimator of ART, so that ART's attacks run on it; imports ART, so it is imported lazily."""
 
+# mypy: disable-error-code="misc"
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,9 +15,7 @@ from epsball.attacks.base import check_model, check_own_model
 from epsball.classifier import Classifier
 
 
-class EpsballClassifier(  # type: ignore[misc]
-    ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator
-):
+class EpsballClassifier(ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):
     """An epsball model as ART knows classifiers: predictions, loss gradients, class gradients, training.
 
     Parameters
