@@ -46,6 +46,13 @@ class Answer(Attack):
         return {"x_adv": self.x_adv}
 
 
+def test_robust_accuracy_has_an_interval_and_says_at_most() -> None:
+    robust = np.arange(100) < 70
+    report = eb.evaluation.EvaluationReport(0.9, 0.7, {}, robust, {}, "model", {}, "now", None)
+    assert "robust accuracy: at most 70.0% of 100 rows" in str(report)
+    assert report.to_dict()["robust_accuracy_interval"] == pytest.approx([0.600185, 0.787585], abs=1e-5)
+
+
 def test_a_row_is_robust_only_if_right_under_every_attack(model):
     turns_first, turns_third = Answer([0.6, 0.4, 0.9, 0.8]), Answer([0.1, 0.4, 0.2, 0.8])
     report = eb.evaluate(model, X, Y, attacks=[turns_first, turns_third])
@@ -91,8 +98,8 @@ def test_the_table_says_at_most_for_every_accuracy_under_attack(model):
     lines = str(
         eb.evaluate(model, X, Y, attacks=[eb.attacks.FGSM(eps=0.2), eb.attacks.PGD(eps=0.2, steps=3)])
     ).splitlines()
-    assert [line.split()[0] for line in lines[2:]] == ["none", "FGSM", "PGD-3", "worst"]
-    assert ["at most" in line for line in lines[2:]] == [False, True, True, True]
+    assert [line.split()[0] for line in lines[2:]] == ["none", "FGSM", "PGD-3", "worst", "robust"]
+    assert ["at most" in line for line in lines[2:]] == [False, True, True, True, True]
 
 
 def test_attacks_that_look_alike_get_names_of_their_own(model):

@@ -22,6 +22,7 @@ _HOMES = {
     "epsball.interop.sklearn": ("from_sklearn",),
     "epsball.interop.torch": ("from_torch", "sync_from_torch", "to_torch"),
     "epsball.machine": ("backends", "info"),
+    "epsball.perturber": ("Perturber",),
     "epsball.sources.base": ("QueryBudgetExceeded",),
     "epsball.sources.callable_model": ("CallableModel",),
     "epsball.sources.jax_model": ("JaxModel",),
@@ -35,9 +36,9 @@ _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "so
 __all__ = [
     "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Exp",
     "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne",
-    "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "TorchModel",
-    "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy", "fgsm", "fit",
-    "from_onnx",
+    "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh",
+    "TorchModel", "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy",
+    "fgsm", "fit", "from_onnx",
     "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
     "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     )
     from epsball.machine import backends, info
     from epsball.model import Sequential, load
+    from epsball.perturber import Perturber
     from epsball.sources.base import QueryBudgetExceeded
     from epsball.sources.callable_model import CallableModel
     from epsball.sources.jax_model import JaxModel

@@ -22,7 +22,8 @@ from epsball.classifier import Classifier
 class RFGSM(Attack):
     """R+FGSM: a random step of size alpha, then FGSM with what is left (Tramèr et al. 2018, arXiv 1705.07204).
 
-    x' = x + alpha · sign(N(0, I)), then x' + (eps − alpha) · sign(g(x')).
+    x' = x + alpha · sign(N(0, I)), then x' + (eps − alpha) · sign(g(x')). One step is returned as it is; of several,
+    as some libraries have it, each row keeps its best point.
 
     Parameters
     ----------
@@ -34,6 +35,10 @@ class RFGSM(Attack):
         "linf".
     targeted, loss, bounds, mask, seed
         As in `PGD`.
+    steps
+        Gradient steps after the random one.
+    step_size
+        A number or one per row; None: eps − alpha.
     """
 
     eps: Any
@@ -44,6 +49,8 @@ class RFGSM(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
     seed: int = 0
+    steps: int = 1
+    step_size: Any = None
 
     norms = ("linf",)
 
@@ -55,6 +62,11 @@ class RFGSM(Attack):
         if not (alpha <= eps).all():
             raise ValueError(f"alpha: wanted at most eps = {self.eps}, got {self.alpha}")
         loop = Loop(
-            steps=1, step_size=eps - alpha, random_start="signs", start=alpha, keep_best=False, seed=self.seed
-        )  # fmt: skip
+            steps=self.steps,
+            step_size=eps - alpha if self.step_size is None else self.step_size,
+            random_start="signs",
+            start=alpha,
+            keep_best=self.steps > 1,
+            seed=self.seed,
+        )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, check_model
 from epsball.classifier import Classifier
+from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
 from epsball.machine import info
 from epsball.reports import files
 from epsball.reports.examples import Examples
@@ -100,8 +101,13 @@ class EvaluationReport:
         )
 
     def __str__(self) -> str:
-        """Return a plain table."""
-        return f"{self.model}, {len(self.robust)} rows\n{self.table()}"
+        """Return a plain table, and the robust accuracy with its interval."""
+        return f"{self.model}, {len(self.robust)} rows\n{self.table()}\nrobust accuracy: {self.interval}"
+
+    @property
+    def interval(self) -> AccuracyInterval:
+        """The robust accuracy with its 95 % interval; it reads "at most"."""
+        return accuracy_interval(self.robust)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the example images, ready for JSON."""
@@ -111,6 +117,7 @@ class EvaluationReport:
             "row_count": len(self.robust),
             "clean_accuracy": self.clean_accuracy,
             "robust_accuracy_at_most": self.robust_accuracy,
+            "robust_accuracy_interval": [self.interval.lower, self.interval.upper],
             "rows": self.rows,
             "attacks": self.attacks,
             "robust": self.robust,

@@ -80,3 +80,31 @@ def module_of(layer: Layer, shape: Shape) -> Any:
     if isinstance(layer, Dropout):
         return nn.Dropout(layer.p)
     raise ValueError(f"model: layer {layer} has no counterpart in torch")
+
+
+class StandardisedModule(nn.Module):
+    """A module behind (x − mean) / std, which broadcast to one input, and behind the flip of an axis if asked for."""
+
+    def __init__(self, module: Any, mean: Any, std: Any, flip_axis: int | None = None) -> None:
+        super().__init__()
+        self.module, self.flip_axis = module, flip_axis
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Any) -> Any:
+        """Return what the module says of the standardised inputs."""
+        if self.flip_axis is not None:
+            x = x.flip(self.flip_axis)
+        return self.module((x - self.mean) / self.std)
+
+
+class FunctionModule(nn.Module):
+    """A plain function of a batch as a module."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        """Return what the function gives."""
+        return self.function(x)

@@ -1,0 +1,100 @@
+"""Accuracy under attack for growing budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball.arguments import number
+from epsball.arrays import as_numpy
+from epsball.attacks.base import Attack
+from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
+from epsball.reports.tables import Table, percent
+
+
+@dataclass(frozen=True)
+class SecurityCurve:
+    """What `security_curve` found, budget by budget.
+
+    Attributes
+    ----------
+    eps
+        Budgets, rising.
+    accuracy : ndarray, shape (budgets,)
+        At most this much is robust: rows right on what the attack returned for this budget and for every smaller one,
+        since what fools the model within a small ball is in the larger ones, too. It never rises.
+    alone : ndarray, shape (budgets,)
+        Accuracy on what the attack returned for this budget; where it rises, the attack was led astray.
+    robust : ndarray of bool, shape (budgets, N)
+        The rows that `accuracy` counts.
+    """
+
+    eps: tuple[float, ...]
+    accuracy: npt.NDArray[np.float64]
+    alone: npt.NDArray[np.float64]
+    robust: npt.NDArray[np.bool_]
+
+    def intervals(self, confidence: float = 0.95) -> list[AccuracyInterval]:
+        """Return the interval of each budget's accuracy (see `accuracy_interval`)."""
+        return [accuracy_interval(rows, confidence) for rows in self.robust]
+
+    def table(self) -> Table:
+        """Return the curve as it is shown."""
+        lines = [
+            (f"{eps:g}", f"at most {percent(accuracy)}", percent(alone))
+            for eps, accuracy, alone in zip(self.eps, self.accuracy, self.alone, strict=True)
+        ]
+        return Table(("eps", "accuracy", "by this budget alone"), tuple(lines))
+
+    def __str__(self) -> str:
+        """Return a plain table."""
+        return str(self.table())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the rows, ready for JSON."""
+        return {"eps": list(self.eps), "accuracy_at_most": self.accuracy.tolist(), "alone": self.alone.tolist()}
+
+
+def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[float]) -> SecurityCurve:
+    """Run an attack with several budgets.
+
+    Parameters
+    ----------
+    model
+        The model to attack.
+    x, y
+        (N, ...) inputs and (N,) true classes.
+    attack
+        An untargeted attack with a budget, whose own `eps` is replaced. A step size of None goes with the budget.
+    eps
+        Budgets ≥ 0; 0 is the clean accuracy.
+
+    Returns
+    -------
+    SecurityCurve
+        With the budgets in rising order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named; an attack without `eps`.
+    """
+    if not isinstance(attack, Attack) or not hasattr(attack, "eps"):
+        raise TypeError(f"attack: wanted an attack with a budget such as epsball.attacks.PGD, got {attack!r}")
+    if getattr(attack, "targeted", False):
+        raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
+    budgets = sorted(number("eps", e) for e in eps)
+    if not budgets:
+        raise ValueError("eps: wanted at least one budget, got none")
+    labels = as_numpy("y", y)
+    right = []
+    for budget in budgets:
+        chosen = replace(attack, eps=budget)  # type: ignore[call-arg]
+        right.append(as_numpy("predictions", model.predict(chosen(model, x, labels))) == labels)
+    alone = np.array(right)
+    robust = np.logical_and.accumulate(alone, axis=0)
+    return SecurityCurve(tuple(budgets), robust.mean(axis=1), alone.mean(axis=1), robust)

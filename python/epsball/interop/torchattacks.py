@@ -1,0 +1,342 @@
+"""Drop-in for torchattacks: its names, signatures and defaults; tensors in, tensors out; the attacks are epsball's.
+
+``import epsball.interop.torchattacks as torchattacks`` is the whole migration. What differs, and is meant to:
+
+- An iterative attack returns the best iterate of each row (misclassified first, then the highest loss), not the last;
+  the bound is exact, and a gradient of 1e-30 is a direction. Single steps (`FGSM`) give the same points.
+- `PGDL2` starts uniformly in the ball; torchattacks draws the length uniformly, so that most of its starts are near x.
+- Inputs outside [0, 1] are an error; torchattacks clips its results only.
+- Nothing is printed.
+- Random draws come from epsball's counters, seeded from torch's global generator, so that ``torch.manual_seed`` makes
+  them repeat, as there.
+
+The model given is followed: its weights are those it has at each call, it is computed by the engine where
+`epsball.from_torch` knows its layers, and ``attack.engine`` and the repr say so, or why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from epsball import attacks
+from epsball.arguments import flag, whole
+from epsball.interop.following import Followed
+from epsball.interop.torch_modules import StandardisedModule
+
+ROUNDING = 1e-5  # what normalising and undoing it may move a pixel past 0 or 1
+
+
+class Attack:
+    """Base of the attacks: modes, normalisation and the call. A subclass is its options, and `translated`."""
+
+    model: Any
+    supported_mode: Sequence[str] = ("default", "targeted")
+
+    def __post_init__(self) -> None:
+        self.attack_mode, self.targeted = "default", False
+        self.normalization_used: dict[str, Any] | None = None
+        self._targets: Callable[[Any, Any], Any] | None = None
+        self.set_model(self.model)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return the epsball attack of these options; `seed` draws a number where the attack is random."""
+        raise NotImplementedError
+
+    @property
+    def attack(self) -> str:
+        """The attack's name."""
+        return type(self).__name__
+
+    @property
+    def engine(self) -> str:
+        """Who computes the model: epsball, or the module itself, and why."""
+        return self._followed.engine
+
+    def __repr__(self) -> str:
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "model"}  # type: ignore[arg-type]
+        options |= {"attack_mode": self.attack_mode, "targeted": self.targeted}
+        options |= {"normalization_used": self.normalization_used is not None, "engine": self.engine}
+        return f"{self.attack}({', '.join(f'{name}={value}' for name, value in options.items())})"
+
+    # ---- modes
+
+    def get_mode(self) -> str:
+        """Return the mode's name."""
+        return self.attack_mode
+
+    def set_mode_default(self) -> None:
+        """Attack away from the labels."""
+        self.attack_mode, self.targeted, self._targets = "default", False, None
+
+    def set_mode_targeted_by_function(
+        self, target_map_function: Callable[[Any, Any], Any], quiet: bool = False
+    ) -> None:
+        """Attack towards ``target_map_function(inputs, labels)``."""
+        self._target("targeted(custom)", target_map_function)
+
+    def set_mode_targeted_random(self, quiet: bool = False) -> None:
+        """Attack towards classes drawn at random among the others."""
+        self._target("targeted(random)", self._random_targets)
+
+    def set_mode_targeted_least_likely(self, kth_min: int = 1, quiet: bool = False) -> None:
+        """Attack towards the other class with the k-th smallest logit."""
+        k = whole("kth_min", kth_min, 1)
+        self._target("targeted(least-likely)", lambda inputs, labels: self._least_likely(inputs, labels, k))
+
+    def set_mode_targeted_by_label(self, quiet: bool = False) -> None:
+        """Attack towards the labels, which are targets then."""
+        self._target("targeted(label)", lambda _, labels: labels)
+
+    def _target(self, mode: str, targets: Callable[[Any, Any], Any]) -> None:
+        if "targeted" not in self.supported_mode:
+            raise ValueError(f"{self.attack}: a targeted mode is not supported")
+        self.attack_mode, self.targeted, self._targets = mode, True, targets
+
+    def _logits(self, inputs: Any) -> Any:
+        return self._followed.model(inputs)(inputs)
+
+    def _least_likely(self, inputs: Any, labels: Any, k: int) -> Any:
+        logits = self._logits(inputs)
+        others = logits.scatter(1, labels[:, None], torch.inf)
+        if k >= logits.shape[1]:
+            raise ValueError(f"kth_min: wanted at most {logits.shape[1] - 1}, one per other class, got {k}")
+        return others.kthvalue(k, dim=1).indices
+
+    def _random_targets(self, inputs: Any, labels: Any) -> Any:
+        drawn = torch.randint(self._logits(inputs[:1]).shape[1] - 1, labels.shape)
+        return drawn + (drawn >= labels)
+
+    # ---- the model
+
+    def set_model(self, model: Any) -> None:
+        """Attack this model from now on."""
+        self.model = model
+        self.model_name = type(model).__name__
+        self._follow()
+
+    def set_normalization_used(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Say that inputs come normalised as (image − mean) / std: ball and box are those of the images."""
+        column = [torch.as_tensor(v, dtype=torch.float32).reshape(1, -1, 1, 1) for v in (mean, std)]
+        self.normalization_used = {"mean": column[0], "std": column[1]}
+        self._follow()
+
+    def set_model_training_mode(
+        self, model_training: bool = False, batchnorm_training: bool = False, dropout_training: bool = False
+    ) -> None:
+        """Attack in evaluation mode, the only one there is here; anything else is an error."""
+        asked = {"model_training": model_training, "batchnorm_training": batchnorm_training,
+                 "dropout_training": dropout_training}  # fmt: skip
+        for name, value in asked.items():
+            if flag(name, value):
+                raise ValueError(f"{name}: wanted False, as epsball attacks models in evaluation mode only, got True")
+
+    def _follow(self) -> None:
+        used, module = self.normalization_used, self.model
+        if used is not None:
+            if not isinstance(module, torch.nn.Module):
+                raise TypeError(
+                    f"set_normalization_used: wanted a torch module as the model, got {type(module).__name__}; epsball "
+                    f"models have epsball.Normalize"
+                )
+            module = StandardisedModule(module, used["mean"][0], used["std"][0])
+        self._followed = Followed(module)
+
+    # ---- the call
+
+    def __call__(self, inputs: Any, labels: Any = None) -> Any:
+        """Return the adversarial inputs, of the inputs' shape and dtype.
+
+        Parameters
+        ----------
+        inputs
+            (N, ...) floating-point tensor in [0, 1], or normalised as `set_normalization_used` says.
+        labels
+            (N,) int64 tensor: true classes, or targets in the mode "by label".
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad input or label, named; the options, under the names epsball has for them.
+        """
+        for name, value in (("inputs", inputs), ("labels", labels)):
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(f"{name}: wanted a torch tensor, got {type(value).__name__}")
+        used, inputs, labels = self.normalization_used, inputs.detach(), labels.detach()
+        if used is None:
+            return self.forward(inputs, labels)
+        images = inputs * used["std"] + used["mean"]
+        near = (images >= -ROUNDING) & (images <= 1 + ROUNDING)
+        images = torch.where(near, images.clamp(0, 1), images)
+        return (self.forward(images, labels) - used["mean"]) / used["std"]
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]."""
+        y = labels if self._targets is None else self._targets(inputs, labels)
+        return self.translated(_draw_seed)(self._followed.model(inputs), inputs, y)
+
+
+def _draw_seed() -> int:
+    return int(torch.randint(2**63 - 1, ()).item())
+
+
+@dataclass(eq=False, repr=False)
+class VANILA(Attack):
+    """No attack: a copy of the inputs."""
+
+    model: Any
+
+    supported_mode = ("default",)
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Return the inputs."""
+        return inputs.clone()
+
+
+@dataclass(eq=False, repr=False)
+class FGSM(Attack):
+    """One sign step (see `epsball.attacks.FGSM`)."""
+
+    model: Any
+    eps: float = 8 / 255
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.FGSM`."""
+        return attacks.FGSM(self.eps, targeted=self.targeted)
+
+
+@dataclass(eq=False, repr=False)
+class FFGSM(Attack):
+    """A uniform start and one sign step of alpha: `epsball.attacks.PGD` of one step, which may return the start."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 10 / 255
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.PGD` of one step."""
+        return attacks.PGD(self.eps, steps=1, step_size=self.alpha, targeted=self.targeted, seed=seed())
+
+
+@dataclass(eq=False, repr=False)
+class RFGSM(Attack):
+    """A random sign step of alpha and then `steps` sign steps of alpha (see `epsball.attacks.RFGSM`)."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.RFGSM`."""
+        return attacks.RFGSM(
+            self.eps, self.alpha, steps=self.steps, step_size=self.alpha, targeted=self.targeted, seed=seed()
+        )
+
+
+@dataclass(eq=False, repr=False)
+class BIM(Attack):
+    """Sign steps from x (see `epsball.attacks.BIM`); 0 steps: as in the paper, min(255 eps + 4, 1.25 · 255 eps)."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps == 0:
+            self.steps = int(min(self.eps * 255 + 4, 1.25 * self.eps * 255))
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.BIM`."""
+        return attacks.BIM(self.eps, steps=self.steps, step_size=self.alpha, targeted=self.targeted)
+
+
+@dataclass(eq=False, repr=False)
+class PGD(Attack):
+    """Projected gradient descent in the L∞ ball (see `epsball.attacks.PGD`)."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+    random_start: bool = True
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.PGD`."""
+        return attacks.PGD(
+            self.eps,
+            steps=self.steps,
+            step_size=self.alpha,
+            random_start=self.random_start,
+            targeted=self.targeted,
+            seed=seed(),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class PGDL2(Attack):
+    """Projected gradient descent in the L2 ball; `eps_for_division` is not needed, as no gradient is too small."""
+
+    model: Any
+    eps: float = 1.0
+    alpha: float = 0.2
+    steps: int = 10
+    random_start: bool = True
+    eps_for_division: float = 1e-10
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.PGD` with ``norm="l2"``."""
+        return attacks.PGD(
+            self.eps,
+            norm="l2",
+            steps=self.steps,
+            step_size=self.alpha,
+            random_start=self.random_start,
+            targeted=self.targeted,
+            seed=seed(),
+        )
+
+
+class MultiAttack:
+    """Attacks one after another on the rows that are still right; each row returns its first success.
+
+    Parameters
+    ----------
+    attacks
+        At least two attacks of this module on one model.
+    verbose
+        False; epsball prints nothing.
+    """
+
+    def __init__(self, attacks: Sequence[Any], verbose: bool = False) -> None:
+        if len(attacks) < 2:
+            raise ValueError(f"attacks: wanted at least two, got {len(attacks)}")
+        if len({id(attack.model) for attack in attacks}) != 1:
+            raise ValueError("attacks: wanted attacks on one model, got several models")
+        if flag("verbose", verbose):
+            raise ValueError("verbose: wanted False, as epsball prints nothing, got True")
+        self.attacks, self.verbose, self.model = list(attacks), verbose, attacks[0].model
+
+    def __repr__(self) -> str:
+        return f"MultiAttack({self.attacks})"
+
+    def __call__(self, inputs: Any, labels: Any = None) -> Any:
+        """Return the adversarial inputs."""
+        found, left = inputs.detach().clone(), torch.arange(len(inputs))
+        for attack in self.attacks:
+            if len(left) == 0:
+                break
+            x_adv = attack(inputs[left], labels[left])
+            wrong = attack._logits(x_adv).argmax(1) != labels[left]
+            found[left[wrong]] = x_adv[wrong]
+            left = left[~wrong]
+        return found
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"epsball.interop.torchattacks has no {name!r} in this version")

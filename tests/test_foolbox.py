@@ -1,0 +1,187 @@
+"""epsball.interop.foolbox: foolbox's names, signatures and defaults before epsball's attacks, and the reverse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import epsball as eb
+from drop_in import (
+    accuracy,
+    assert_no_weaker,
+    assert_same_points,
+    assert_within,
+    library,
+    mean_loss,
+    module_and_digits,
+    parameters_of,
+)
+
+torch = pytest.importorskip("torch")
+import epsball.interop.foolbox as ours  # noqa: E402 - needs torch
+
+NORM = {"Linf": ("linf", 0.15), "L2": ("l2", 1.5), "L1": ("l1", 15.0)}
+FIXED = [f"{norm}{kind}" for norm in NORM
+         for kind in ("FastGradientAttack", "BasicIterativeAttack", "ProjectedGradientDescentAttack")]  # fmt: skip
+ALIASES = ("FGM", "FGSM", "L1PGD", "L2PGD", "LinfPGD", "PGD")
+
+
+def both_models() -> tuple[Any, Any, Any, Any]:
+    module, x, y = module_and_digits()
+    return ours.PyTorchModel(module, (0, 1)), library("foolbox").PyTorchModel(module, (0, 1)), x, y
+
+
+def norm_of(name: str) -> tuple[str, float]:
+    return next(ball for prefix, ball in NORM.items() if name.startswith(prefix))
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_signature_and_defaults_are_theirs(name: str) -> None:
+    theirs = library("foolbox").attacks
+    assert parameters_of(getattr(ours.attacks, name)) == parameters_of(getattr(theirs, name))
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_short_names_mean_the_same_attacks(name: str) -> None:
+    assert getattr(ours.attacks, name).__name__ == getattr(library("foolbox").attacks, name).__name__
+
+
+def test_the_model_takes_what_theirs_takes() -> None:
+    assert parameters_of(ours.PyTorchModel) == parameters_of(library("foolbox").PyTorchModel)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str) -> None:
+    model, theirs, x, y = both_models()
+    norm, eps = norm_of(name)
+    raw, clipped, is_adv = getattr(ours.attacks, name)()(model, x, y, epsilons=eps)
+    assert torch.equal(raw, clipped)
+    assert_within(clipped, x, eps, norm)
+    module = module_and_digits()[0]
+    assert is_adv.dtype == torch.bool
+    assert accuracy(module, clipped, y) == pytest.approx(1 - float(is_adv.double().mean()))
+    wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=eps)[1]
+    assert_no_weaker(module, clipped, wanted, y)
+
+
+@pytest.mark.parametrize("name", ["FGSM", "FGM"])
+def test_one_step_gives_the_same_points(name: str) -> None:
+    model, theirs, x, y = both_models()
+    module = module_and_digits()[0]
+    got = getattr(ours.attacks, name)()(model, x, y, epsilons=0.2)[1]
+    wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=0.2)[1]
+    assert_same_points(module, got, wanted, x, y)
+
+
+def test_several_budgets_give_lists_and_a_table_of_successes() -> None:
+    model, _, x, y = both_models()
+    attack = ours.attacks.LinfBasicIterativeAttack()
+    raw, clipped, is_adv = attack(model, x, y, epsilons=[0.0, 0.05, 0.2])
+    assert [len(raw), len(clipped), tuple(is_adv.shape)] == [3, 3, (3, len(x))]
+    assert torch.equal(clipped[0], x)
+    assert torch.equal(clipped[2], attack(model, x, y, epsilons=0.2)[1])
+    assert is_adv[0].sum() <= is_adv[1].sum() <= is_adv[2].sum()
+
+
+def test_criteria_of_either_library_are_understood() -> None:
+    model, _, x, y = both_models()
+    theirs = library("foolbox").criteria
+    attack = ours.LinfBasicIterativeAttack(steps=20)
+    targets = (y + 1) % 10
+    want = attack(model, x, ours.TargetedMisclassification(targets), epsilons=0.3)
+    got = attack(model, x, theirs.TargetedMisclassification(targets), epsilons=0.3)
+    assert torch.equal(want[1], got[1])
+    module = module_and_digits()[0]
+    assert float(got[2].double().mean()) == pytest.approx(accuracy(module, got[1], targets))
+    assert float(got[2].double().mean()) > 0.5
+    plain = attack(model, x, y, epsilons=0.3)[1]
+    assert torch.equal(attack(model, x, theirs.Misclassification(y), epsilons=0.3)[1], plain)
+    assert torch.equal(attack(model, x, ours.Misclassification(y), epsilons=0.3)[1], plain)
+
+
+def test_tensors_of_eagerpy_come_back_as_such() -> None:
+    eagerpy = library("eagerpy")
+    model, _, x, y = both_models()
+    _, clipped, is_adv = ours.attacks.FGSM()(model, eagerpy.astensor(x), eagerpy.astensor(y), epsilons=0.1)
+    assert isinstance(clipped, eagerpy.Tensor)
+    assert isinstance(is_adv, eagerpy.Tensor)
+    assert torch.equal(clipped.raw, ours.attacks.FGSM()(model, x, y, epsilons=0.1)[1])
+
+
+def test_repeated_attacks_are_restarts() -> None:
+    model, _, x, y = both_models()
+    module = module_and_digits()[0]
+    attack = ours.LinfPGD(steps=2, abs_stepsize=0.05)
+    once = attack(model, x, y, epsilons=0.12)[1]
+    often = attack.repeat(3).repeat(2)
+    assert often.times == 6
+    best = often(model, x, y, epsilons=0.12)[1]
+    assert mean_loss(module, best, y) > mean_loss(module, once, y)
+
+
+def test_preprocessing_is_part_of_the_model() -> None:
+    module, x, y = module_and_digits()
+    options = {"mean": [0.2], "std": [0.7], "axis": -3}
+    model = ours.PyTorchModel(module, (0, 1), preprocessing=options)
+    theirs = library("foolbox").PyTorchModel(
+        module, (0, 1), preprocessing={"mean": torch.tensor([0.2]), "std": torch.tensor([0.7]), "axis": -3}
+    )
+    torch.testing.assert_close(model(x), theirs(x).detach(), atol=1e-4, rtol=1e-4)
+    assert model.engine == "epsball"
+    flipped = ours.PyTorchModel(module, (0, 1), preprocessing={"flip_axis": -1})
+    torch.testing.assert_close(flipped(x), module(x.flip(-1)).detach(), atol=1e-4, rtol=1e-4)
+    assert "itself" in repr(flipped)
+    assert ours.accuracy(model, x, y) == library("foolbox").accuracy(theirs, x, y)
+
+
+def test_their_attacks_run_on_our_models() -> None:
+    foolbox = library("foolbox")
+    module, x, y = module_and_digits()
+    model = eb.from_torch(module, (1, 28, 28))
+    theirs = ours.to_foolbox(model, bounds=(0, 1))
+    torch.testing.assert_close(theirs(x), model(x))
+    for name, eps, options in (
+        ("FGSM", 0.1, {}),
+        ("L2BasicIterativeAttack", 1.0, {}),
+        ("LinfDeepFoolAttack", 0.3, {"steps": 3}),
+    ):
+        attack = getattr(foolbox.attacks, name)(**options)
+        got = attack(theirs, x[:5], y[:5], epsilons=eps)[1]
+        wanted = attack(foolbox.PyTorchModel(module, (0, 1)), x[:5], y[:5], epsilons=eps)[1]
+        assert ((got - wanted).abs() > 1e-3).double().mean() < 1e-2
+
+
+def test_the_engine_as_a_module_has_the_right_gradient() -> None:
+    from epsball.interop.torch_function import EngineModule
+
+    module, x, _ = module_and_digits()
+    model = eb.from_torch(module, (1, 28, 28))
+    for scale in (1e-6, 1.0, 1e6):
+        upstream = scale * torch.randn(len(x), 10, generator=torch.Generator().manual_seed(0))
+        gradients = []
+        for f in (EngineModule(model), module):
+            inputs = x.clone().requires_grad_()
+            f(inputs).backward(upstream)
+            gradients.append(inputs.grad / scale)
+        torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-4)
+
+
+def test_bad_arguments_are_named() -> None:
+    model, _, x, y = both_models()
+    attack = ours.attacks.LinfPGD()
+    with pytest.raises(ValueError, match="epsilons: wanted numbers"):
+        attack(model, x, y, epsilons=None)
+    with pytest.raises(TypeError, match=r"model: wanted epsball\.interop\.foolbox\.PyTorchModel"):
+        attack(module_and_digits()[0], x, y, epsilons=0.1)
+    with pytest.raises(TypeError, match="criterion: wanted labels"):
+        attack(model, x, "cat", epsilons=0.1)
+    with pytest.raises(TypeError, match="inputs: wanted a torch tensor, got ndarray"):
+        attack(model, np.asarray(x), y, epsilons=0.1)
+    with pytest.raises(ValueError, match="preprocessing: wanted mean, std, axis and flip_axis, got 'scale'"):
+        ours.PyTorchModel(module_and_digits()[0], (0, 1), preprocessing={"scale": 2})
+    with pytest.raises(TypeError, match="starting_points"):
+        attack(model, x, y, epsilons=0.1, starting_points=x)
+    with pytest.raises(AttributeError, match="GenAttack"):
+        ours.GenAttack  # noqa: B018
