@@ -33,6 +33,13 @@ CALLS: dict[str, Callable[..., Any]] = {
     "ilcm": lambda m, x, y: A.ILCM(eps=0.1)(m, x, y),
     "pgd": lambda m, x, y: eb.pgd(m, x, y, eps=0.1, steps=3, restarts=2),
     "pgd-l1": lambda m, x, y: eb.pgd(m, x, y, eps=1.0, norm="l1", steps=3),
+    "ddn": lambda m, x, y: A.DDN(steps=5)(m, x, y),
+    "fmn": lambda m, x, y: A.FMN("l0", steps=5)(m, x, y),
+    "deepfool": lambda m, x, y: A.DeepFool()(m, x, y),
+    "fab": lambda m, x, y: A.FAB(steps=2)(m, x, y),
+    "cw": lambda m, x, y: A.CarliniWagner(steps=5, search_steps=2)(m, x, y),
+    "ead": lambda m, x, y: A.EAD(steps=5, search_steps=2)(m, x, y),
+    "jsma": lambda m, x, y: A.JSMA()(m, x, y),
     "evaluate": lambda m, x, y: eb.evaluate(m, x, y, attacks=[A.FGSM(eps=0.1)]),
     "fit": lambda m, x, y: eb.fit(m, x, y, epochs=1, batch_size=5),
 }

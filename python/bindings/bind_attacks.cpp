@@ -1,6 +1,13 @@
 // Attacks: one line for each, after the options it reads beyond what all of them have; and the closed form for linear
 // models.
 #include "attack_call.h"
+#include "attacks/carlini_wagner.h"
+#include "attacks/ddn.h"
+#include "attacks/deepfool.h"
+#include "attacks/ead.h"
+#include "attacks/fab.h"
+#include "attacks/fmn.h"
+#include "attacks/jsma.h"
 #include "attacks/linear_exact.h"
 #include "attacks/pgd.h"
 #include "bind.h"
@@ -16,6 +23,65 @@ PgdSettings pgd_settings(const py::dict& o) {
   s.restarts = get<int>(o, "restarts");
   s.random_start = start != "none";
   s.start = start == "signs" ? Start::signs : Start::ball;
+  return s;
+}
+
+// ---- minimum norm ----
+
+template <class Settings>
+Settings minimum_norm_settings(const py::dict& o) {
+  Settings s;
+  read_common(s, o);
+  s.minimum_norm = true;
+  s.steps = get<int>(o, "steps");
+  return s;
+}
+
+DdnSettings ddn_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<DdnSettings>(o);
+  s.gamma = get<float>(o, "gamma");
+  s.initial_radius = get<float>(o, "initial_radius");
+  return s;
+}
+
+FmnSettings fmn_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<FmnSettings>(o);
+  s.step_size = get<float>(o, "step_size");
+  s.gamma = get<float>(o, "gamma");
+  return s;
+}
+
+DeepFoolSettings deepfool_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<DeepFoolSettings>(o);
+  s.overshoot = get<float>(o, "overshoot");
+  s.candidates = get<Index>(o, "candidates");
+  return s;
+}
+
+FabSettings fab_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<FabSettings>(o);
+  s.targets = get<Index>(o, "targets");
+  s.alpha = get<float>(o, "alpha");
+  s.eta = get<float>(o, "eta");
+  s.beta = get<float>(o, "beta");
+  return s;
+}
+
+SearchSettings search_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<SearchSettings>(o);
+  s.searches = get<int>(o, "searches");
+  s.constant = get<float>(o, "constant");
+  s.rate = get<float>(o, "rate");
+  s.beta = get<float>(o, "beta");
+  s.confidence = get<float>(o, "confidence");
+  s.abort_early = get<bool>(o, "abort_early");
+  return s;
+}
+
+JsmaSettings jsma_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<JsmaSettings>(o);
+  s.theta = get<float>(o, "theta");
+  s.increase = get<bool>(o, "increase");
   return s;
 }
 
@@ -50,6 +116,13 @@ py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y,
 void bind_attacks(py::module_& m) {
   bind_attack<PgdSlab>(m, "pgd", pgd_settings,
                        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
+  bind_attack<DdnSlab>(m, "ddn", ddn_settings, "DDN; returns as pgd does.");
+  bind_attack<FmnSlab>(m, "fmn", fmn_settings, "FMN; returns as pgd does.");
+  bind_attack<DeepFoolSlab>(m, "deepfool", deepfool_settings, "DeepFool; returns as pgd does.");
+  bind_attack<FabSlab>(m, "fab", fab_settings, "FAB and FAB-T; returns as pgd does.");
+  bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W L2; returns as pgd does.");
+  bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
+  bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

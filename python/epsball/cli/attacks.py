@@ -12,7 +12,20 @@ if TYPE_CHECKING:
     from epsball.attacks.base import Attack
 
 #: The name of every attack on the command line and its class in `epsball.attacks`.
-CLASSES = {"fgsm": "FGSM", "rfgsm": "RFGSM", "bim": "BIM", "ilcm": "ILCM", "pgd": "PGD"}
+CLASSES = {
+    "fgsm": "FGSM",
+    "rfgsm": "RFGSM",
+    "bim": "BIM",
+    "ilcm": "ILCM",
+    "pgd": "PGD",
+    "deepfool": "DeepFool",
+    "cw": "CarliniWagner",
+    "ddn": "DDN",
+    "fmn": "FMN",
+    "fab": "FAB",
+    "ead": "EAD",
+    "jsma": "JSMA",
+}
 if TYPE_CHECKING:
     Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it
 else:
