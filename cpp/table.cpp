@@ -26,6 +26,7 @@ Kernels filled() {
   add_reduce(k);
   add_rows(k);
   add_linear_exact(k);
+  add_minimum_norm(k);
   add_optim(k);
   add_roofline(k);
   add_square(k);

@@ -21,6 +21,7 @@ void add_random(Kernels&);
 void add_reduce(Kernels&);
 void add_rows(Kernels&);
 void add_linear_exact(Kernels&);
+void add_minimum_norm(Kernels&);
 void add_optim(Kernels&);
 void add_roofline(Kernels&);
 void add_square(Kernels&);

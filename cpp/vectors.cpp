@@ -5,25 +5,23 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
+// Comparisons are made in floats, which are the table's own vectors; sums in float64.
 double row_norm(const RowNorms& a, Index row) {
-  const float* x = a.x + row * a.ld;
-  const float* y = a.y ? a.y + row * a.ld : nullptr;
+  const Index at = row * a.ld;
   DVec total = {};
-  double top = 0.0;
+  Vec tops = {};
   for_lanes(a.features, [&](Index i, Index n) {
-    DVec d = to_double(load(x + i, n));
-    if (y) d = d - to_double(load(y + i, n));
-    d = d < 0.0 ? -d : d;
-    if (a.norm == Norm::linf) total = d > total ? d : total;
+    Vec x = load(a.x + at + i, n), y = a.y ? load(a.y + at + i, n) : Vec{};
+    if (a.lo) x = select(load(a.lo + at + i, n) < load(a.hi + at + i, n), x, y);
+    const Vec high = max(x, y), low = min(x, y);
+    const DVec d = to_double(high) - to_double(low);
+    if (a.norm == Norm::linf) tops = max(tops, high - low);  // rounding keeps the order
     if (a.norm == Norm::l2) total = total + d * d;
     if (a.norm == Norm::l1) total = total + d;
-    if (a.norm == Norm::l0) total = total + (d > 0.0 ? DVec{} + 1.0 : DVec{});
+    if (a.norm == Norm::l0) total = total + to_double(select(high > low, splat<Vec>(1.0f), Vec{}));
   });
-  if (a.norm != Norm::linf) return a.norm == Norm::l2 ? __builtin_sqrt(sum(total)) : sum(total);
-  double lanes[kLanes];
-  __builtin_memcpy(lanes, &total, sizeof(lanes));
-  for (const double v : lanes) top = v > top ? v : top;
-  return top;
+  if (a.norm == Norm::linf) return largest(tops);
+  return a.norm == Norm::l2 ? __builtin_sqrt(sum(total)) : sum(total);
 }
 
 void row_norms(Stream, const RowNorms& a) {

@@ -61,6 +61,11 @@ __device__ __forceinline__ void store_row(const StoreRows& a, Index id, const fl
     double d = change(i) * scale;
     if (a.norm == Norm::linf) d = d > eps ? eps : d < -eps ? -eps : d;
     out[i] = d == 0.0 ? x[i] : D::add_inside(x[i], d);
+    if (!a.outward || d == 0.0) return;
+    const typename D::Element further = D::add_outside(x[i], d);
+    const double to = D::value(further);
+    const bool inside = !a.box_lo || (to >= a.box_lo[i] && to <= a.box_hi[i]);
+    if (inside && to - to == 0.0) out[i] = further;
   });
 }
 

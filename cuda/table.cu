@@ -25,6 +25,7 @@ Kernels filled() {
   add_loss(k);
   add_maxout(k);
   add_one_vs_one(k);
+  add_minimum_norm(k);
   add_optim(k);
   add_pool(k);
   add_project(k);

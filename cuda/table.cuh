@@ -16,6 +16,7 @@ void add_linear_exact(Kernels&);
 void add_loss(Kernels&);
 void add_maxout(Kernels&);
 void add_one_vs_one(Kernels&);
+void add_minimum_norm(Kernels&);
 void add_optim(Kernels&);
 void add_pool(Kernels&);
 void add_project(Kernels&);

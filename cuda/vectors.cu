@@ -16,6 +16,7 @@ __global__ void row_norms_kernel(RowNorms a, const std::int32_t* active) {
     const float* x = a.x + row * a.ld;
     const float* y = a.y ? a.y + row * a.ld : nullptr;
     const auto length = [&](Index i) {
+      if (a.lo && !(a.lo[row * a.ld + i] < a.hi[row * a.ld + i])) return 0.0;
       const double d = static_cast<double>(x[i]) - (y ? static_cast<double>(y[i]) : 0.0);
       return d < 0.0 ? -d : d;
     };

@@ -21,6 +21,8 @@ struct Double {
     const auto bits = __builtin_bit_cast(std::int64_t, s);
     return __builtin_bit_cast(double, (s > 0.0) == (d > 0.0) ? bits - 1 : bits + 1);
   }
+  // Models see floats: what a double rounds away is lost on them.
+  static EPSBALL_HD double add_outside(double x, double d) { return x + d; }
 };
 
 struct Half {
@@ -40,6 +42,11 @@ struct Half {
     while (beyond(o)) o -= step;
     while (!beyond(o + step)) o += step;
     return at(o);
+  }
+  // The first half at or past x + d.
+  static EPSBALL_HD std::uint16_t add_outside(std::uint16_t x, double d) {
+    const std::uint16_t inside = add_inside(x, d);
+    return value(inside) - value(x) == d ? inside : at(order(inside) + (d < 0.0 ? -1 : 1));
   }
 };
 

@@ -339,7 +339,9 @@ struct RowNorms {
   const float* x = nullptr;
   const float* y = nullptr;
   Index ld = 0;
-  float* out = nullptr;  // (rows)
+  float* out = nullptr;       // (rows)
+  const float* lo = nullptr;  // with stride ld; if given, only features that can move (lo < hi) count
+  const float* hi = nullptr;
 };
 
 // One summand of a combination: times * by(i) * x(i) / over(i).
@@ -377,6 +379,7 @@ struct StoreRows {
   const double* box_lo = nullptr;  // (features), null: no box
   const double* box_hi = nullptr;
   double* distance = nullptr;  // (x.rows), may be null
+  bool outward = false;            // round away from x, as far as the box lets it: a nearest point must not fall back
 };
 
 // One array of a slab that shrinks when rows leave.
@@ -405,6 +408,46 @@ struct SquareRows;         // src/attacks/square_row.h
 struct LinearCase;         // src/attacks/linear_row.h
 struct BatchNormChannels;  // src/layers/batch_norm_channel.h
 struct FoldChannels;       // the same
+
+// ---- minimum-norm attacks ----
+
+// out(i) = distance of x(i) from the farthest corner of [lo, hi], infinite without a box.
+struct ReachRows {
+  Norm norm = Norm::l2;
+  Index rows = 0, features = 0;
+  const float* x = nullptr;
+  const float* lo = nullptr;
+  const float* hi = nullptr;
+  Index ld = 0;
+  float* out = nullptr;  // (rows)
+};
+
+// z = the point of {value + normal . (z - at) = 0} and [lo, hi] that is nearest to x in a norm; where they do not meet,
+// the box's nearest to the plane. x lies in the box; features with a normal of 0 stay.
+struct HyperplaneRows {
+  Norm norm = Norm::l2;  // not l0
+  Index rows = 0, features = 0;
+  const float* x = nullptr;
+  const float* at = nullptr;
+  const float* normal = nullptr;
+  const float* value = nullptr;  // (rows)
+  const float* lo = nullptr;
+  const float* hi = nullptr;
+  Index ld = 0;  // of all matrices
+  float* z = nullptr;
+};
+
+struct RankRivals;    // src/attacks/planes_row.h
+struct LogitPair;     // src/attacks/planes_row.h
+struct NearestPlane;  // src/attacks/planes_row.h
+struct DdnRows;       // src/attacks/ddn_row.h
+struct SphereRows;    // src/attacks/ddn_row.h
+struct FmnRows;       // src/attacks/fmn_row.h
+struct FabRows;       // src/attacks/fab_row.h
+struct SearchRows;    // src/attacks/search_row.h
+struct BoxAdam;       // src/attacks/search_row.h
+struct Shrinkage;     // src/attacks/search_row.h
+struct SaliencyRows;  // src/attacks/saliency_row.h
 
 // ---- optimisers ----
 
@@ -537,6 +580,21 @@ struct Kernels {
 
   // square.cpp
   void (*square)(Stream, const SquareRows&) = nullptr;
+
+  // minimum_norm.cpp
+  void (*row_reach)(Stream, const ReachRows&) = nullptr;
+  void (*hyperplane)(Stream, const HyperplaneRows&) = nullptr;
+  void (*rank_rivals)(Stream, Index rows, const RankRivals&) = nullptr;
+  void (*logit_pair)(Stream, Index rows, const LogitPair&) = nullptr;
+  void (*nearest_plane)(Stream, Index rows, const NearestPlane&) = nullptr;
+  void (*ddn)(Stream, Index rows, const DdnRows&) = nullptr;
+  void (*sphere)(Stream, Index rows, const SphereRows&) = nullptr;
+  void (*fmn)(Stream, Index rows, const FmnRows&) = nullptr;
+  void (*fab)(Stream, Index rows, const FabRows&) = nullptr;
+  void (*search)(Stream, Index rows, const SearchRows&) = nullptr;
+  void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
+  void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
+  void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
 
   // linear_exact.cpp
   void (*linear_exact)(Stream, const LinearCase&) = nullptr;

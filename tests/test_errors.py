@@ -70,6 +70,8 @@ def test_bad_x_is_named_everywhere(bad: Callable[[np.ndarray], Any]) -> None:
     rejects("x", lambda: A.BIM(eps=0.1)(model, wrong, y))
     rejects("x", lambda: A.ILCM(eps=0.1)(model, wrong, y))
     rejects("x", lambda: A.RFGSM(eps=0.1)(model, wrong, y))
+    for attack in (A.DDN(), A.FMN(), A.DeepFool(), A.FAB(), A.CarliniWagner(), A.EAD(), A.JSMA()):
+        rejects("x", lambda attack=attack: attack(model, wrong, y))
     rejects("x", lambda: eb.fit(model, wrong, y, epochs=1))
     rejects("x", lambda: eb.evaluate(model, wrong, y, attacks=[A.FGSM(eps=0.1)]))
 
@@ -83,6 +85,13 @@ def test_x_outside_the_bounds_is_refused(value: float) -> None:
         A.BIM(eps=0.1),
         A.RFGSM(eps=0.1),
         A.ILCM(eps=0.1),
+        A.DDN(),
+        A.FMN(),
+        A.DeepFool(),
+        A.FAB(),
+        A.CarliniWagner(),
+        A.EAD(),
+        A.JSMA(),
     ):
         with pytest.raises(ValueError, match="bounds"):
             attack(model, changed(x, value), y)

@@ -41,6 +41,13 @@ CALLS: dict[str, Callable[..., Any]] = {
     "square": lambda m, x, y: A.Square(eps=0.1, queries=5)(m, x, y),
     "random-search": lambda m, x, y: A.RandomSearch(eps=0.1, draws=3)(m, x, y),
     "autoattack": lambda m, x, y: eb.autoattack(m, x, y, eps=0.1, version="rand"),
+    "ddn": lambda m, x, y: A.DDN(steps=5)(m, x, y),
+    "fmn": lambda m, x, y: A.FMN("l0", steps=5)(m, x, y),
+    "deepfool": lambda m, x, y: A.DeepFool()(m, x, y),
+    "fab": lambda m, x, y: A.FAB(steps=2)(m, x, y),
+    "cw": lambda m, x, y: A.CarliniWagner(steps=5, search_steps=2)(m, x, y),
+    "ead": lambda m, x, y: A.EAD(steps=5, search_steps=2)(m, x, y),
+    "jsma": lambda m, x, y: A.JSMA()(m, x, y),
     "evaluate": lambda m, x, y: eb.evaluate(m, x, y, attacks=[A.FGSM(eps=0.1)]),
     "fit": lambda m, x, y: eb.fit(m, x, y, epochs=1, batch_size=5),
 }

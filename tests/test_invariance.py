@@ -39,6 +39,14 @@ ATTACKS: dict[str, Any] = {
     "random-salt": eb.attacks.RandomSearch(eps=0.1, noise="salt_and_pepper", draws=5, seed=3),
     "autoattack": eb.attacks.AutoAttack(eps=0.05, version="rand", seed=3),
     "pgd-early": eb.attacks.PGD(eps=0.05, steps=4, restarts=3, early_stop=True, seed=3),
+    "ddn": eb.attacks.DDN(steps=8),
+    **{f"fmn-{norm}": eb.attacks.FMN(norm, steps=8) for norm in ("linf", "l2", "l1", "l0")},
+    "deepfool": eb.attacks.DeepFool(),
+    "fab": eb.attacks.FAB("l1", steps=3),
+    "fab-t": eb.attacks.FAB("linf", steps=3, targets=3),
+    "cw": eb.attacks.CarliniWagner(steps=15, search_steps=3, step_size=0.05),
+    "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
+    "jsma": eb.attacks.JSMA(),
 }
 FIELDS = ("x_adv", "success", "distance", "queries", "loss", "zero_gradient")
 

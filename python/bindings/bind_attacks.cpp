@@ -2,6 +2,13 @@
 // models.
 #include "attack_call.h"
 #include "attacks/apgd.h"
+#include "attacks/carlini_wagner.h"
+#include "attacks/ddn.h"
+#include "attacks/deepfool.h"
+#include "attacks/ead.h"
+#include "attacks/fab.h"
+#include "attacks/fmn.h"
+#include "attacks/jsma.h"
 #include "attacks/linear_exact.h"
 #include "attacks/pgd.h"
 #include "attacks/square.h"
@@ -49,6 +56,65 @@ SquareSettings square_settings(const py::dict& o) {
   return s;
 }
 
+// ---- minimum norm ----
+
+template <class Settings>
+Settings minimum_norm_settings(const py::dict& o) {
+  Settings s;
+  read_common(s, o);
+  s.minimum_norm = true;
+  s.steps = get<int>(o, "steps");
+  return s;
+}
+
+DdnSettings ddn_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<DdnSettings>(o);
+  s.gamma = get<float>(o, "gamma");
+  s.initial_radius = get<float>(o, "initial_radius");
+  return s;
+}
+
+FmnSettings fmn_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<FmnSettings>(o);
+  s.step_size = get<float>(o, "step_size");
+  s.gamma = get<float>(o, "gamma");
+  return s;
+}
+
+DeepFoolSettings deepfool_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<DeepFoolSettings>(o);
+  s.overshoot = get<float>(o, "overshoot");
+  s.candidates = get<Index>(o, "candidates");
+  return s;
+}
+
+FabSettings fab_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<FabSettings>(o);
+  s.targets = get<Index>(o, "targets");
+  s.alpha = get<float>(o, "alpha");
+  s.eta = get<float>(o, "eta");
+  s.beta = get<float>(o, "beta");
+  return s;
+}
+
+SearchSettings search_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<SearchSettings>(o);
+  s.searches = get<int>(o, "searches");
+  s.constant = get<float>(o, "constant");
+  s.rate = get<float>(o, "rate");
+  s.beta = get<float>(o, "beta");
+  s.confidence = get<float>(o, "confidence");
+  s.abort_early = get<bool>(o, "abort_early");
+  return s;
+}
+
+JsmaSettings jsma_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<JsmaSettings>(o);
+  s.theta = get<float>(o, "theta");
+  s.increase = get<bool>(o, "increase");
+  return s;
+}
+
 // ---- linear models ----
 
 py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y, const py::object& eps,
@@ -82,6 +148,13 @@ void bind_attacks(py::module_& m) {
                        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
   bind_attack<ApgdSlab>(m, "apgd", apgd_settings, "Auto-PGD; returns what pgd does.");
   bind_attack<SquareSlab>(m, "square", square_settings, "Random search by squares; returns what pgd does.");
+  bind_attack<DdnSlab>(m, "ddn", ddn_settings, "DDN; returns as pgd does.");
+  bind_attack<FmnSlab>(m, "fmn", fmn_settings, "FMN; returns as pgd does.");
+  bind_attack<DeepFoolSlab>(m, "deepfool", deepfool_settings, "DeepFool; returns as pgd does.");
+  bind_attack<FabSlab>(m, "fab", fab_settings, "FAB and FAB-T; returns as pgd does.");
+  bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W L2; returns as pgd does.");
+  bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
+  bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

@@ -144,11 +144,119 @@ def check_guards(on: bool) -> bool:
 def copy_bandwidth(threads: int, seconds: float) -> float:
     """GB/s read and written by copies larger than the caches."""
 
+@typing.overload
+def ddn(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """DDN; returns as pgd does."""
+
+@typing.overload
+def ddn(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """DDN; returns as pgd does."""
+
+@typing.overload
+def deepfool(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """DeepFool; returns as pgd does."""
+
+@typing.overload
+def deepfool(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """DeepFool; returns as pgd does."""
+
+@typing.overload
+def ead(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """EAD; returns as pgd does."""
+
+@typing.overload
+def ead(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """EAD; returns as pgd does."""
+
 def executor() -> str:
     """Who runs the slabs: openmp, threads or serial."""
 
+@typing.overload
+def fab(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """FAB and FAB-T; returns as pgd does."""
+
+@typing.overload
+def fab(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """FAB and FAB-T; returns as pgd does."""
+
 def fma_peak(threads: int, seconds: float) -> float:
     """GFLOP/s of independent fused multiply-adds in registers."""
+
+@typing.overload
+def fmn(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """FMN; returns as pgd does."""
+
+@typing.overload
+def fmn(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """FMN; returns as pgd does."""
+
+@typing.overload
+def jsma(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """JSMA; returns as pgd does."""
+
+@typing.overload
+def jsma(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """JSMA; returns as pgd does."""
 
 def lanes() -> int:
     """Floats per vector of the table in force."""

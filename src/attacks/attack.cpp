@@ -14,7 +14,8 @@ SlabAttack::SlabAttack(const Target& target, const AttackSettings& settings, Wor
       features_(target.features()),
       classes_(target.classes()),
       common_(settings),
-      counting_(static_cast<std::size_t>(worker.slab_rows)) {
+      counting_(static_cast<std::size_t>(worker.slab_rows)),
+      constants_(static_cast<std::size_t>(worker.slab_rows)) {
   const Index rows = worker.slab_rows;
   Arena& arena = worker.arena;
   x_ = moved_rows(features_);
@@ -42,6 +43,7 @@ SlabAttack::SlabAttack(const Target& target, const AttackSettings& settings, Wor
   if (common_.minimum_norm) {
     distance_ = arena.take<float>(rows);
     best_distance_ = arena.take<float>(rows);
+    lost_ = arena.take<std::uint8_t>(rows);
   }
   std::iota(counting_.begin(), counting_.end(), 0);
 }
@@ -100,15 +102,42 @@ void SlabAttack::aim(int rank) {
   k_.rivals(stream(), active_, {clean_logits_.data, clean_logits_.ld, classes_, judge_, rank, rivals_});
 }
 
+void SlabAttack::combine(std::initializer_list<Term> terms, Rows out) {
+  CombineRows c;
+  c.rows = active_;
+  c.features = features_;
+  for (const Term& term : terms) c.terms[c.count++] = term;
+  c.lo = lo_.data;
+  c.hi = hi_.data;
+  c.ld_limits = lo_.ld;
+  c.out = out.data;
+  c.ld = out.ld;
+  k_.combine(stream(), c);
+}
+
+void SlabAttack::fill_floats(float* values, float value) {
+  std::fill(constants_.begin(), constants_.end(), value);
+  k_.copy(stream(), values, constants_.data(), active_ * static_cast<Index>(sizeof(float)));
+}
+
+void SlabAttack::reach(Norm norm, float* out) {
+  k_.row_reach(stream(), {norm, active_, features_, x0_.data, lo_.data, hi_.data, x0_.ld, out});
+}
+
+void SlabAttack::slope(Rows gradient, float* out) {
+  const Norm dual = common_.norm == Norm::linf ? Norm::l1 : common_.norm == Norm::l2 ? Norm::l2 : Norm::linf;
+  k_.row_norms(stream(), {dual, active_, features_, gradient.data, nullptr, gradient.ld, out, lo_.data, hi_.data});
+}
+
 void SlabAttack::evaluate(bool gradient) {
-  const Rows logits = pass_->forward(active_, x_);
+  logits_ = pass_->forward(active_, x_);
   const Rows dlogits = pass_->dlogits();
   LossRows loss;
   loss.kind = common_.loss;
   loss.rows = active_;
   loss.classes = classes_;
-  loss.logits = logits.data;
-  loss.ld = logits.ld;
+  loss.logits = logits_.data;
+  loss.ld = logits_.ld;
   loss.labels = rivals_ && loss.kind != Loss::dlr_targeted ? rivals_ : in_->labels ? labels_ : nullptr;
   loss.rivals = rivals_;
   loss.targets = targets_.data;
@@ -139,6 +168,8 @@ TrackBest SlabAttack::tracked() const {
   t.improved = improved_;
   t.distance = distance_;
   t.best_distance = best_distance_;
+  t.until_zero = common_.minimum_norm && !common_.early_stop;
+  t.confidence = common_.confidence;
   t.done = done_;
   return t;
 }
@@ -160,7 +191,7 @@ void SlabAttack::keep_improved() {
 }
 
 void SlabAttack::drop_solved() {
-  if (!common_.early_stop) return;
+  if (!common_.early_stop && !common_.minimum_norm) return;
   active_ = k_.compact(stream(), active_, done_, leaving_.data(), static_cast<int>(leaving_.size()));
 }
 
@@ -171,8 +202,17 @@ void SlabAttack::judge_stored(Index rows) {
   evaluate(false);
   TrackBest t = tracked();
   t.fresh = true;
+  t.confidence = 0.0f;
   t.still = nullptr;
+  t.lost = lost_;
   k_.track_best(stream(), active_, t);
+}
+
+void SlabAttack::store(Index rows) {
+  StoreRows a{common_.norm, rows,   features_, best_.data,    best_.ld,      in_->x,
+              out_->x_adv,  first_, in_->eps,  in_->exact_lo, in_->exact_hi, out_->distance};
+  a.outward = common_.minimum_norm;
+  k_.store_rows(stream(), a);
 }
 
 void SlabAttack::run(const AttackInputs& in, const AttackOutputs& out, Index first, Index rows) {
@@ -184,9 +224,14 @@ void SlabAttack::run(const AttackInputs& in, const AttackOutputs& out, Index fir
   if (common_.minimum_norm)  // what a row that fails returns
     k_.copy_rows(stream(), rows, features_, x0_.data, x0_.ld, best_.data, best_.ld, nullptr, nullptr);
   attack();
-  k_.store_rows(stream(), {common_.norm, rows, features_, best_.data, best_.ld, in.x, out.x_adv, first, in.eps,
-                           in.exact_lo, in.exact_hi, out.distance});
-  if (common_.judge && (common_.judge_again || in.x.dtype != DType::float32)) judge_stored(rows);
+  store(rows);
+  if (!common_.judge || (!common_.judge_again && in.x.dtype == DType::float32)) return;
+  judge_stored(rows);
+  if (!common_.minimum_norm) return;
+  // A point that rounding to the caller's dtype has brought back is no result; x itself is.
+  k_.copy_rows(stream(), rows, features_, x0_.data, x0_.ld, best_.data, best_.ld, nullptr, lost_);
+  store(rows);
+  judge_stored(rows);
 }
 
 AttackInputs staged(Staging& staging, const AttackInputs& in, Index classes) {

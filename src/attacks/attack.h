@@ -21,6 +21,7 @@ struct AttackSettings {
                     // it is that of the label
   bool judge_again = false;  // as the last thing the stored points are judged in one batch: there are models that round
                              // a row's logits otherwise when rows have left
+  float confidence = 0.0f;   // margin that success needs while the attack runs
   std::uint64_t seed = 0;
 };
 
@@ -79,12 +80,20 @@ class SlabAttack {
   // Buffers whose rows move up when rows leave.
   Rows moved_rows(Index n);
   template <class T>
-  T* moved();
+  T* moved(Index of_row = 1);
 
   // x and the ball around x0 that [lo, hi] may hold already.
   BallRows ball(const float* radius) const;
   // Starts at x0.
   void start_at_inputs();
+  // out = the sum of up to four terms, within [lo, hi].
+  void combine(std::initializer_list<Term> terms, Rows out);
+  // A value for every active row.
+  void fill_floats(float* values, float value);
+  // Minimum norm: the distance of the box's farthest corner from x0, and a gradient's size in the dual norm, over the
+  // features that can move.
+  void reach(Norm norm, float* out);
+  void slope(Rows gradient, float* out);
   // Loss and prediction of x; with `gradient` also that of the logits, for pass_->backward.
   void evaluate(bool gradient);
   // With targets: takes the logits at x0, by which `aim` finds the class of a rank (0: the likeliest).
@@ -95,7 +104,7 @@ class SlabAttack {
   TrackBest tracked() const;
   // Keeps x as the best point of the rows that track found improved.
   void keep_improved();
-  // Rows that are solved leave, if they may.
+  // Rows that are solved leave, if they may; minimum norm: those that nothing can be nearer to always do.
   void drop_solved();
 
   const Kernels& k_;
@@ -108,6 +117,7 @@ class SlabAttack {
   Index first_ = 0;   // the slab's first row in in_ and out_
   Index active_ = 0;  // rows still in the slab; they stand at the front of every buffer
 
+  Rows logits_;  // of the last evaluation
   Rows x_, x0_, lo_, hi_, best_, targets_;
   Rows clean_logits_;               // null without targets
   std::int32_t* rivals_ = nullptr;  // the classes aimed at; null without targets
@@ -116,20 +126,23 @@ class SlabAttack {
   float *distance_ = nullptr, *best_distance_ = nullptr;  // minimum norm: of x; of every slot's best point
   Index* ids_;
   std::uint8_t *improved_, *done_, *moving_;
+  std::uint8_t* lost_ = nullptr;  // minimum norm: rows whose stored point is not misclassified
 
  private:
   void load(Index rows);
+  void store(Index rows);
   void judge_stored(Index rows);
 
   const AttackSettings common_;
   std::vector<std::int32_t> counting_;  // 0, 1, 2, ...
+  std::vector<float> constants_;        // one value, for every row
   std::vector<RowBuffer> leaving_;      // what moves up when rows leave
 };
 
 template <class T>
-T* SlabAttack::moved() {
-  T* data = worker_.arena.take<T>(worker_.slab_rows);
-  leaving_.push_back({data, sizeof(T)});
+T* SlabAttack::moved(Index of_row) {
+  T* data = worker_.arena.take<T>(worker_.slab_rows * of_row);
+  leaving_.push_back({data, of_row * static_cast<Index>(sizeof(T))});
   return data;
 }
 

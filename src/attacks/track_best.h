@@ -19,6 +19,8 @@ struct TrackBest {
   bool stepped = false;                     // a gradient has been taken
   std::int64_t evaluations = 1;             // what this iterate cost in forward passes
   const float* distance = nullptr;          // (rows) minimum norm: from x0; only what succeeds can be best
+  bool until_zero = false;                  // minimum norm: a row is done when nothing can be nearer
+  float confidence = 0.0f;                  // of the margin loss that success also needs
 
   float* best_loss = nullptr;        // (slots)
   float* best_distance = nullptr;    // (slots) minimum norm: of the best point
@@ -28,6 +30,7 @@ struct TrackBest {
   std::uint8_t* broken = nullptr;    // (slots) a loss was not finite
   std::uint8_t* improved = nullptr;  // (rows) this iterate is the best so far
   std::uint8_t* done = nullptr;      // (rows) solved
+  std::uint8_t* lost = nullptr;      // (rows) this iterate does not succeed; may be null
   float* trace = nullptr;            // (slots) with stride trace_ld, or null
   Index trace_ld = 0;
 };
@@ -37,7 +40,8 @@ namespace EPSBALL_ISA {
 EPSBALL_HD void track_best_row(const TrackBest& t, Index row) {
   const std::int32_t slot = t.slot[row];
   const float loss = t.loss[row], best = t.best_loss[slot];
-  const std::uint8_t success = (t.predicted[row] == t.labels[row]) == t.targeted;
+  const bool confident = !(t.confidence > 0.0f) || (t.targeted ? -loss : loss) >= t.confidence;
+  const std::uint8_t success = confident && (t.predicted[row] == t.labels[row]) == t.targeted;
   const bool first = t.fresh || success > t.success[slot];
   bool better;
   if (t.distance) {
@@ -52,7 +56,8 @@ EPSBALL_HD void track_best_row(const TrackBest& t, Index row) {
     t.success[slot] = success;
   }
   t.improved[row] = better;
-  t.done[row] = t.success[slot];
+  t.done[row] = t.success[slot] && (!t.until_zero || t.best_distance[slot] == 0.0f);
+  if (t.lost) t.lost[row] = !success;
   if (t.still) t.still[slot] = t.stepped && !t.moving[row];
   t.broken[slot] |= !(loss - loss == 0.0f);
   t.queries[slot] += t.evaluations;

@@ -5,8 +5,15 @@ from epsball.attacks.apgd import APGD
 from epsball.attacks.autoattack import AutoAttack, AutoAttackWarning, autoattack
 from epsball.attacks.base import Attack, AttackResult, from_dict
 from epsball.attacks.bim import BIM
+from epsball.attacks.carlini_wagner import CarliniWagner
+from epsball.attacks.ddn import DDN
+from epsball.attacks.deepfool import DeepFool
+from epsball.attacks.ead import EAD
+from epsball.attacks.fab import FAB
 from epsball.attacks.fgsm import FGSM, fgsm
+from epsball.attacks.fmn import FMN
 from epsball.attacks.ilcm import ILCM
+from epsball.attacks.jsma import JSMA
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
 from epsball.attacks.max_confidence import MaxConfidence
 from epsball.attacks.momentum_pgd import MomentumPGD
@@ -19,8 +26,13 @@ from epsball.attacks.square import Square
 __all__ = [
     "APGD",
     "BIM",
+    "DDN",
+    "EAD",
+    "FAB",
     "FGSM",
+    "FMN",
     "ILCM",
+    "JSMA",
     "PGD",
     "RFGSM",
     "SLIDE",
@@ -29,6 +41,8 @@ __all__ = [
     "AttackResult",
     "AutoAttack",
     "AutoAttackWarning",
+    "CarliniWagner",
+    "DeepFool",
     "LinearExact",
     "MaxConfidence",
     "MomentumPGD",

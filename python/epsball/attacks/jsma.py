@@ -1,0 +1,67 @@
+"""The Jacobian-based saliency map attack."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from epsball import _native
+from epsball.arguments import FLOAT32, flag, number, settle
+from epsball.arrays import Array
+from epsball.attacks.base import Attack, Bounds, Found
+from epsball.attacks.minimum_norm import MARGIN, run_minimum_norm
+from epsball.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class JSMA(Attack):
+    """Two features at a time, by the saliency map of a target class (Papernot et al. 2016, arXiv 1511.07528).
+
+    Of all pairs of features whose change raises the target's logit and lowers the sum of the others', the one with the
+    largest product of the two (exactly, the first of equals) moves by `theta` and is not touched again; features at
+    the end of the box are no candidates. A row ends when it is misclassified, when there is no such pair, or when
+    `gamma` of its features have changed; it then returns x itself unless it succeeded.
+
+    Parameters
+    ----------
+    theta
+        How far a feature moves, clipped to the box.
+    gamma
+        Share of the features that may change, in [0, 1].
+    increase
+        Features rise; False: they fall.
+    targeted
+        y are the classes wanted. If False, y are the classes to leave and every row aims at the one that comes next at
+        x, stopping at any.
+    bounds, mask
+        As in `PGD`.
+    norm
+        "l0": distances count changed features.
+    """
+
+    theta: float = 1.0
+    gamma: float = 1.0
+    increase: bool = True
+    targeted: bool = False
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+    norm: str = "l0"
+
+    norms: ClassVar[tuple[str, ...]] = ("l0",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settle(
+            self,
+            theta=number("theta", self.theta, float(FLOAT32.tiny), float(FLOAT32.max)),
+            gamma=number("gamma", self.gamma, 0.0, 1.0),
+            increase=flag("increase", self.increase),
+        )
+
+    def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+        features = math.prod(x.shape[1:])
+        return run_minimum_norm(
+            self, _native.jsma, model, x, y, index, loss=MARGIN, judged=judged, trace=trace, early_stop=True,
+            steps=int(features * self.gamma / 2), theta=self.theta, increase=self.increase,
+        )  # fmt: skip

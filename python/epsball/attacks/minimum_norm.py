@@ -1,0 +1,55 @@
+"""What the minimum-norm attacks share: their native call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from epsball.arrays import Array, as_numpy
+from epsball.attacks.base import Found, _mask, check_index, check_model, normal_bounds
+from epsball.classifier import Classifier
+
+MARGIN = "margin"
+CROSS_ENTROPY = "cross_entropy"
+
+
+def run_minimum_norm(
+    attack: Any,
+    native: Callable[..., Found],
+    model: Classifier,
+    x: Array,
+    y: Any,
+    index: Any,
+    *,
+    loss: str,
+    judged: bool,
+    trace: bool,
+    early_stop: bool = False,
+    **own: Any,
+) -> Found:
+    """Run a native minimum-norm attack: `own` are the options that only it has."""
+    check_model(model)
+    targeted = bool(getattr(attack, "targeted", False))
+    if y is None and targeted:
+        raise ValueError("y: a targeted attack needs the target labels, got None")
+    engine = model._engine(x, True)  # before anything that needs to know how many classes there are
+    labels = model.predict(x) if y is None else as_numpy("y", y)
+    options = {
+        "judge": labels,
+        "start": None,
+        "step_size": 0.0,
+        "norm": attack.norm,
+        "loss": loss,
+        "descend": targeted,
+        "targeted": targeted,
+        "keep_best": True,
+        "measured": judged,
+        "early_stop": early_stop,
+        "seed": getattr(attack, "seed", 0),
+        "bounds": None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:]),
+        "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
+        "index": None if index is None else check_index(index, len(x)),
+        "trace": trace,
+        **own,
+    }
+    return native(engine, x, labels, options)

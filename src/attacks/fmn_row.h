@@ -1,0 +1,51 @@
+// FMN's decisions: the radius of a row's ball from what it was, what was found and how far the boundary seems to be.
+#pragma once
+
+#include "array.h"
+#include "formulas.h"
+
+namespace epsball {
+
+struct FmnRows {
+  const std::int32_t* predicted = nullptr;  // (rows) at the point being left
+  const std::int32_t* labels = nullptr;     // (rows)
+  const std::int32_t* slot = nullptr;       // (rows)
+  const std::uint8_t* success = nullptr;    // (slots) the row was adversarial before
+  const float* best_distance = nullptr;     // (slots)
+  const float* distance = nullptr;          // (rows)
+  const float* loss = nullptr;              // (rows) the margin
+  const float* slope = nullptr;             // (rows) its gradient in the dual norm
+  const float* reach = nullptr;             // (rows) of the box: a larger radius means nothing
+  bool targeted = false, count = false;     // count: L0, whose radius is a number of features
+  float gamma = 0.0f, size = 0.0f;          // of this step
+  float* radius = nullptr;                  // (rows)
+  float* step_size = nullptr;               // (rows)
+};
+
+namespace EPSBALL_ISA {
+
+// The largest whole number that is not above v >= 0; numbers of features are far below 2^31.
+EPSBALL_HD float whole(float v) { return v < 2147483000.0f ? static_cast<float>(static_cast<std::int32_t>(v)) : v; }
+
+EPSBALL_HD void decide(const FmnRows& a, Index row) {
+  const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
+  const std::int32_t slot = a.slot[row];
+  const float best = a.success[slot] ? a.best_distance[slot] : __builtin_inff();
+  float r = a.radius[row];
+  const float shrunk = r * (1.0f - a.gamma), grown = r * (1.0f + a.gamma);
+  if (a.count) {
+    r = adversarial ? min(min(max(r - 1.0f, 0.0f), whole(shrunk)), best) : max(r + 1.0f, whole(grown));
+  } else if (adversarial) {
+    r = min(shrunk, best);
+  } else {
+    const float margin = abs(a.loss[row]), slope = a.slope[row];
+    // A little beyond the boundary as it looks from here: exactly on it, a row would come ever nearer, never across.
+    const float beyond = (1.0f + a.gamma) * margin / slope;
+    r = a.success[slot] ? grown : slope > 0.0f ? a.distance[row] + beyond : __builtin_inff();
+  }
+  a.radius[row] = min(r, a.reach[row]);
+  a.step_size[row] = a.size;
+}
+
+}  // namespace EPSBALL_ISA
+}  // namespace epsball

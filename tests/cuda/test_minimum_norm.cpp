@@ -1,0 +1,228 @@
+// What minimum-norm attacks do per row on the emulated GPU: the CPU's decisions and pairs, its points to rounding, and
+// rows that have left left alone.
+#include "launch.cuh"
+
+#include <algorithm>
+
+#include "attacks/ddn_row.h"
+#include "attacks/fab_row.h"
+#include "attacks/fmn_row.h"
+#include "attacks/planes_row.h"
+#include "attacks/saliency_row.h"
+#include "attacks/search_row.h"
+#include "check.h"
+#include "cpu.h"
+#include "device_array.h"
+#include "table.cuh"
+
+using namespace epsball;
+using namespace epsball::test;
+
+namespace {
+
+constexpr Index kRows = 5, kActive = 4;
+
+std::vector<float> floats(Index count, unsigned seed, float lo = -1.0f, float hi = 1.0f) {
+  return uniform_floats(count, seed, lo, hi, 0.1f);
+}
+
+// A value of the GPU and its twin of the CPU, from the same numbers.
+template <class T>
+struct Twin {
+  std::vector<T> cpu;
+  DeviceArray<T> gpu;
+
+  explicit Twin(const std::vector<T>& values) : cpu(values), gpu(values) {}
+  T* on(bool device) { return device ? gpu.data() : cpu.data(); }
+  bool same() const {
+    const auto got = gpu.host();
+    return std::equal(got.begin(), got.end(), cpu.begin(), [](T a, T b) { return a == b; });
+  }
+};
+
+// Calls run(on the device or not, table, stream, rows) for both; only the first kActive rows take part.
+template <class Run>
+void on_both(Run run) {
+  DeviceArray<std::int32_t> active(std::vector<std::int32_t>{kActive});
+  cuda::DeviceStream stream{nullptr, active.data()};
+  run(true, cuda::table(), static_cast<Stream>(&stream), kRows);
+  run(false, *tables().front(), static_cast<Stream>(nullptr), kActive);
+}
+
+std::vector<std::int32_t> classes_of_rows(Index classes, int shift) {
+  std::vector<std::int32_t> out;
+  for (Index r = 0; r < kRows; ++r) out.push_back(static_cast<std::int32_t>((3 * r + shift) % classes));
+  return out;
+}
+
+void test_reach(Norm norm, Index n) {
+  const Index ld = n + 2;
+  Twin<float> x(floats(kRows * ld, 1, 0.0f, 1.0f)), lo(std::vector<float>(kRows * ld, 0.0f)),
+      hi(std::vector<float>(kRows * ld, 1.0f)), out(std::vector<float>(kRows, -7.0f));
+  on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+    k.row_reach(s, {norm, rows, n, x.on(d), lo.on(d), hi.on(d), ld, out.on(d)});
+  });
+  CHECK(all_near(out.gpu.host(), out.cpu, 0x1p-22) && out.cpu[kActive] == -7.0f);
+}
+
+// Sums in another order: the multiplier, and so every coordinate, to a few roundings of the sums.
+void test_hyperplane(Norm norm, Index n) {
+  const Index ld = n + 2;
+  Twin<float> x(floats(kRows * ld, 2, 0.0f, 1.0f)), at(floats(kRows * ld, 3, 0.0f, 1.0f)),
+      normal(floats(kRows * ld, 4)), value(floats(kRows, 5)), lo(std::vector<float>(kRows * ld, 0.0f)),
+      hi(std::vector<float>(kRows * ld, 1.0f)), z(std::vector<float>(kRows * ld, -7.0f));
+  value.cpu[0] = 100.0f;  // out of reach
+  Twin<float> values(value.cpu);
+  on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+    k.hyperplane(s, {norm, rows, n, x.on(d), at.on(d), normal.on(d), values.on(d), lo.on(d), hi.on(d), ld, z.on(d)});
+  });
+  CHECK(all_near(z.gpu.host(), z.cpu, 0x1p-18) && z.cpu[kActive * ld] == -7.0f);
+  // On the plane, or at the end of the box.
+  for (Index r = 1; r < kActive; ++r) {
+    double start = values.cpu[r], reached = values.cpu[r];
+    for (Index i = r * ld; i < r * ld + n; ++i) {
+      start += normal.cpu[i] * (static_cast<double>(x.cpu[i]) - at.cpu[i]);
+      reached += normal.cpu[i] * (static_cast<double>(z.cpu[i]) - at.cpu[i]);
+    }
+    bool corner = true;
+    for (Index i = r * ld; i < r * ld + n; ++i) {
+      const float towards = start < 0 ? normal.cpu[i] : -normal.cpu[i];
+      corner &= towards == 0.0f || z.cpu[i] == (towards > 0.0f ? 1.0f : 0.0f);
+    }
+    CHECK(corner || std::fabs(reached) <= 0x1p-22 * static_cast<double>(n + 1));
+  }
+}
+
+void test_planes(Index classes) {
+  const Index ld = classes + 1, count = classes == 1 ? 1 : classes - 1;
+  Twin<float> logits(floats(kRows * ld, 6)), dlogits(std::vector<float>(kRows * ld, -7.0f)),
+      slope(floats(kRows, 7, 0, 1)), away(floats(kRows, 8, 0, 1)), value(floats(kRows, 9));
+  Twin<std::int32_t> labels(classes_of_rows(std::max<Index>(classes, 2), 1)),
+      rivals(std::vector<std::int32_t>(kRows * count, -7));
+  Twin<std::uint8_t> moving(std::vector<std::uint8_t>(kRows, 0)), nearer(std::vector<std::uint8_t>(kRows, 7));
+  for (const int mode : {0, 1, 2})
+    on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+      k.rank_rivals(s, rows, {classes, count, logits.on(d), ld, labels.on(d), rivals.on(d)});
+      LogitPair pair{classes, labels.on(d), mode == 0 ? rivals.on(d) : nullptr, count, mode == 1};
+      pair.dlogits = dlogits.on(d);
+      pair.ld = ld;
+      k.logit_pair(s, rows, pair);
+      NearestPlane plane{classes, logits.on(d), ld, labels.on(d), rivals.on(d), count, slope.on(d), mode == 0, 0.125f};
+      plane.away = away.on(d);
+      plane.value = value.on(d);
+      plane.moving = moving.on(d);
+      plane.nearer = nearer.on(d);
+      k.nearest_plane(s, rows, plane);
+    });
+  CHECK(rivals.same() && dlogits.same() && away.same() && value.same() && moving.same() && nearer.same());
+  CHECK(rivals.cpu.back() == -7 && nearer.cpu.back() == 7);
+  bool sorted = true;
+  for (Index r = 0; r < kActive; ++r)
+    for (Index i = 1; i < count; ++i)
+      sorted &= logits.cpu[r * ld + rivals.cpu[r * count + i]] <= logits.cpu[r * ld + rivals.cpu[r * count + i - 1]];
+  CHECK(sorted);
+}
+
+void test_radii() {
+  Twin<std::int32_t> predicted(classes_of_rows(3, 0)), labels(classes_of_rows(2, 0)), slot({3, 0, 1, 4, 2});
+  Twin<std::uint8_t> success({1, 0, 1, 0, 1});
+  Twin<float> reach(floats(kRows, 1, 1, 9)), radius(floats(kRows, 2, 1, 4)), size(floats(kRows, 3)),
+      best(floats(kRows, 4, 0, 3)), distance(floats(kRows, 5, 0, 2)), loss(floats(kRows, 6)),
+      slope(floats(kRows, 7, 0, 1)), scale(floats(kRows, 8)), rest(floats(kRows, 9));
+  for (const bool targeted : {false, true})
+    for (const bool count : {false, true})
+      on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+        k.ddn(s, rows, {predicted.on(d), labels.on(d), reach.on(d), targeted, 0.05f, 0.5f, radius.on(d), size.on(d)});
+        k.sphere(s, rows, {radius.on(d), distance.on(d), scale.on(d), rest.on(d)});
+        FmnRows f{predicted.on(d), labels.on(d), slot.on(d),  success.on(d), best.on(d), distance.on(d),
+                  loss.on(d),      slope.on(d),  reach.on(d), targeted,      count};
+        f.gamma = 0.05f;
+        f.size = 0.25f;
+        f.radius = radius.on(d);
+        f.step_size = size.on(d);
+        k.fmn(s, rows, f);
+        FabRows b{distance.on(d), best.on(d), 0.1f, scale.on(d), rest.on(d)};
+        if (count) b.to_plane = nullptr;
+        b.predicted = predicted.on(d);
+        b.labels = labels.on(d);
+        b.beta = 0.9f;
+        k.fab(s, rows, b);
+      });
+  CHECK(all_near(radius.gpu.host(), radius.cpu, 0x1p-22) && all_near(scale.gpu.host(), scale.cpu, 0x1p-22));
+  CHECK(all_near(rest.gpu.host(), rest.cpu, 0x1p-22) && size.same());
+}
+
+void test_searches_and_steps(Index n) {
+  const Index ld = n + 3;
+  const auto zeros = std::vector<float>(kRows, 0.0f), ones = std::vector<float>(kRows, 1.0f);
+  Twin<float> x0(floats(kRows * ld, 1, 0, 1)), x(x0.cpu), w(floats(kRows * ld, 2)), m1(w.cpu), m2(x0.cpu), y(x0.cpu),
+      z(x0.cpu), lo(std::vector<float>(kRows * ld, 0.0f)), hi(std::vector<float>(kRows * ld, 1.0f)),
+      gradient(floats(kRows * ld, 3)), loss(floats(kRows, 4)), distance(floats(kRows, 5, 0, 1)), sparsity(distance.cpu),
+      constant(ones), lower(zeros), upper(std::vector<float>(kRows, 1e10f)), before(ones), push(zeros), power1(ones),
+      power2(ones);
+  Twin<std::int32_t> predicted(classes_of_rows(3, 0)), labels(classes_of_rows(2, 0)),
+      step(std::vector<std::int32_t>(kRows)), search(std::vector<std::int32_t>(kRows));
+  const std::vector<std::uint8_t> none(kRows, 0);
+  Twin<std::uint8_t> found(none), restart(std::vector<std::uint8_t>(kRows, 1)), done(none), moving(none);
+  for (int iteration = 0; iteration < 9; ++iteration)
+    on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+      BoxAdam a{n,          ld,           x0.on(d),     lo.on(d),     hi.on(d), gradient.on(d),
+                push.on(d), power1.on(d), power2.on(d), restart.on(d)};
+      a.rate = 0.01f;
+      a.x = x.on(d), a.w = w.on(d), a.moment1 = m1.on(d), a.moment2 = m2.on(d), a.moving = moving.on(d);
+      k.box_adam(s, rows, a);
+      Shrinkage e{n, ld, x0.on(d), lo.on(d), hi.on(d), gradient.on(d), push.on(d), step.on(d), restart.on(d), 3};
+      e.rate = 0.01f, e.beta = 0.001f, e.y = y.on(d), e.z = z.on(d), e.moving = moving.on(d);
+      k.shrink(s, rows, e);
+      SearchRows r{loss.on(d), distance.on(d), sparsity.on(d), predicted.on(d), labels.on(d), false, true, 0.1f, 0.01f};
+      r.steps = 3, r.searches = 2;
+      r.constant = constant.on(d), r.lower = lower.on(d), r.upper = upper.on(d), r.before = before.on(d);
+      r.step = step.on(d), r.search = search.on(d), r.found = found.on(d), r.restart = restart.on(d);
+      r.push = push.on(d), r.power1 = power1.on(d), r.power2 = power2.on(d), r.done = done.on(d);
+      k.search(s, rows, r);
+    });
+  // Adam divides by a root: an error of the gradient counts in full where the gradient is small.
+  CHECK(all_near(x.gpu.host(), x.cpu, 1e-4) && all_near(y.gpu.host(), y.cpu, 1e-5) &&
+        all_near(z.gpu.host(), z.cpu, 1e-5));
+  CHECK(constant.same() && lower.same() && upper.same() && push.same() && step.same() && search.same());
+  CHECK(found.same() && restart.same() && done.same() && moving.same());
+  CHECK(search.cpu[0] > 0 && search.cpu[kActive] == 0);
+}
+
+void test_saliency(Index n, bool increase) {
+  const Index ld = n + 1;
+  Twin<float> target(floats(kRows * ld, 1)), others(floats(kRows * ld, 2)), x(floats(kRows * ld, 3, 0, 1)),
+      lo(std::vector<float>(kRows * ld, 0.0f)), hi(std::vector<float>(kRows * ld, 1.0f));
+  const std::vector<std::uint8_t> none(kRows, 0);
+  Twin<std::uint8_t> moving(none), done(none);
+  const auto before = x.cpu;
+  for (int step = 0; step < 3; ++step)
+    on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+      SaliencyRows a{n, ld, target.on(d), others.on(d), increase, 0.5f, x.on(d), lo.on(d), hi.on(d)};
+      a.moving = moving.on(d);
+      a.done = done.on(d);
+      k.saliency(s, rows, a);
+    });
+  CHECK(x.same() && lo.same() && hi.same() && moving.same() && done.same());
+  CHECK(same_bits(&before[kActive * ld], &x.cpu[kActive * ld], ld));
+  if (n > 30) CHECK(x.cpu != before);
+}
+
+}  // namespace
+
+int main() {
+  for (const Index n : kSizes) {
+    for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1, Norm::l0}) {
+      test_reach(norm, n);
+      if (norm != Norm::l0) test_hyperplane(norm, n);
+    }
+    test_searches_and_steps(n);
+    for (const bool increase : {false, true}) test_saliency(n, increase);
+  }
+  test_hyperplane(Norm::l1, 300);  // more than a block's threads
+  test_saliency(300, true);
+  for (const Index classes : {1, 2, 3, 10}) test_planes(classes);
+  test_radii();
+  CHECK(cuda::emulate::device_memory().blocks == 0);
+  return finish();
+}
