@@ -58,6 +58,12 @@ constexpr Device kDevice{allocate, release, holds, open, close, finish, activate
 
 void add_device(Kernels& k) { k.device = &kDevice; }
 
+void copy_to_host(void* to, const void* from, Index bytes, std::uintptr_t stream) {
+  if (stream != 0) synchronize(reinterpret_cast<cudaStream_t>(stream));
+  memcpy_async(to, from, static_cast<std::size_t>(bytes), nullptr);
+  synchronize(nullptr);
+}
+
 std::string device_problem() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);

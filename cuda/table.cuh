@@ -1,6 +1,7 @@
 // What each kernel file adds to the GPU's table; mirrors cpp/table.h.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "kernels.h"
@@ -29,6 +30,9 @@ void add_step(Kernels&);
 void add_vectors(Kernels&);
 
 const Kernels& table();
+
+// Copies from the device once `stream`, a cudaStream_t as the CUDA array interface has it (0: none), is done.
+void copy_to_host(void* to, const void* from, Index bytes, std::uintptr_t stream);
 
 // Why no device can be used, in words; empty if one can.
 std::string device_problem();

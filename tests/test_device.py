@@ -17,6 +17,7 @@ import pytest
 
 import epsball as eb
 from cases import batch, labels
+from device_arrays import DeviceArray
 from epsball import device
 
 X, Y = batch(13, 36), labels(13, 3)
@@ -204,3 +205,60 @@ def test_the_host_touches_no_device_memory(cuda) -> None:
     run = subprocess.run([sys.executable, "-c", TOUCHES_NOTHING], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout == "untouched True\n"
+
+
+# ---- arrays on the device
+
+
+def test_device_arrays_come_back_as_device_arrays(cuda) -> None:
+    model = mlp().to("cuda")
+    x, y = DeviceArray(X), DeviceArray(Y)
+    attack = eb.attacks.PGD(eps=0.1, steps=3)
+    calls = [
+        (model(x), model(X)),
+        (model.predict(x), model.predict(X)),
+        (model.probabilities(x), model.probabilities(X)),
+        (model.loss(x, y), model.loss(X, Y)),
+        (model.input_gradient(x, y), model.input_gradient(X, Y)),
+        (model.jacobian(x), model.jacobian(X)),
+        (attack(model, x, y), attack(model, X, Y)),
+        (attack.run(model, x).x_adv, attack.run(model, X).x_adv),
+    ]
+    for found, wanted in calls:
+        assert isinstance(found, DeviceArray)
+        np.testing.assert_array_equal(found.numpy(), wanted)
+    np.testing.assert_array_equal(x.numpy(), X)
+
+
+def test_training_takes_device_arrays(cuda) -> None:
+    models = [mlp().to("cuda"), mlp().to("cuda")]
+    for model, x, y in ((models[0], X, Y), (models[1], DeviceArray(X), DeviceArray(Y))):
+        eb.fit(model, x, y, epochs=1, batch_size=5)
+    for name, value in models[0].parameters().items():
+        np.testing.assert_array_equal(value, models[1].parameters()[name])
+
+
+def test_a_model_on_the_cpu_refuses_device_arrays(cuda) -> None:
+    with pytest.raises(TypeError, match="^x: wanted an array in CPU memory, got DeviceArray on a CUDA device"):
+        mlp()(DeviceArray(X))
+
+
+@pytest.mark.parametrize(
+    ("interface", "message"),
+    [
+        ({"strides": (4, 144)}, r"^x: wanted a C-contiguous array on the CUDA device, got strides \(4, 144\)$"),
+        ({"data": (4098, False)}, "^x: wanted an aligned array on the CUDA device, got one at address 0x1002$"),
+        ({"mask": object()}, "^x: wanted a value in every place, got a masked array on the CUDA device$"),
+        ({"typestr": "<i4"}, "^x: wanted float32, float64 or float16, got int32$"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(cuda, interface, message) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        mlp().to("cuda")(DeviceArray(X, **interface))
+
+
+def test_an_array_on_another_device_is_refused(cuda) -> None:
+    array = DeviceArray(X)
+    array.__dlpack_device__ = lambda: (2, 1)
+    with pytest.raises(ValueError, match="^x: wanted an array on CUDA device 0, got one on device 1$"):
+        mlp().to("cuda")(array)

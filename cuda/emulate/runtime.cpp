@@ -3,6 +3,7 @@
 #include "runtime.h"
 
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -35,7 +36,8 @@ void submit(Stream* stream, std::function<void()> work) {
 
 namespace {
 
-bool captured(cudaStream_t stream) { return stream && stream->capture; }
+// 1 and 2 stand for the default streams.
+bool captured(cudaStream_t stream) { return reinterpret_cast<std::uintptr_t>(stream) > 2 && stream->capture; }
 
 // A pointer of the default kind is what it looks like: device memory, or anything else, which is the host's.
 void check_copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {

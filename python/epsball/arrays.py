@@ -1,4 +1,4 @@
-"""The caller's arrays: NumPy arrays, torch CPU tensors or other arrays in CPU memory in, the same kind out."""
+"""The caller's arrays: NumPy arrays, torch tensors or other arrays in, the same kind out, on the device they came from."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU tensor") -> Array:
+def as_numpy(
+    name: str, value: Any, wanted: str = "a NumPy array or a torch CPU tensor", device: str = "cpu"
+) -> Array:
     """Return `value` as a NumPy array that shares its memory where it can; the error names the argument and `wanted`.
+
+    With the `device` "cuda", where a model computes that has called for this array, arrays on a CUDA device are copied.
 
     Raises
     ------
     TypeError
-        `value` is no array in CPU memory: neither NumPy's nor torch's, nor one with ``__array__``, ``__dlpack__`` or
+        `value` is no array in CPU memory (or on `device`): neither NumPy's nor torch's, nor one with ``__array__``, ``__dlpack__`` or
         the buffer protocol (nor, outside in-place operations, a list).
     ValueError
         A list that is no array; a masked array whose masked values would be taken for data.
     """
     if type(value) is np.ndarray:
         return value
+    if device == "cuda" and is_on_cuda(value):
+        from epsball.device import copy_to_host
+
+        return copy_to_host(name, value)
     if is_tensor(value):
         return _of_tensor(name, value)
     if value is None:
@@ -60,12 +68,21 @@ def like(value: Array, example: Any) -> Any:
     if isinstance(example, np.ndarray):
         return value
     if is_tensor(example):
-        return sys.modules["torch"].from_numpy(value)
+        return sys.modules["torch"].from_numpy(value).to(example.device)
+    if type(example).__module__.partition(".")[0] == "cupy":
+        return sys.modules["cupy"].asarray(value)
     if isinstance(example, memoryview):
         return value.data
     if hasattr(example, "__array_namespace__") and not isinstance(example, np.generic):
         return _in_namespace(value, example)
     return value
+
+
+def is_on_cuda(value: Any) -> bool:
+    """Whether `value` is an array in the memory of a CUDA device."""
+    if is_tensor(value):
+        return bool(value.device.type == "cuda")
+    return hasattr(value, "__cuda_array_interface__")
 
 
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and host memory that CUDA has pinned
@@ -85,7 +102,7 @@ def _require_cpu(name: str, value: Any) -> None:
     """Refuse what lies on a device: a copy to the host and back would go unseen."""
     kind = type(value).__name__
     if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name}: wanted an array in CPU memory, got {kind} on a CUDA device; epsball has no CUDA yet")
+        raise TypeError(f"{name}: wanted an array in CPU memory, got {kind} on a CUDA device, where no model.to('cuda') asks for it")
     if not hasattr(value, "__dlpack_device__"):
         return
     try:

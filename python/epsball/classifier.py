@@ -22,6 +22,7 @@ class Classifier(ABC):
     """
 
     classes: int | None
+    device: str = "cpu"  # where it computes
     log_confidences: bool = False  # logits are log confidences, each judged by itself
 
     @abstractmethod
@@ -30,12 +31,12 @@ class Classifier(ABC):
 
     def __call__(self, x: Any) -> Any:
         """Return the logits (N, K) of x (N, ...), float32 and of x's kind."""
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         return like(self._engine(a, False).logits(a), x)
 
     def predict(self, x: Any) -> Any:
         """Return the predicted classes (N,), int64: the largest logit, or 1 where a single logit is positive."""
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         return like(self._engine(a, False).predict(a), x)
 
     def probabilities(self, x: Any) -> Any:
@@ -43,7 +44,7 @@ class Classifier(ABC):
 
         Where the last layer is `RBF`, the logits are log confidences: exp of each, which need not sum to 1.
         """
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         z = self._engine(a, False).logits(a).astype(np.float64)
         if self.log_confidences:
             return like(np.exp(z).astype(np.float32), x)
@@ -78,7 +79,7 @@ class Classifier(ABC):
         array
             (N,) float32, of x's kind.
         """
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         return like(self._engine(a, False).loss_and_gradient(a, self._labels(a, y), word("loss", loss), False)[0], x)
 
     def input_gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
@@ -99,7 +100,7 @@ class Classifier(ABC):
         ValueError, TypeError
             A bad argument, named; a derivative too large for x's dtype.
         """
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         _, gradient = self._engine(a, True).loss_and_gradient(a, self._labels(a, y), word("loss", loss), True)
         return like(_in_dtype_of(a, gradient.reshape(a.shape)), x)
 
@@ -111,13 +112,13 @@ class Classifier(ABC):
         ValueError, TypeError
             A bad x; a derivative too large for x's dtype.
         """
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         j = self._engine(a, True).jacobian(a)
         return like(_in_dtype_of(a, j.reshape(*j.shape[:2], *a.shape[1:])), x)
 
     def _labels(self, x: npt.NDArray[Any], y: Any) -> npt.NDArray[Any]:
         """Return y as an array; None stands for the model's own predictions."""
-        return self._engine(x, False).predict(x) if y is None else as_numpy("y", y)
+        return self._engine(x, False).predict(x) if y is None else as_numpy("y", y, device=self.device)
 
 
 def _in_dtype_of(x: npt.NDArray[Any], derivatives: npt.NDArray[np.float32]) -> npt.NDArray[Any]:

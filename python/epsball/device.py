@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from functools import cache
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from epsball import _native
 
@@ -33,6 +38,37 @@ def _cuda_table() -> str:
     if problem:
         raise RuntimeError(f"device: 'cuda' cannot be used: {problem}")
     return _native.add_table(_cuda_module().table())
+
+
+def copy_to_host(name: str, value: Any) -> npt.NDArray[Any]:
+    """Return a copy of an array on the CUDA device, once all that its owner's stream has to do with it is done.
+
+    Raises
+    ------
+    ValueError
+        The array has gaps, is misaligned or lies on another device than the first.
+    """
+    if hasattr(value, "detach"):  # a torch tensor, whose interface names no stream
+        value = value.detach()
+        sys.modules["torch"].cuda.current_stream(value.device).synchronize()
+    index = value.__dlpack_device__()[1] if hasattr(value, "__dlpack_device__") else 0
+    if index != 0:
+        raise ValueError(f"{name}: wanted an array on CUDA device 0, got one on device {index}")
+    interface = value.__cuda_array_interface__
+    dtype, shape, pointer = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface["data"][0]
+    copy = np.empty(shape, dtype)
+    if copy.size == 0:
+        return copy
+    if interface.get("mask") is not None:
+        raise ValueError(f"{name}: wanted a value in every place, got a masked array on the CUDA device")
+    strides = interface.get("strides")
+    if strides is not None and tuple(strides) != copy.strides:
+        raise ValueError(f"{name}: wanted a C-contiguous array on the CUDA device, got strides {tuple(strides)}")
+    if pointer % dtype.itemsize:
+        raise ValueError(f"{name}: wanted an aligned array on the CUDA device, got one at address {pointer:#x}")
+    stream = interface.get("stream")
+    _cuda_module().copy_to_host(pointer, copy, 0 if stream is None else stream)
+    return copy
 
 
 def cuda_problem() -> str:

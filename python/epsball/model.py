@@ -98,7 +98,7 @@ class Sequential(Classifier):
 
     def parameter_gradients(self, x: Any, y: Any, loss: str = "cross_entropy") -> dict[str, npt.NDArray[np.float32]]:
         """Return the gradient of the mean loss over the rows for every parameter, by name; dropout is off."""
-        a = as_numpy("x", x)
+        a = as_numpy("x", x, device=self.device)
         return dict(self._native.parameter_gradients(a, self._labels(a, y), word("loss", loss)))
 
     # ---- parameters and files
@@ -119,7 +119,7 @@ class Sequential(Classifier):
             raise TypeError(f"parameters: wanted arrays by name, got {type(parameters).__name__}")
         for name in parameters:
             word("parameters", name)
-        self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
+        self._native.load_parameters({name: as_numpy(name, value, device=self.device) for name, value in parameters.items()})
 
     def to(self, device: str) -> Sequential:
         """Compute on `device` from now on, and return the model.

@@ -104,7 +104,7 @@ class Attack(ABC):
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        return like(self._attack(model, as_numpy("x", x), y, index, judged=False, trace=False)[0], x)
+        return like(self._attack(model, as_numpy("x", x, device=device_of(model)), y, index, judged=False, trace=False)[0], x)
 
     def run(self, model: Any, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
         """Attack and report.
@@ -126,7 +126,7 @@ class Attack(ABC):
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        x_adv, *rest = self._attack(model, as_numpy("x", x), y, index, judged=True, trace=trace)
+        x_adv, *rest = self._attack(model, as_numpy("x", x, device=device_of(model)), y, index, judged=True, trace=trace)
         return AttackResult(like(x_adv, x), *rest)
 
     @abstractmethod
@@ -246,7 +246,7 @@ def run_loop(
     if loop.targets > max(engine.classes - 1, 1):
         raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
                          f"got {loop.targets}")  # fmt: skip
-    labels = model.predict(x) if y is None else as_numpy("y", y)
+    labels = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
     aims = loop.targets > 0
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     bounds = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
@@ -292,6 +292,11 @@ def default_step_size(eps: Any, steps: int) -> Any:
 
 
 # ---- arguments; every error names the argument
+
+
+def device_of(model: object) -> str:
+    """Return where the model computes, and so where arrays may be."""
+    return model.device if type(model) is Sequential else "cpu"
 
 
 def check_model(model: object) -> None:

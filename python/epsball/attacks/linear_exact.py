@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, Bounds, Found, check_index, check_own_model, configured, normal_bounds
+from epsball.attacks.base import Attack, Bounds, Found, check_index, check_own_model, configured, device_of, normal_bounds
 from epsball.model import Sequential
 
 
@@ -98,7 +98,7 @@ def exact_robust_accuracy(
     ValueError, TypeError
         A bad argument, named; the model is not linear; x has no rows.
     """
-    a = as_numpy("x", x)
+    a = as_numpy("x", x, device=device_of(model))
     _, _, margin, _ = _worst(LinearExact(eps, norm, bounds), model, a, y)
     if len(a) == 0:
         raise ValueError("x: wanted at least one row, got none")
@@ -110,7 +110,7 @@ def _worst(
     attack: LinearExact, model: Sequential, x: Array, y: Any
 ) -> tuple[Array, npt.NDArray[np.float64], npt.NDArray[np.float64], Array]:
     check_own_model(model, "the closed form is for linear epsball models")
-    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y)
+    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y, device=device_of(model))
     box = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
     x_adv, distance, margin = _native.linear_exact(model._native, x, labels, attack.eps, attack.norm, box)
     return x_adv, distance, margin, labels

@@ -290,7 +290,8 @@ def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
 
 def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str) -> Data:
     """Return inputs and labels as arrays, after a look at one pass over them."""
-    inputs, labels = as_numpy(x_name, x), as_numpy(y_name, y)
+    inputs = as_numpy(x_name, x, device=model.device)
+    labels = as_numpy(y_name, y, device=model.device)
     model._native.loss_and_gradient(inputs, labels, loss, False)
     return inputs, labels
 
