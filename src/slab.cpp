@@ -1,4 +1,4 @@
-// Arenas: cutting buffers, guard bytes, reuse between calls.
+// Memory of tables, and arenas of it: cutting buffers, guard bytes, reuse between calls.
 #include "slab.h"
 
 #include <algorithm>
@@ -15,17 +15,13 @@ constexpr Index kGuard = 64;
 constexpr int kGuardByte = 0xA5;
 constexpr int kPoisonByte = 0xFF;  // four of them are a NaN
 
-}  // namespace
-
-// ---- memory ----
-
-namespace {
-
 struct DeviceMemoryFull : std::bad_alloc {
   const char* what() const noexcept override { return "device: its memory is full"; }
 };
 
 }  // namespace
+
+// ---- memory ----
 
 Memory::Memory(const Kernels& kernels, Index bytes) {
   if (kernels.device) {
@@ -91,10 +87,7 @@ void Arena::check() const {
   }
 }
 
-void Arena::reset() {
-  next_ = 0;
-  if (kernels_.device) kernels_.device->activate(stream_, std::numeric_limits<Index>::max());
-}
+void Arena::reset() { next_ = 0; }
 
 void Arena::clear() {
   reset();
@@ -108,6 +101,8 @@ std::unique_ptr<Arena> ArenaPool::borrow(const Kernels& kernels) {
       if (&(*idle)->kernels() == &kernels) {
         auto arena = std::move(*idle);
         idle_.erase(std::next(idle).base());
+        // An attack that was stopped may have left rows inactive.
+        if (kernels.device) kernels.device->activate(arena->stream(), std::numeric_limits<Index>::max());
         return arena;
       }
   }

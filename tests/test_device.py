@@ -135,7 +135,7 @@ def test_a_smaller_slab_is_tried_before_memory_is_said_to_be_full(cuda) -> None:
     cuda.limit_memory(cuda.memory() + needed // 2)
     np.testing.assert_array_equal(model(x), wanted)
     cuda.limit_memory(cuda.memory() + 1)
-    with pytest.raises(MemoryError, match="^device: its memory is full$"):
+    with pytest.raises(MemoryError, match=r"^device: its memory is full$"):
         eb.pgd(model, batch(900, 36), labels(900, 3), eps=0.1, steps=2)
     cuda.limit_memory(0)
     np.testing.assert_array_equal(model(x), wanted)
@@ -146,18 +146,21 @@ def test_a_smaller_slab_is_tried_before_memory_is_said_to_be_full(cuda) -> None:
 
 
 def test_an_unknown_device_is_named() -> None:
-    with pytest.raises(ValueError, match="^device: wanted 'cpu' or 'cuda', got 'tpu'$"):
+    with pytest.raises(ValueError, match=r"^device: wanted 'cpu' or 'cuda', got 'tpu'$"):
         mlp().to("tpu")
 
 
 @pytest.mark.parametrize(
     ("emulated", "why"),
-    [("none", "no CUDA device is visible"), ("old driver", "the NVIDIA driver is older than the CUDA toolkit of this build")],
-)  # fmt: skip
+    [
+        ("none", "no CUDA device is visible"),
+        ("old driver", "the NVIDIA driver is older than the CUDA toolkit of this build"),
+    ],
+)
 def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) -> None:
     monkeypatch.setenv("EPSBALL_EMULATE_DEVICE", emulated)
     model = mlp()
-    with pytest.raises(RuntimeError, match=f"^device: 'cuda' cannot be used: {why}$"):
+    with pytest.raises(RuntimeError, match=rf"^device: 'cuda' cannot be used: {why}$"):
         model.to("cuda")
     assert model.device == "cpu"
     assert eb.info()["cuda"] == why
@@ -166,7 +169,9 @@ def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) ->
 def test_a_build_without_cuda_says_so(monkeypatch) -> None:
     monkeypatch.setenv("EPSBALL_CUDA_MODULE", "epsball._no_such_module")
     device._cuda_table.cache_clear()
-    with pytest.raises(RuntimeError, match="^device: 'cuda' cannot be used: this epsball was built without it, .*nvcc"):
+    with pytest.raises(
+        RuntimeError, match=r"^device: 'cuda' cannot be used: this epsball was built without it, .*nvcc"
+    ):
         mlp().to("cuda")
 
 
@@ -239,7 +244,7 @@ def test_training_takes_device_arrays(cuda) -> None:
 
 
 def test_a_model_on_the_cpu_refuses_device_arrays(cuda) -> None:
-    with pytest.raises(TypeError, match="^x: wanted an array in CPU memory, got DeviceArray on a CUDA device"):
+    with pytest.raises(TypeError, match=r"^x: wanted an array in CPU memory, got DeviceArray on a CUDA device"):
         mlp()(DeviceArray(X))
 
 
@@ -260,5 +265,5 @@ def test_arrays_that_do_not_fit_are_refused(cuda, interface, message) -> None:
 def test_an_array_on_another_device_is_refused(cuda) -> None:
     array = DeviceArray(X)
     array.__dlpack_device__ = lambda: (2, 1)
-    with pytest.raises(ValueError, match="^x: wanted an array on CUDA device 0, got one on device 1$"):
+    with pytest.raises(ValueError, match=r"^x: wanted an array on CUDA device 0, got one on device 1$"):
         mlp().to("cuda")(array)

@@ -1,4 +1,4 @@
-"""The caller's arrays: NumPy arrays, torch tensors or other arrays in, the same kind out, on the device they came from."""
+"""The caller's arrays: NumPy arrays, torch tensors or other arrays in, the same kind out, where they came from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def as_numpy(
-    name: str, value: Any, wanted: str = "a NumPy array or a torch CPU tensor", device: str = "cpu"
-) -> Array:
+def as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU tensor", device: str = "cpu") -> Array:
     """Return `value` as a NumPy array that shares its memory where it can; the error names the argument and `wanted`.
 
     With the `device` "cuda", where a model computes that has called for this array, arrays on a CUDA device are copied.
@@ -27,8 +25,8 @@ def as_numpy(
     Raises
     ------
     TypeError
-        `value` is no array in CPU memory (or on `device`): neither NumPy's nor torch's, nor one with ``__array__``, ``__dlpack__`` or
-        the buffer protocol (nor, outside in-place operations, a list).
+        `value` is no array in CPU memory (or on `device`): neither NumPy's nor torch's, nor one with ``__array__``,
+        ``__dlpack__`` or the buffer protocol (nor, outside in-place operations, a list).
     ValueError
         A list that is no array; a masked array whose masked values would be taken for data.
     """
@@ -102,7 +100,9 @@ def _require_cpu(name: str, value: Any) -> None:
     """Refuse what lies on a device: a copy to the host and back would go unseen."""
     kind = type(value).__name__
     if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name}: wanted an array in CPU memory, got {kind} on a CUDA device, where no model.to('cuda') asks for it")
+        raise TypeError(
+            f"{name}: wanted an array in CPU memory, got {kind} on a CUDA device, where no model.to('cuda') asks for it"
+        )
     if not hasattr(value, "__dlpack_device__"):
         return
     try:

@@ -1,4 +1,4 @@
-"""Where models compute: the CPU, or a CUDA device, whose table a module of its own brings when it is first asked for."""
+"""Where models compute: the CPU, or a CUDA device, whose table a module of its own brings when it is wanted."""
 
 from __future__ import annotations
 

@@ -119,7 +119,9 @@ class Sequential(Classifier):
             raise TypeError(f"parameters: wanted arrays by name, got {type(parameters).__name__}")
         for name in parameters:
             word("parameters", name)
-        self._native.load_parameters({name: as_numpy(name, value, device=self.device) for name, value in parameters.items()})
+        self._native.load_parameters(
+            {name: as_numpy(name, value, device=self.device) for name, value in parameters.items()}
+        )
 
     def to(self, device: str) -> Sequential:
         """Compute on `device` from now on, and return the model.

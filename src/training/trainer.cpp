@@ -20,12 +20,6 @@ struct ResetAtEnd {
   ~ResetAtEnd() { arena.reset(); }
 };
 
-// Neither does it leave the model without the updates that were made.
-struct DownloadAtEnd {
-  const Plan& plan;
-  ~DownloadAtEnd() { plan.download(); }
-};
-
 }  // namespace
 
 // The memory of one batch: the rows trained on stand in one matrix, clean ones first, adversarial ones behind them.
@@ -378,8 +372,18 @@ void Trainer::update(float rate, Interruption& interruption) {
 
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
+  try {
+    const double loss = train(data, epoch, interruption);
+    plan_->download();
+    return loss;
+  } catch (...) {  // the model keeps the updates that were made
+    plan_->download();
+    throw;
+  }
+}
+
+double Trainer::train(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
   const ResetAtEnd reset{arena_};
-  const DownloadAtEnd download{*plan_};
   Staging staging(k_, model_.arenas());
   TrainingData here = data;
   here.x = staging.in(data.x);

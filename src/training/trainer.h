@@ -68,6 +68,7 @@ class Trainer {
   struct Batch;
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
+  double train(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
   struct Round;
   Round round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
   template <class F>

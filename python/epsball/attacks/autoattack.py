@@ -126,7 +126,7 @@ def _of_rows(value: Any, rows: Array) -> Any:
 
 
 def _labels(model: Classifier, x: Array, y: Any) -> Array:
-    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y)
+    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y, device=device_of(model))
     if labels.dtype.kind == "f":
         raise TypeError(f"y: wanted class indices, got {labels.dtype}")
     return labels

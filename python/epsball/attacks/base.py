@@ -104,7 +104,9 @@ class Attack(ABC):
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        return like(self._attack(model, as_numpy("x", x, device=device_of(model)), y, index, judged=False, trace=False)[0], x)
+        return like(
+            self._attack(model, as_numpy("x", x, device=device_of(model)), y, index, judged=False, trace=False)[0], x
+        )
 
     def run(self, model: Any, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
         """Attack and report.
@@ -126,7 +128,9 @@ class Attack(ABC):
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        x_adv, *rest = self._attack(model, as_numpy("x", x, device=device_of(model)), y, index, judged=True, trace=trace)
+        x_adv, *rest = self._attack(
+            model, as_numpy("x", x, device=device_of(model)), y, index, judged=True, trace=trace
+        )
         return AttackResult(like(x_adv, x), *rest)
 
     @abstractmethod

@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, Bounds, Found, check_index, check_own_model, configured, device_of, normal_bounds
+from epsball.attacks.base import (
+    Attack,
+    Bounds,
+    Found,
+    check_index,
+    check_own_model,
+    configured,
+    device_of,
+    normal_bounds,
+)
 from epsball.model import Sequential
 
 

@@ -33,7 +33,7 @@ def run_minimum_norm(
     if y is None and targeted:
         raise ValueError("y: a targeted attack needs the target labels, got None")
     engine = model._engine(x, True)  # before anything that needs to know how many classes there are
-    labels = model.predict(x) if y is None else as_numpy("y", y)
+    labels = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
     options = {
         "judge": labels,
         "start": None,
