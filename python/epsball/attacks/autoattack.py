@@ -12,7 +12,7 @@ import numpy as np
 from epsball.arguments import one_of
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.apgd import APGD
-from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured
+from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, device_of
 from epsball.attacks.square import Square
 from epsball.classifier import Classifier
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Found, _mask, check_index, check_model, normal_bounds
+from epsball.attacks.base import Found, _mask, check_index, check_model, device_of, normal_bounds
 from epsball.classifier import Classifier
 
 MARGIN = "margin"
