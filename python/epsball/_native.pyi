@@ -6,6 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
+import typing_extensions
 
 class Model:
     """A model's layers, parameters and plans."""
@@ -32,6 +33,8 @@ class Model:
         """Gradients of the mean loss by parameter name."""
     def parameters(self) -> dict[str, typing.Any]:
         """Copies of all parameters by name, in layer order."""
+    def place(self, table: str | None) -> None:
+        """Computes on this table from now on; None: on the one in force."""
     def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
         """Predicted classes (N,)."""
     @property
@@ -119,6 +122,9 @@ class Trainer:
         """Trains through one epoch in the given order; returns the mean loss."""
     @property
     def updates(self) -> int: ...
+
+def add_table(table: typing_extensions.CapsuleType) -> str:
+    """Registers the table of a device, which its module hands over; returns its name."""
 
 @typing.overload
 def apgd(

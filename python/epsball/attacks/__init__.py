@@ -14,6 +14,7 @@ from epsball.attacks.pgd import PGD, pgd
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
+from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "BIM",
     "FGSM",
     "ILCM",
+    "NES",
     "PGD",
     "RFGSM",
     "SLIDE",
+    "SPSA",
     "AdamPGD",
     "Attack",
     "AttackResult",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CLASSES = {
     "fgsm": "FGSM", "rfgsm": "RFGSM", "bim": "BIM", "ilcm": "ILCM", "pgd": "PGD", "momentum-pgd": "MomentumPGD",
     "adam-pgd": "AdamPGD", "apgd": "APGD", "slide": "SLIDE", "max-confidence": "MaxConfidence", "square": "Square",
-    "random-search": "RandomSearch", "autoattack": "AutoAttack",
+    "random-search": "RandomSearch", "spsa": "SPSA", "nes": "NES", "autoattack": "AutoAttack",
 }  # fmt: skip
 if TYPE_CHECKING:
     Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it
