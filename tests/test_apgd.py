@@ -203,3 +203,29 @@ def test_l1_points_are_sparse_and_stronger_than_pgd(digits: dict[str, np.ndarray
     assert ours.success.mean() >= plain.success.mean() - 0.01
     changed = (ours.x_adv != x).sum(axis=1)
     assert np.median(changed) < 784 / 4
+
+
+def test_draws_of_a_model_that_is_not_random_change_nothing_but_the_queries(table: str) -> None:
+    model, net = pair([33, 31, 10], "relu", scale=2.0)
+    x = batch(40, 33)
+    y = net.predict(x)
+    one, four = (eb.attacks.APGD(eps=0.05, steps=12, model_draws=d).run(model, x, y) for d in (1, 4))
+    np.testing.assert_array_equal(one.success, four.success)
+    np.testing.assert_allclose(four.loss, one.loss, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(four.queries, 4 * one.queries)
+
+
+def test_draws_average_a_random_model() -> None:
+    """The mean of many noisy gradients points where the model without noise does."""
+    model, net = pair([33, 10], scale=0.5)
+    x = batch(60, 33)
+    y = net.predict(x)
+    rng = np.random.default_rng(0)
+    jacobian = np.asarray(model.jacobian(x[:1]))[0]
+
+    def noisy(x: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return d @ jacobian + rng.normal(0, 4.0, x.shape).astype(np.float32)
+
+    random = eb.CallableModel(model, noisy, classes=10)
+    runs = [eb.attacks.APGD(eps=0.1, steps=20, model_draws=d).run(random, x, y).loss.mean() for d in (1, 30)]
+    assert runs[1] > runs[0]

@@ -36,10 +36,17 @@ ATTACKS: dict[str, Make] = {
     "gaussian": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, noise="gaussian", draws=3, **k),
     "salt": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, noise="salt_and_pepper", draws=3, **k),
     "corners": lambda eps, norm, **k: eb.attacks.RandomSearch(eps=eps, norm=norm, noise="corners", draws=3, **k),
+    "spsa": lambda eps, norm, **k: eb.attacks.SPSA(eps=eps, norm=norm, steps=3, probes=2, **k),
+    "nes": lambda eps, norm, **k: eb.attacks.NES(eps=eps, norm=norm, steps=3, probes=2, **k),
     "autoattack": lambda eps, norm, **k: eb.attacks.AutoAttack(eps=eps, norm=norm, version="rand", **k),
     "linear_exact": lambda eps, norm, **k: eb.attacks.LinearExact(eps=eps, norm=norm, **k),
 }
-KNOWN = {"rfgsm": ("linf",), "slide": ("l1",), "adam": ("linf", "l2")}  # the others know all norms
+KNOWN = {
+    "rfgsm": ("linf",),
+    "slide": ("l1",),
+    "adam": ("linf", "l2"),
+    "spsa": ("linf", "l2"),
+}  # the others know all norms
 CASES = [(a, n) for a in ATTACKS for n in KNOWN.get(a, NORMS)]
 MOVING = [c for c in CASES if c[0] != "autoattack"]  # which leaves rows alone that are wrong as they are
 

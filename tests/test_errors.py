@@ -163,6 +163,8 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "APGD": A.APGD,
     "Square": A.Square,
     "RandomSearch": A.RandomSearch,
+    "SPSA": A.SPSA,
+    "NES": A.NES,
 }
 BAD_OPTIONS: list[tuple[str, Any]] = [
     ("eps", -0.1),

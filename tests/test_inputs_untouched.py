@@ -40,6 +40,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "max-confidence": lambda m, x, y: A.MaxConfidence(eps=0.1, steps=3)(m, x, y),
     "square": lambda m, x, y: A.Square(eps=0.1, queries=5)(m, x, y),
     "random-search": lambda m, x, y: A.RandomSearch(eps=0.1, draws=3)(m, x, y),
+    "spsa": lambda m, x, y: A.SPSA(eps=0.1, steps=3, probes=3)(m, x, y),
     "autoattack": lambda m, x, y: eb.autoattack(m, x, y, eps=0.1, version="rand"),
     "ddn": lambda m, x, y: A.DDN(steps=5)(m, x, y),
     "fmn": lambda m, x, y: A.FMN("l0", steps=5)(m, x, y),

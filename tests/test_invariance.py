@@ -37,6 +37,8 @@ ATTACKS: dict[str, Any] = {
     "square-l1": eb.attacks.Square(eps=0.5, norm="l1", queries=20, early_stop=False, seed=3),
     "random-gaussian": eb.attacks.RandomSearch(eps=0.1, norm="l2", noise="gaussian", draws=5, seed=3),
     "random-salt": eb.attacks.RandomSearch(eps=0.1, noise="salt_and_pepper", draws=5, seed=3),
+    "spsa": eb.attacks.SPSA(eps=0.05, steps=4, probes=3, seed=3),
+    "nes-l2": eb.attacks.NES(eps=0.2, norm="l2", steps=4, probes=3, seed=3),
     "autoattack": eb.attacks.AutoAttack(eps=0.05, version="rand", seed=3),
     "pgd-early": eb.attacks.PGD(eps=0.05, steps=4, restarts=3, early_stop=True, seed=3),
     "ddn": eb.attacks.DDN(steps=8),

@@ -22,6 +22,8 @@ constexpr Named<Direction> kDirections[] = {{"gradient", Direction::gradient},
                                             {"nesterov", Direction::nesterov},
                                             {"adam", Direction::adam}};
 
+constexpr Named<Noise> kNoises[] = {{"normal", Noise::normal}, {"signs", Noise::signs}};
+
 PgdSettings pgd_settings(const py::dict& o) {
   PgdSettings s;
   read_common(s, o);
@@ -33,6 +35,9 @@ PgdSettings pgd_settings(const py::dict& o) {
   s.decay = get<float>(o, "decay");
   s.decay_squares = get<float>(o, "decay_squares");
   s.top = get<int>(o, "top");
+  s.probes = get<int>(o, "probes");
+  s.noise = by_name(kNoises, "noise", get<std::string>(o, "noise"));
+  s.reach = get<float>(o, "reach");
   return s;
 }
 
@@ -41,6 +46,7 @@ ApgdSettings apgd_settings(const py::dict& o) {
   read_common(s, o);
   s.steps = get<int>(o, "steps");
   s.restarts = get<int>(o, "restarts");
+  s.draws = get<int>(o, "model_draws");
   return s;
 }
 

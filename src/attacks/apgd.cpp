@@ -33,6 +33,7 @@ ApgdSlab::ApgdSlab(const Target& target, const ApgdSettings& settings, Worker& w
   last_ = moved<float>();
   checked_ = moved<float>();
   changed_ = moved<float>();
+  mean_loss_ = worker.arena.take<float>(worker.slab_rows);
   rises_ = moved<std::int32_t>();
   halved_ = moved<std::uint8_t>();
   run_improved_ = worker.arena.take<std::uint8_t>(worker.slab_rows);
@@ -133,17 +134,38 @@ void ApgdSlab::begin_phase(float times, std::uint32_t run, bool start) {
   }
 }
 
+void ApgdSlab::evaluate_draws(bool gradient) {
+  const auto add = [&](Rows to, Rows more, Index features, float times, bool fresh) {
+    CombineRows sum;
+    sum.rows = active_;
+    sum.features = features;
+    sum.count = fresh ? 1 : 2;
+    sum.terms[0] = {more.data, more.ld, nullptr, times};
+    sum.terms[1] = {to.data, to.ld};
+    sum.out = to.data;
+    sum.ld = to.ld;
+    k_.combine(stream(), sum);
+  };
+  for (int draw = 0; draw < s_.draws; ++draw) {
+    evaluate(gradient);
+    const Rows here = draw == 0 ? gradient_ : next_;
+    if (gradient) pass_->backward(active_, x_, here, nullptr);
+    if (gradient && draw > 0) add(gradient_, next_, features_, 1.0f, false);
+    if (s_.draws > 1) add({mean_loss_, 1}, {loss_, 1}, 1, 1.0f / static_cast<float>(s_.draws), draw == 0);
+  }
+  if (s_.draws > 1) add({loss_, 1}, {mean_loss_, 1}, 1, 1.0f, true);
+}
+
 // Judges its points where `column` is one of the trace's; `unjudged` were evaluated before.
 void ApgdSlab::iterate(int steps, Index column, Index unjudged) {
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
     const bool last = step == steps;
-    evaluate(!last);
+    evaluate_draws(!last);
     if (column >= 0) {
-      track(column + step, step == 0 ? 1 + unjudged : 1);
+      track(column + step, s_.draws + (step == 0 ? unjudged : 0));
       keep_improved();
     }
-    if (!last) pass_->backward(active_, x_, gradient_, nullptr);
     decide(step, steps);
     if (column >= 0) drop_solved();
     if (last) return;
@@ -162,7 +184,7 @@ void ApgdSlab::run_once(int run) {
     iterate(phase, -1, 0);
   }
   begin_phase(1.0f, number, phase == 0);
-  iterate(last_phase(s_), column, logits + (phase > 0 ? 2 * (phase + 1) : 0));
+  iterate(last_phase(s_), column, logits + (phase > 0 ? 2 * (phase + 1) * s_.draws : 0));
 }
 
 void ApgdSlab::attack() {

@@ -8,7 +8,7 @@ namespace epsball {
 PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
     : SlabAttack(target, settings, worker),
       s_(settings),
-      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && target.fuses_step()) {
+      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()) {
   if (!fused_) gradient_ = moved_rows(features_);
   if (s_.direction != Direction::gradient) memory_ = moved_rows(features_);
   if (s_.direction == Direction::nesterov) base_ = moved_rows(features_);
@@ -17,6 +17,11 @@ PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& work
     away_ = moved_rows(features_);
   }
   if (s_.direction != Direction::gradient) length_ = worker.arena.take<float>(worker.slab_rows);
+  if (s_.probes > 0) {
+    centre_ = worker.arena.take_rows(worker.slab_rows, features_);
+    noise_ = worker.arena.take_rows(worker.slab_rows, features_);
+    plus_ = worker.arena.take<float>(worker.slab_rows);
+  }
   if (s_.top == 0) return;
   const std::vector<float> tops(static_cast<std::size_t>(worker.slab_rows), static_cast<float>(s_.top));
   top_ = worker.arena.take<float>(worker.slab_rows);
@@ -101,14 +106,49 @@ void PgdSlab::move_adam(int step) {
   add_to_x(x_, away_, 1.0f);
 }
 
-void PgdSlab::move(int step) {
+// The mean of (loss(x + reach v) - loss(x - reach v)) / (2 reach) * v over random v.
+void PgdSlab::estimate_gradient(int run, int step) {
+  const auto combine = [&](Rows out, Index n, Term a, Term b) {
+    CombineRows sum;
+    sum.rows = active_;
+    sum.features = n;
+    sum.count = 2;
+    sum.terms[0] = a;
+    sum.terms[1] = b;
+    sum.out = out.data;
+    sum.ld = out.ld;
+    k_.combine(stream(), sum);
+  };
+  const auto bytes = [&](Index floats) { return floats * static_cast<Index>(sizeof(float)); };
+  const float part = (s_.descend ? -0.5f : 0.5f) / (s_.reach * static_cast<float>(s_.probes));
+  k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, centre_.data, centre_.ld, nullptr, nullptr);
+  k_.fill(stream(), gradient_.data, 0, bytes(active_ * gradient_.ld));
+  for (int probe = 0; probe < s_.probes; ++probe) {
+    const std::int64_t point = static_cast<std::int64_t>(run) * s_.steps + step;
+    const auto draw = static_cast<std::uint32_t>(point * s_.probes + probe) & 0xffffffu;
+    k_.noise(stream(), {s_.noise, active_, features_, ids_, s_.seed, draw, noise_.data, noise_.ld});
+    combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.reach});
+    evaluate(false);
+    k_.copy_rows(stream(), active_, 1, loss_, 1, plus_, 1, nullptr, nullptr);
+    combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.reach});
+    evaluate(false);
+    combine({plus_, 1}, 1, {plus_, 1}, {loss_, 1, nullptr, -1.0f});
+    combine(gradient_, features_, {gradient_.data, gradient_.ld}, {noise_.data, noise_.ld, plus_, part});
+  }
+  k_.copy_rows(stream(), active_, features_, centre_.data, centre_.ld, x_.data, x_.ld, nullptr, nullptr);
+}
+
+void PgdSlab::move(int run, int step) {
   if (fused_) {
     SignStep sign{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
     if (s_.keep_best) sign.best = best_.data;
     return pass_->backward(active_, x_, gradient_, &sign);
   }
   keep_improved();
-  pass_->backward(active_, x_, gradient_, nullptr);
+  if (s_.probes > 0)
+    estimate_gradient(run, step);
+  else
+    pass_->backward(active_, x_, gradient_, nullptr);
   switch (s_.direction) {
     case Direction::gradient:
       return k_.step(stream(), step_along(gradient_));
@@ -130,9 +170,10 @@ void PgdSlab::iterate(int run) {
     worker_.interruption.check();
     const bool last = step == s_.steps;
     if (last && !s_.judge) return;
-    evaluate(!last);
-    if (s_.keep_best || last) track(column + step, (s_.keep_best ? 1 : s_.steps + 1) + (step == 0 ? logits : 0));
-    last ? keep_improved() : move(step);
+    evaluate(!last && s_.probes == 0);
+    const int before = step == 0 ? logits : 2 * s_.probes;
+    if (s_.keep_best || last) track(column + step, (s_.keep_best ? 1 : s_.steps + 1) + before);
+    last ? keep_improved() : move(run, step);
     drop_solved();
     if (last) return;
   }

@@ -17,6 +17,9 @@ struct PgdSettings : AttackSettings {
   Direction direction = Direction::gradient;
   float decay = 1.0f;          // of what is remembered of earlier gradients; Adam: beta1
   float decay_squares = 0.0f;  // Adam: beta2
+  int probes = 0;  // estimate the gradient by so many pairs of points on either side of x; 0: the model's own
+  Noise noise = Noise::signs;  // the probes' directions
+  float reach = 0.01f;         // how far they are from x
   int top = 0;                 // L1: so many features share a step equally; 0: the steepest is filled first
 };
 
@@ -27,9 +30,9 @@ class PgdSlab : public SlabAttack {
   // Points a row is evaluated at, and passes through the model, forward and backward.
   static Index iterates(const PgdSettings& s) { return runs(s) * (s.steps + 1); }
   static Index floats_per_row(const Target& target) {
-    return SlabAttack::floats_per_row(target) + 4 * padded(target.features());
+    return SlabAttack::floats_per_row(target) + 6 * padded(target.features());
   }
-  static double passes(const PgdSettings& s) { return 2.0 * static_cast<double>(iterates(s)); }
+  static double passes(const PgdSettings& s) { return 2.0 * static_cast<double>(iterates(s) * (1 + s.probes)); }
 
  private:
   void attack() override;
@@ -37,7 +40,8 @@ class PgdSlab : public SlabAttack {
 
   void begin(int run);
   void iterate(int run);
-  void move(int step);
+  void move(int run, int step);
+  void estimate_gradient(int run, int step);
   void remember();
   StepRows step_along(Rows direction) const;
   // x = from + times * step size * direction, brought back into the ball.
@@ -51,6 +55,8 @@ class PgdSlab : public SlabAttack {
   Rows memory_;          // momentum, or Adam's average; null without
   Rows squares_, away_;  // Adam's average of squares, and its direction
   Rows base_;            // Nesterov: where x has been before it looked ahead
+  Rows centre_, noise_;  // probes: x, and a direction from it
+  float* plus_ = nullptr;
   float* length_ = nullptr;
   float* top_ = nullptr;
 };

@@ -21,6 +21,7 @@ from epsball.attacks.pgd import PGD, pgd
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
+from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "FMN",
     "ILCM",
     "JSMA",
+    "NES",
     "PGD",
     "RFGSM",
     "SLIDE",
+    "SPSA",
     "AdamPGD",
     "Attack",
     "AttackResult",

@@ -42,6 +42,9 @@ class APGD(Attack):
         (z_(3) + z_(4)) / 2), which needs four classes; other losses are minimised towards the class.
     loss
         "cross_entropy", "dlr", "margin" or any other loss of `PGD`.
+    model_draws
+        For models whose logits are random: loss and gradient at each point are the mean of so many draws (expectation
+        over transformation, Athalye et al. 2018), each gradient scaled to a largest logit derivative of 1.
     bounds, mask, early_stop
         As in `PGD`.
     seed
@@ -55,6 +58,7 @@ class APGD(Attack):
     targeted: bool = False
     targets: int = 0
     loss: str = "cross_entropy"
+    model_draws: int = 1
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
     early_stop: bool = False
@@ -73,5 +77,6 @@ class APGD(Attack):
             seed=self.seed,
             targets=self.targets,
             native=_native.apgd,
+            more={"model_draws": self.model_draws},
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

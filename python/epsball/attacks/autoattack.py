@@ -40,8 +40,9 @@ class AutoAttack(Attack):
         As in `PGD`.
     version
         "standard": APGD with cross-entropy, APGD towards 9 classes with the targeted ratio, 100 steps each, Square with
-        5,000 queries. "plus": APGD with cross-entropy and with the ratio, 5 restarts each, Square, APGD towards 9
-        classes. "rand", for models whose logits are random: APGD with cross-entropy and with the ratio.
+        5,000 queries; for L1 the first has 5 restarts and the second 5 classes. "plus": APGD with cross-entropy and
+        with the ratio, 5 restarts each, Square, APGD towards 9 classes. "rand", for models with random logits: APGD
+        with cross-entropy and with the ratio, each with 20 draws of the model at every point.
     """
 
     eps: Any
@@ -58,16 +59,18 @@ class AutoAttack(Attack):
     def members(self, classes: int) -> list[Attack]:
         """Return the attacks, in order, for a model with so many classes."""
         shared: dict[str, Any] = {"norm": self.norm, "bounds": self.bounds, "seed": self.seed, "early_stop": True}
-        targets = min(9, max(classes - 1, 1))
+        sparse = self.norm == "l1" and self.version == "standard"  # more starts, fewer targets
+        targets = min(5 if sparse else 9, max(classes - 1, 1))
         ratio = "dlr" if classes >= 3 else "margin"
         aimed = APGD(self.eps, targets=targets, loss="dlr" if classes >= 4 else "cross_entropy", **shared)
         square = Square(self.eps, **shared)
         if self.version == "rand":
-            return [APGD(self.eps, **shared), APGD(self.eps, loss=ratio, **shared)]
+            draws = {"model_draws": 20, **shared}
+            return [APGD(self.eps, **draws), APGD(self.eps, loss=ratio, **draws)]
         if self.version == "plus":
             restarts = {"restarts": 5, **shared}
             return [APGD(self.eps, **restarts), APGD(self.eps, loss=ratio, **restarts), square, aimed]
-        return [APGD(self.eps, **shared), aimed, square]
+        return [APGD(self.eps, restarts=5 if sparse else 1, **shared), aimed, square]
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         check_model(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from numbers import Real
@@ -133,6 +133,43 @@ class Attack(ABC):
         )
         return AttackResult(like(x_adv, x), *rest)
 
+    def sweep(
+        self, model: Any, x: Any, y: Any = None, *, eps: Iterable[float], index: Any = None
+    ) -> list[AttackResult]:
+        """Attack with several budgets.
+
+        A row that a smaller ball's run breaks and a larger one's does not keeps the smaller one's point, which lies in
+        both, so that success never falls as eps grows.
+
+        Parameters
+        ----------
+        model, x, y, index
+            As in a plain call.
+        eps
+            The radii, numbers.
+
+        Returns
+        -------
+        list of AttackResult
+            One for each of `eps`, in that order.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, or an attack that has no eps.
+        """
+        if not any(option.name == "eps" for option in fields(self)):
+            raise TypeError(f"eps: {type(self).__name__} has none to sweep")
+        budgets = [number("eps", value, 0.0, float(FLOAT32.max)) for value in eps]
+        labels = model.predict(x) if y is None else y
+        options = {option.name: getattr(self, option.name) for option in fields(self)}
+        found: dict[float, AttackResult] = {}
+        before: AttackResult | None = None
+        for budget in sorted(set(budgets)):
+            result = type(self)(**{**options, "eps": budget}).run(model, x, labels, index)
+            before = found[budget] = result if before is None else _inherited(result, before, x)
+        return [found[budget] for budget in budgets]
+
     @abstractmethod
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         """Return the fields of `AttackResult`, in order."""
@@ -147,6 +184,19 @@ class Attack(ABC):
 
     def __hash__(self) -> int:
         return hash(repr(self.to_dict()))
+
+
+def _inherited(result: AttackResult, smaller: AttackResult, x: Any) -> AttackResult:
+    """Return `result` with the points of a smaller ball where only they succeed."""
+    rows = smaller.success & ~result.success
+    if not rows.any():
+        return result
+    values = {f.name: getattr(result, f.name) for f in fields(result)}
+    for name in ("success", "distance", "loss", "zero_gradient"):
+        values[name] = np.where(rows, getattr(smaller, name), values[name])
+    points = np.array(as_numpy("x", result.x_adv))
+    points[rows] = as_numpy("x", smaller.x_adv)[rows]
+    return AttackResult(**{**values, "x_adv": like(points, x)})
 
 
 @lru_cache(maxsize=256, typed=True)
@@ -224,6 +274,9 @@ class Loop:
     decay: float = 0.0
     decay_squares: float = 0.0
     top: int = 0  # L1: so many features share a step; 0: the steepest is filled first
+    probes: int = 0  # pairs of points that estimate a gradient; 0: the model's own
+    noise: str = "signs"  # or normal: the probes' directions
+    reach: float = 0.01  # how far they are
     native: Any = _native.pgd
     gradients: bool = True  # False: a model that gives logits only will do
     more: dict[str, Any] = field(default_factory=dict)  # what this loop alone is told
@@ -270,6 +323,9 @@ def run_loop(
         "decay": loop.decay,
         "decay_squares": loop.decay_squares,
         "top": loop.top,
+        "probes": loop.probes,
+        "noise": loop.noise,
+        "reach": loop.reach,
         "targets": loop.targets,
         "keep_best": loop.keep_best,
         "measured": judged,
@@ -371,6 +427,9 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "restarts": lambda name, value: whole(name, value, 1),
     "targets": lambda name, value: whole(name, value, 0),
     "queries": lambda name, value: whole(name, value, 1),
+    "probes": lambda name, value: whole(name, value, 1),
+    "reach": lambda name, value: number(name, value, 1e-9, float(FLOAT32.max)),
+    "model_draws": lambda name, value: whole(name, value, 1),
     "draws": lambda name, value: whole(name, value, 1),
     "decay": lambda name, value: number(name, value, 0.0, 1e6),
     "random_start": flag,

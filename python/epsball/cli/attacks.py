@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 CLASSES = {
     "fgsm": "FGSM", "rfgsm": "RFGSM", "bim": "BIM", "ilcm": "ILCM", "pgd": "PGD", "momentum-pgd": "MomentumPGD",
     "adam-pgd": "AdamPGD", "apgd": "APGD", "slide": "SLIDE", "max-confidence": "MaxConfidence", "square": "Square",
-    "random-search": "RandomSearch", "autoattack": "AutoAttack", "deepfool": "DeepFool", "cw": "CarliniWagner",
+    "random-search": "RandomSearch", "spsa": "SPSA", "nes": "NES",
+    "autoattack": "AutoAttack", "deepfool": "DeepFool", "cw": "CarliniWagner",
     "ddn": "DDN", "fmn": "FMN", "fab": "FAB", "ead": "EAD", "jsma": "JSMA",
 }  # fmt: skip
 if TYPE_CHECKING:
