@@ -12,6 +12,7 @@ from epsball.attacks.fmn import FMN
 from epsball.attacks.ilcm import ILCM
 from epsball.attacks.jsma import JSMA
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
+from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.pgd import PGD, pgd
 from epsball.attacks.rfgsm import RFGSM
 
@@ -31,6 +32,7 @@ __all__ = [
     "CarliniWagner",
     "DeepFool",
     "LinearExact",
+    "LinearMinimum",
     "exact_robust_accuracy",
     "fgsm",
     "from_dict",
