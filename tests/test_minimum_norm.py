@@ -248,6 +248,29 @@ def test_deepfool_overshoots_linear_models_by_what_it_says(norm: str) -> None:
     np.testing.assert_array_equal(run.queries, 2)
 
 
+@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
+@pytest.mark.parametrize("norm", ["l2", "linf", "l1"])
+def test_the_closed_form_is_the_minimum(table: str, norm: str, bounds: Any) -> None:
+    """To the thousandth that it may go beyond the plane, and seldom more than float32 needs."""
+    for classes in (2, 4):
+        model, x, y = linear_problem(classes)
+        run = A.LinearMinimum(norm, bounds).run(model, x, y)
+        wanted = exact_minimum(model, norm, x, y, bounds)
+        np.testing.assert_array_equal(run.success, np.isfinite(wanted))
+        ratio = (run.distance / wanted)[np.isfinite(wanted)]
+        assert (ratio >= 1 - 1e-5).all()
+        assert (ratio <= 1 + 1.2e-3).all()
+        assert np.median(ratio) <= 1 + 1e-5
+
+
+def test_the_closed_form_is_for_linear_models_only() -> None:
+    model, x, y = problem()
+    with pytest.raises(ValueError, match="model: the closed form needs a linear model"):
+        A.LinearMinimum()(model, x, y)
+    with pytest.raises(ValueError, match="trace"):
+        A.LinearMinimum().run(linear_problem(2)[0], linear_problem(2)[1], trace=True)
+
+
 # ---- options
 
 

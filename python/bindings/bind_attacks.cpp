@@ -10,6 +10,7 @@
 #include "attacks/fmn.h"
 #include "attacks/jsma.h"
 #include "attacks/linear_exact.h"
+#include "attacks/linear_minimum.h"
 #include "attacks/pgd.h"
 #include "attacks/square.h"
 #include "bind.h"
@@ -70,6 +71,13 @@ Settings minimum_norm_settings(const py::dict& o) {
   read_common(s, o);
   s.minimum_norm = true;
   s.steps = get<int>(o, "steps");
+  return s;
+}
+
+AttackSettings linear_minimum_settings(const py::dict& o) {
+  AttackSettings s;
+  read_common(s, o);
+  s.minimum_norm = true;
   return s;
 }
 
@@ -161,6 +169,8 @@ void bind_attacks(py::module_& m) {
   bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W L2; returns as pgd does.");
   bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
   bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
+  bind_attack<LinearMinimumSlab>(m, "linear_minimum", linear_minimum_settings,
+                                 "Nearest points of linear models; returns as pgd does.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

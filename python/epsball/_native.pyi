@@ -278,6 +278,24 @@ def linear_exact(
     """Worst points of a linear model: (x_adv, distance, margin)."""
 
 @typing.overload
+def linear_minimum(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Nearest points of linear models; returns as pgd does."""
+
+@typing.overload
+def linear_minimum(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Nearest points of linear models; returns as pgd does."""
+
+@typing.overload
 def pgd(
     model: Model,
     x: numpy.typing.NDArray[typing.Any],

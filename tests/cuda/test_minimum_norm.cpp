@@ -161,7 +161,7 @@ void test_searches_and_steps(Index n) {
       constant(ones), lower(zeros), upper(std::vector<float>(kRows, 1e10f)), before(ones), push(zeros), power1(ones),
       power2(ones);
   Twin<std::int32_t> predicted(classes_of_rows(3, 0)), labels(classes_of_rows(2, 0)),
-      step(std::vector<std::int32_t>(kRows)), search(std::vector<std::int32_t>(kRows));
+      step(std::vector<std::int32_t>(kRows, 0)), search(std::vector<std::int32_t>(kRows, 0));
   const std::vector<std::uint8_t> none(kRows, 0);
   Twin<std::uint8_t> found(none), restart(std::vector<std::uint8_t>(kRows, 1)), done(none), moving(none);
   for (int iteration = 0; iteration < 9; ++iteration)

@@ -15,6 +15,7 @@ from epsball.attacks.fmn import FMN
 from epsball.attacks.ilcm import ILCM
 from epsball.attacks.jsma import JSMA
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
+from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.max_confidence import MaxConfidence
 from epsball.attacks.momentum_pgd import MomentumPGD
 from epsball.attacks.pgd import PGD, pgd
@@ -47,6 +48,7 @@ __all__ = [
     "CarliniWagner",
     "DeepFool",
     "LinearExact",
+    "LinearMinimum",
     "MaxConfidence",
     "MomentumPGD",
     "RandomSearch",
