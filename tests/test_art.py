@@ -31,6 +31,13 @@ CASES: list[tuple[str, dict[str, Any], str, float]] = [
     ("FastGradientMethod", {"eps": 0.12, "num_random_init": 2}, "linf", 0.12),
     ("BasicIterativeMethod", {"eps": 0.12, "eps_step": 0.02, "max_iter": 20, "verbose": False}, "linf", 0.12),
     ("ProjectedGradientDescent", {"eps": 0.12, "eps_step": 0.02, "max_iter": 20, "verbose": False}, "linf", 0.12),
+    ("MomentumIterativeMethod", {"eps": 0.12, "eps_step": 0.02, "max_iter": 20, "verbose": False}, "linf", 0.12),
+    (
+        "AutoProjectedGradientDescent",
+        {"eps": 0.12, "max_iter": 10, "nb_random_init": 1, "verbose": False},
+        "linf",
+        0.12,
+    ),
     (
         "ProjectedGradientDescent",
         {"eps": 1.2, "eps_step": 0.2, "max_iter": 20, "norm": 2, "num_random_init": 2, "verbose": False},

@@ -24,8 +24,10 @@ import epsball.interop.foolbox as ours  # noqa: E402 - needs torch
 
 NORM = {"Linf": ("linf", 0.15), "L2": ("l2", 1.5), "L1": ("l1", 15.0)}
 FIXED = [f"{norm}{kind}" for norm in NORM
-         for kind in ("FastGradientAttack", "BasicIterativeAttack", "ProjectedGradientDescentAttack")]  # fmt: skip
-ALIASES = ("FGM", "FGSM", "L1PGD", "L2PGD", "LinfPGD", "PGD")
+         for kind in ("FastGradientAttack", "BasicIterativeAttack", "ProjectedGradientDescentAttack",
+                      "MomentumIterativeFastGradientMethod")]  # fmt: skip
+FIXED += ["SparseL1DescentAttack"]
+ALIASES = ("FGM", "FGSM", "MIFGSM", "L1PGD", "L2PGD", "LinfPGD", "PGD")
 
 
 def both_models() -> tuple[Any, Any, Any, Any]:
@@ -34,7 +36,7 @@ def both_models() -> tuple[Any, Any, Any, Any]:
 
 
 def norm_of(name: str) -> tuple[str, float]:
-    return next(ball for prefix, ball in NORM.items() if name.startswith(prefix))
+    return next((ball for prefix, ball in NORM.items() if name.startswith(prefix)), NORM["L1"])
 
 
 @pytest.mark.parametrize("name", FIXED)

@@ -115,9 +115,7 @@ class EvasionAttack:
         """Return ART's ``num_random_init`` in epsball's words."""
         if self.num_random_init == 0:
             return {"random_start": False}
-        # The generator that ART draws from, so that np.random.seed makes starts repeat as it does there.
-        seed = int(np.random.randint(2**63 - 1))  # noqa: NPY002
-        return {"random_start": True, "restarts": self.num_random_init, "seed": seed}
+        return {"random_start": True, "restarts": self.num_random_init, "seed": _draw_seed()}
 
 
 @dataclass(eq=False, repr=False)
@@ -202,7 +200,65 @@ class BasicIterativeMethod(EvasionAttack):
         return attacks.BIM(eps, steps=self.max_iter, step_size=_plain(self.eps_step), **common)
 
 
+@dataclass(eq=False, repr=False)
+class MomentumIterativeMethod(EvasionAttack):
+    """Steps along an average of gradients (see `attacks.MomentumPGD`)."""
+
+    estimator: Any
+    norm: Any = np.inf
+    eps: Any = 0.3
+    eps_step: Any = 0.1
+    decay: float = 1.0
+    max_iter: int = 100
+    targeted: bool = False
+    batch_size: int = 32
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.MomentumPGD`."""
+        options = {"steps": self.max_iter, "step_size": _plain(self.eps_step)}
+        return attacks.MomentumPGD(eps, norm=_norm(self.norm), decay=self.decay, **options, **common)
+
+
+@dataclass(eq=False, repr=False)
+class AutoProjectedGradientDescent(EvasionAttack):
+    """Auto-PGD (see `attacks.APGD`), which starts with steps of 2 eps: `eps_step` is checked and changes nothing.
+
+    ``loss_type=None`` is the estimator's loss, which is the cross-entropy.
+    """
+
+    estimator: Any
+    norm: Any = np.inf
+    eps: Any = 0.3
+    eps_step: Any = 0.1
+    max_iter: int = 100
+    targeted: bool = False
+    nb_random_init: int = 5
+    batch_size: int = 32
+    loss_type: str | None = None
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.APGD`."""
+        losses = {None: "cross_entropy", "cross_entropy": "cross_entropy", "difference_logits_ratio": "dlr"}
+        if self.loss_type not in losses:
+            raise ValueError(
+                f"loss_type: wanted None, cross_entropy or difference_logits_ratio, got {self.loss_type!r}"
+            )
+        options: dict[str, Any] = {
+            "steps": self.max_iter,
+            "restarts": self.nb_random_init,
+            "loss": losses[self.loss_type],
+        }
+        return attacks.APGD(eps, norm=_norm(self.norm), seed=_draw_seed(), **options, **common)
+
+
 # ---- arguments in ART's words
+
+
+def _draw_seed() -> int:
+    # The generator that ART draws from, so that np.random.seed makes starts repeat as it does there.
+    return int(np.random.randint(2**63 - 1))  # noqa: NPY002
 
 
 def _norm(norm: Any) -> str:

@@ -368,12 +368,63 @@ class L1ProjectedGradientDescentAttack(L2ProjectedGradientDescentAttack):
     norm = "l1"
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
+class LinfMomentumIterativeFastGradientMethod(Attack):
+    """See `epsball.attacks.MomentumPGD`; foolbox adds up gradients of any length, the paper and epsball g / ‖g‖₁."""
+
+    momentum: float = 1.0
+    rel_stepsize: float = 0.2
+    abs_stepsize: float | None = None
+    steps: int = 10
+    random_start: bool = False
+
+    norm = "linf"
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.MomentumPGD`."""
+        size = self.rel_stepsize * eps if self.abs_stepsize is None else self.abs_stepsize
+        options: dict[str, Any] = {"steps": self.steps, "step_size": size, "random_start": self.random_start}
+        return ours.MomentumPGD(eps, norm=self.norm, decay=self.momentum, **options, seed=seed, **common)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class L2MomentumIterativeFastGradientMethod(LinfMomentumIterativeFastGradientMethod):
+    """See `epsball.attacks.MomentumPGD`."""
+
+    norm = "l2"
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class L1MomentumIterativeFastGradientMethod(LinfMomentumIterativeFastGradientMethod):
+    """See `epsball.attacks.MomentumPGD`."""
+
+    norm = "l1"
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class SparseL1DescentAttack(Attack):
+    """See `epsball.attacks.SLIDE`."""
+
+    quantile: float = 0.99
+    rel_stepsize: float = 0.2
+    abs_stepsize: float | None = None
+    steps: int = 10
+    random_start: bool = False
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.SLIDE`."""
+        size = self.rel_stepsize * eps if self.abs_stepsize is None else self.abs_stepsize
+        options: dict[str, Any] = {"steps": self.steps, "step_size": size, "random_start": self.random_start}
+        return ours.SLIDE(eps, part=1 - self.quantile, **options, seed=seed, **common)
+
+
 FGM = L2FastGradientAttack
 FGSM = LinfFastGradientAttack
 L1PGD = L1ProjectedGradientDescentAttack
 L2PGD = L2ProjectedGradientDescentAttack
 LinfPGD = LinfProjectedGradientDescentAttack
 PGD = LinfPGD
+MIFGSM = LinfMomentumIterativeFastGradientMethod
 
 attacks = criteria = utils = sys.modules[__name__]  # so that fb.attacks.LinfPGD is what it is in foolbox
 

@@ -23,10 +23,12 @@ from typing import Any
 import torch
 
 from epsball import attacks
-from epsball.arguments import flag, whole
+from epsball.arguments import flag, one_of, whole
 from epsball.interop.following import Followed
 from epsball.interop.torch_modules import StandardisedModule
 
+NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
+LOSSES = {"ce": "cross_entropy", "dlr": "dlr", "margin": "margin"}
 ROUNDING = 1e-5  # what normalising and undoing it may move a pixel past 0 or 1
 
 
@@ -300,6 +302,173 @@ class PGDL2(Attack):
             targeted=self.targeted,
             seed=seed(),
         )
+
+
+@dataclass(eq=False, repr=False)
+class MIFGSM(Attack):
+    """Sign steps along an average of gradients (see `epsball.attacks.MomentumPGD`)."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+    decay: float = 1.0
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.MomentumPGD`."""
+        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
+        return attacks.MomentumPGD(self.eps, **options, targeted=self.targeted)
+
+
+@dataclass(eq=False, repr=False)
+class NIFGSM(Attack):
+    """`MIFGSM` with gradients taken ahead of x, where those points are judged, too."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+    decay: float = 1.0
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.MomentumPGD`."""
+        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
+        return attacks.MomentumPGD(self.eps, nesterov=True, **options, targeted=self.targeted)
+
+
+class _Seeded(Attack):
+    """An attack with torchattacks' options `norm`, `seed`, `eot_iter` and `verbose`."""
+
+    norm: str
+    seed: int | None
+    verbose: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("norm", self.norm, NORMS)
+        if flag("verbose", self.verbose):
+            raise ValueError("verbose: wanted False, as epsball prints nothing, got True")
+
+    def _common(self, seed: Callable[[], int]) -> dict[str, Any]:
+        return {"norm": NORMS[self.norm], "seed": seed() if self.seed is None else self.seed}
+
+
+@dataclass(eq=False, repr=False)
+class APGD(_Seeded):
+    """Auto-PGD (see `epsball.attacks.APGD`); `rho` and `eot_iter` have one value only."""
+
+    model: Any
+    norm: str = "Linf"
+    eps: float = 8 / 255
+    steps: int = 10
+    n_restarts: int = 1
+    seed: int | None = 0
+    loss: str = "ce"
+    eot_iter: int = 1
+    rho: float = 0.75
+    verbose: bool = False
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.APGD`."""
+        _check_fixed(self.eot_iter, self.rho)
+        loss = LOSSES[one_of("loss", self.loss, LOSSES)]
+        return attacks.APGD(
+            self.eps,
+            steps=self.steps,
+            restarts=self.n_restarts,
+            loss=loss,
+            **self._common(seed),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class APGDT(_Seeded):
+    """Auto-PGD towards every other class with the targeted ratio; `rho` and `eot_iter` have one value only."""
+
+    model: Any
+    norm: str = "Linf"
+    eps: float = 8 / 255
+    steps: int = 10
+    n_restarts: int = 1
+    seed: int | None = 0
+    eot_iter: int = 1
+    rho: float = 0.75
+    verbose: bool = False
+    n_classes: int = 10
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.APGD` with targets."""
+        _check_fixed(self.eot_iter, self.rho)
+        return attacks.APGD(
+            self.eps,
+            steps=self.steps,
+            restarts=self.n_restarts,
+            targets=whole("n_classes", self.n_classes, 2) - 1,
+            loss="dlr",
+            **self._common(seed),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class Square(_Seeded):
+    """Random search by squares (see `epsball.attacks.Square`); `n_restarts` other than 1 is an error."""
+
+    model: Any
+    norm: str = "Linf"
+    eps: float = 8 / 255
+    n_queries: int = 5000
+    n_restarts: int = 1
+    p_init: float = 0.8
+    loss: str = "margin"
+    resc_schedule: bool = True
+    seed: int | None = 0
+    verbose: bool = False
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.Square`."""
+        if self.n_restarts != 1:
+            raise ValueError(f"n_restarts: wanted 1, as more queries do more, got {self.n_restarts}")
+        return attacks.Square(
+            self.eps,
+            queries=self.n_queries,
+            part=self.p_init,
+            rescale=self.resc_schedule,
+            targeted=self.targeted,
+            loss=LOSSES[one_of("loss", self.loss, ("margin", "ce"))],
+            **self._common(seed),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class AutoAttack(_Seeded):
+    """AutoAttack with its authors' counts (see `epsball.attacks.AutoAttack`); torchattacks has 10 steps per member.
+
+    The number of classes is the model's.
+    """
+
+    model: Any
+    norm: str = "Linf"
+    eps: float = 8 / 255
+    version: str = "standard"
+    n_classes: int = 10
+    seed: int | None = None
+    verbose: bool = False
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.AutoAttack`."""
+        return attacks.AutoAttack(self.eps, version=self.version, **self._common(seed))
+
+
+def _check_fixed(eot_iter: int, rho: float) -> None:
+    for name, value, only in (("eot_iter", eot_iter, 1), ("rho", rho, 0.75)):
+        if value != only:
+            raise ValueError(f"{name}: wanted {only}, the only value that epsball has, got {value}")
 
 
 class MultiAttack:
