@@ -91,12 +91,21 @@ void start_signs(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt
   });
 }
 
+void start_gaussian(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_normals(r.features, seed, salt, id, [&](Index i, Index n, Vec v) {
+    const Vec x = mul_add(v, splat<Vec>(eps), load(r.x0 + i, n));
+    store(r.x + i, clip(x, load(r.lo + i, n), load(r.hi + i, n)), n);
+  });
+}
+
 void start(Stream, const StartRows& a) {
   for (Index row = 0; row < a.ball.rows; ++row) {
     const Row r = row_of(a.ball, row);
     const float eps = a.ball.eps[row];
     if (a.kind == Start::signs)
       start_signs(r, eps, a.seed, a.restart, a.ids[row]);
+    else if (a.kind == Start::gaussian)
+      start_gaussian(r, eps, a.seed, a.restart, a.ids[row]);
     else if (a.ball.norm == Norm::linf)
       start_linf(r, eps, a.seed, a.restart, a.ids[row]);
     else if (a.ball.norm == Norm::l2)

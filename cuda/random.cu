@@ -87,6 +87,10 @@ __device__ void start_signs(const Row& r, float eps, std::uint64_t seed, std::ui
                [&](Index i, float u) { r.x[i] = clipped(r, i, r.x0[i] + (u < 0.5f ? -eps : eps)); });
 }
 
+__device__ void start_gaussian(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_normals(r.features, seed, salt, id, [&](Index i, float v) { r.x[i] = clipped(r, i, mul_add(v, eps, r.x0[i])); });
+}
+
 // ---- kernels ----
 
 __global__ void start_kernel(StartRows a, const std::int32_t* active) {
@@ -95,6 +99,8 @@ __global__ void start_kernel(StartRows a, const std::int32_t* active) {
     const float eps = a.ball.eps[row];
     if (a.kind == Start::signs)
       start_signs(r, eps, a.seed, a.restart, a.ids[row]);
+    else if (a.kind == Start::gaussian)
+      start_gaussian(r, eps, a.seed, a.restart, a.ids[row]);
     else if (a.ball.norm == Norm::linf)
       start_linf(r, eps, a.seed, a.restart, a.ids[row]);
     else if (a.ball.norm == Norm::l2)

@@ -33,7 +33,7 @@ PUBLIC = (
 )  # fmt: skip
 ATTACKS = ("FGSM", "RFGSM", "BIM", "ILCM", "PGD", "LinearExact", "AttackResult", "from_dict")
 TRAINING = (
-    "SGD", "Adam", "Constant", "Step", "Cosine", "Cyclic", "Standard", "FGSMTraining", "PGDTraining",
+    "SGD", "Adam", "AdamW", "Constant", "Step", "Cosine", "Cyclic", "Standard", "FGSMTraining", "PGDTraining",
 )  # fmt: skip
 
 

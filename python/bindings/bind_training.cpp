@@ -31,6 +31,10 @@ OptimizerSettings optimizer_of(const py::dict& d) {
   o.epsilon = get<float>(d, "epsilon");
   o.l2 = get<float>(d, "l2");
   o.l1 = get<float>(d, "l1");
+  o.decay = get<float>(d, "decay");
+  o.clip_norm = get<float>(d, "clip_norm");
+  o.max_norm = get<float>(d, "max_norm");
+  o.average = get<float>(d, "average");
   return o;
 }
 
@@ -54,36 +58,48 @@ MethodSettings method_of(const py::dict& d) {
 }
 
 double run(TrainerHandle& handle, const py::array& x, const py::array& y, const py::array_t<Index>& order,
-           Index batch_size, const py::array_t<float>& rates, std::uint64_t seed) {
+           Index batch_size, const py::array_t<float>& rates, const py::array_t<float>& budgets, std::uint64_t seed) {
   const RowsIn in = rows_in(x, "x", handle.model.features());
   const LabelsIn labels = labels_or_targets_in(y, "y", in.view.rows, handle.model.classes(), handle.loss);
   const TrainingData data{in.view, labels.hard_data(), labels.soft_data()};
-  const Epoch epoch{order.data(), order.size(), batch_size, rates.data(), seed};
+  const Epoch epoch{order.data(), order.size(), batch_size, rates.data(), budgets.data(), seed};
   return without_gil([&](Interruption& i) { return handle.trainer.run(data, epoch, i); });
 }
 
-// The optimiser's state: first moments, then second ones, each as one flat array.
+py::array_t<float> flat(const std::vector<float>& values) {
+  auto a = new_array<float>({static_cast<py::ssize_t>(values.size())});
+  std::copy(values.begin(), values.end(), a.mutable_data());
+  return a;
+}
+
+// The optimiser's state: first moments, then second ones, then averages if there are any, each as one flat array.
 py::list moments(TrainerHandle& handle) {
+  Trainer& t = handle.trainer;
   py::list all;
-  for (auto* list : {&handle.trainer.first_moments(), &handle.trainer.second_moments()})
-    for (const auto& values : *list) {
-      auto a = new_array<float>({static_cast<py::ssize_t>(values.size())});
-      std::copy(values.begin(), values.end(), a.mutable_data());
-      all.append(a);
-    }
+  for (auto* list : {&t.first_moments(), &t.second_moments(), &t.averages()})
+    for (const auto& values : *list) all.append(flat(values));
+  return all;
+}
+
+py::list averages(TrainerHandle& handle) {
+  py::list all;
+  for (const auto& values : handle.trainer.averages()) all.append(flat(values));
   return all;
 }
 
 void load_moments(TrainerHandle& handle, const py::list& all, Index updates) {
+  Trainer& t = handle.trainer;
+  if (all.size() != t.first_moments().size() + t.second_moments().size() + t.averages().size())
+    throw py::value_error("checkpoint: optimiser state of another model");
   std::size_t next = 0;
-  for (auto* list : {&handle.trainer.first_moments(), &handle.trainer.second_moments()})
+  for (auto* list : {&t.first_moments(), &t.second_moments(), &t.averages()})
     for (auto& values : *list) {
       const auto a = all[next++].cast<py::array_t<float, py::array::c_style>>();
       if (static_cast<std::size_t>(a.size()) != values.size())
         throw py::value_error("checkpoint: optimiser state of another model");
       std::copy_n(a.data(), values.size(), values.begin());
     }
-  handle.trainer.set_updates(updates);
+  t.set_updates(updates);
 }
 
 }  // namespace
@@ -96,8 +112,9 @@ void bind_training(py::module_& m) {
            }),
            py::arg("model"), py::arg("optimizer"), py::arg("method"), py::keep_alive<1, 2>())
       .def("run", &run, py::arg("x"), py::arg("y"), py::arg("order"), py::arg("batch_size"), py::arg("rates"),
-           py::arg("seed"), "Trains through one epoch in the given order; returns the mean loss.")
+           py::arg("budgets"), py::arg("seed"), "Trains through one epoch in the given order; returns the mean loss.")
       .def("moments", &moments, "The optimiser's state as flat arrays.")
+      .def("averages", &averages, "The weights' moving averages as flat arrays; none where they are not made.")
       .def("load_moments", &load_moments, py::arg("moments"), py::arg("updates"))
       .def_property_readonly("updates", [](TrainerHandle& h) { return h.trainer.updates(); });
 }

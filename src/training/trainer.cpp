@@ -25,6 +25,7 @@ struct ResetAtEnd {
 struct Trainer::Batch {
   Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
   void begin(const TrainingData& data, const Index* ids, Index rows);
+  void spend(float budget);
 
   const MethodSettings& method;
   const bool clean, adversarial;
@@ -63,10 +64,11 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
   targets = arena.take<float>(capacity * classes);
   loss = arena.take<float>(2 * capacity);
   tape = plan.training_tape(arena, parts() * capacity);
-  eps.assign(n, method.eps);
-  radius.assign(n, float_below(method.eps));
-  start_radius.assign(n, method.start_radius);
-  step_size.assign(n, method.step_size);
+  eps.resize(n);
+  radius.resize(n);
+  start_radius.resize(n);
+  step_size.resize(n);
+  spend(1.0f);
   box_lo.assign(d, float_above(method.lo));
   box_hi.assign(d, float_below(method.hi));
   attack_in.judge = labels;
@@ -81,6 +83,15 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
   attack_out.loss = arena.take<float>(capacity);
   attack_out.zero_gradient = arena.take<std::uint8_t>(capacity);
   attack_out.broken = arena.take<std::uint8_t>(capacity);
+}
+
+// Gives the attack this share of its eps and steps.
+void Trainer::Batch::spend(float budget) {
+  const double share = static_cast<double>(budget), now = share * method.eps;
+  std::fill(eps.begin(), eps.end(), now);
+  std::fill(radius.begin(), radius.end(), float_below(now));
+  std::fill(start_radius.begin(), start_radius.end(), float_below(share * static_cast<double>(method.start_radius)));
+  std::fill(step_size.begin(), step_size.end(), float_below(share * static_cast<double>(method.step_size)));
 }
 
 void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Index batch_rows) {
@@ -104,6 +115,7 @@ Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodS
     for (Parameter& parameter : layer->parameters) {
       parameters_.push_back(&parameter);
       for (auto* list : {&gradient_, &moment1_, &moment2_}) list->emplace_back(parameter.value.size(), 0.0f);
+      if (optimizer.average > 0.0f) average_.push_back(parameter.value);
     }
 }
 
@@ -296,6 +308,24 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
   });
 }
 
+// What scales the gradient to at most clip_norm.
+float Trainer::clip_factor() const {
+  if (optimizer_.clip_norm <= 0.0f) return 1.0f;
+  double squares = 0.0;
+  for (std::size_t p = 0; p < parameters_.size(); ++p)
+    if (parameters_[p]->trained)
+      squares += k_.sum_squares(nullptr, static_cast<Index>(gradient_[p].size()), gradient_[p].data());
+  const double norm = std::sqrt(squares), most = static_cast<double>(optimizer_.clip_norm);
+  return norm > most ? static_cast<float>(most / norm) : 1.0f;
+}
+
+// A unit's incoming weights are a row of its layer's weight.
+void Trainer::constrain(Parameter& parameter) const {
+  if (optimizer_.max_norm <= 0.0f || parameter.name != "weight" || parameter.shape.size() < 2) return;
+  const Index units = parameter.shape.front(), size = static_cast<Index>(parameter.value.size());
+  k_.limit_norms(nullptr, units, size / units, parameter.value.data(), optimizer_.max_norm);
+}
+
 void Trainer::update(float rate, Interruption& interruption) {
   ++updates_;
   const OptimizerSettings& o = optimizer_;
@@ -311,6 +341,8 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta2), t));
   common.l2 = o.l2;
   common.l1 = o.l1;
+  common.decay = o.decay;
+  common.scale = clip_factor();
   std::vector<Update> stretches;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     if (!parameters_[p]->trained) continue;
@@ -330,6 +362,14 @@ void Trainer::update(float rate, Interruption& interruption) {
   const double operations = kPerWeight * static_cast<double>(plan_->multiply_adds());
   for_tasks(static_cast<Index>(stretches.size()), operations, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
+  // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
+  const auto share = static_cast<float>(std::max(1.0 - static_cast<double>(o.average), 9.0 / (10.0 + t)));
+  for_tasks(static_cast<Index>(parameters_.size()), operations, interruption, [&](Index i) {
+    const auto p = static_cast<std::size_t>(i);
+    std::vector<float>& value = parameters_[p]->value;
+    constrain(*parameters_[p]);
+    if (!average_.empty()) k_.blend(nullptr, static_cast<Index>(value.size()), share, value.data(), average_[p].data());
+  });
   // Attacks read what inference does.
   const Index first = method_.clean_weight < 1.0f ? 0 : plan_->first_training_part();
   for_tasks(plan_->pack_parts() - first, operations, interruption, [&](Index part) { plan_->pack_part(first + part); });
@@ -344,6 +384,7 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
   double total = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
     batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
+    if (epoch.budgets) batch.spend(epoch.budgets[number]);
     const double loss = passes(data, batch, Mode::training, epoch.seed, interruption);
     if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
     total += loss;

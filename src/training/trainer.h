@@ -13,7 +13,10 @@ struct OptimizerSettings {
   float momentum = 0.0f;
   bool nesterov = false;
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
-  float l2 = 0.0f, l1 = 0.0f;
+  float l2 = 0.0f, l1 = 0.0f, decay = 0.0f;  // of Update
+  float clip_norm = 0.0f;                    // longest gradient, over all parameters together; 0: any
+  float max_norm = 0.0f;                     // longest weight vector of a unit; 0: any
+  float average = 0.0f;                      // share of the weights' moving average kept by an update; 0: none is made
 };
 
 // What a method trains on: clean_weight * loss(x) + (1 - clean_weight) * loss(x_adv), averaged over the batch.
@@ -37,8 +40,9 @@ struct TrainingData {
 struct Epoch {
   const Index* order = nullptr;
   Index count = 0, batch_size = 0;
-  const float* rates = nullptr;  // learning rate of each batch
-  std::uint64_t seed = 0;        // of dropout and random starts
+  const float* rates = nullptr;    // learning rate of each batch
+  const float* budgets = nullptr;  // factor on the attack's eps and steps in each batch; null: 1
+  std::uint64_t seed = 0;          // of dropout and random starts
 };
 
 // A loss that is not finite; the message names the batch.
@@ -61,6 +65,7 @@ class Trainer {
   // What a checkpoint holds beside the parameters: the moments, per parameter, and the number of updates made.
   std::vector<std::vector<float>>& first_moments() { return moment1_; }
   std::vector<std::vector<float>>& second_moments() { return moment2_; }
+  std::vector<std::vector<float>>& averages() { return average_; }  // of the weights; empty where none are made
   Index updates() const { return updates_; }
   void set_updates(Index updates) { updates_ = updates; }
 
@@ -81,6 +86,8 @@ class Trainer {
   void gather_backward(const Batch& batch, std::size_t layer);
   void keep_statistics(const Batch& batch);
   void parameter_gradients(const Batch& batch, Interruption& interruption);
+  float clip_factor() const;
+  void constrain(Parameter& parameter) const;
   void update(float rate, Interruption& interruption);
 
   Model& model_;
@@ -89,7 +96,7 @@ class Trainer {
   const OptimizerSettings optimizer_;
   const MethodSettings method_;
   std::vector<Parameter*> parameters_;
-  std::vector<std::vector<float>> gradient_, moment1_, moment2_;
+  std::vector<std::vector<float>> gradient_, moment1_, moment2_, average_;
   Index updates_ = 0;
   Arena arena_;
 };

@@ -28,6 +28,7 @@ from epsball.training.history import History
 from epsball.training.method import Method
 from epsball.training.optimizers import Adam, Optimizer
 from epsball.training.standard import Standard
+from epsball.training.stopping import is_over, kept_epoch
 
 Progress: TypeAlias = bool | Callable[[int, int, dict[str, Any]], object]
 Data: TypeAlias = tuple[Array, Array]
@@ -47,6 +48,7 @@ def fit(
     loss: str = "cross_entropy",
     validation: tuple[Any, Any] | None = None,
     monitor: Attack | None = None,
+    patience: int | None = None,
     checkpoint: str | PathLike[str] | None = None,
     seed: int = 0,
     progress: Progress = False,
@@ -75,6 +77,9 @@ def fit(
     monitor
         The attack whose errors are recorded; None: the method's own, ``FGSM(0.25, bounds=None)`` for `Standard`.
         Training errors are those of the first rows, as many as validation has, or 1,000.
+    patience
+        Stop after so many epochs without a lower adversarial error on the validation data, and end with the weights of
+        the epoch that had the lowest; None: train through all epochs.
     checkpoint
         A file written after every epoch (temporary name, then rename). If it exists the run goes on from there,
         bit-identically; a file of a run with other settings is an error.
@@ -98,15 +103,17 @@ def fit(
     method = Standard() if method is None else method
     optimizer = Adam() if optimizer is None else optimizer
     check_progress(progress)
-    run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, seed)
+    run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, patience, seed)
     with run.closed_model(), _reporting(progress) as report:
         done = run.resume(checkpoint)
         for epoch in range(done, run.epochs):
+            if run.is_over():
+                break
             record = run.epoch(epoch)
-            run.history.epochs.append(record)
             if checkpoint is not None:
                 run.save(checkpoint)
             report(epoch + 1, run.epochs, record)
+        run.finish()
     return run.history
 
 
@@ -125,6 +132,7 @@ class _Run:
         loss: str,
         validation: tuple[Any, Any] | None,
         monitor: Attack | None,
+        patience: int | None,
         seed: int,
     ) -> None:
         check_own_model(model, "fit trains epsball models")
@@ -138,11 +146,15 @@ class _Run:
         if len(self.data[0]) == 0:
             raise ValueError("x: wanted at least one row to train on, got none")
         self.validation = None if validation is None else _validation(model, validation, loss)
+        self.patience = None if patience is None else whole("patience", patience, 1)
+        if self.patience is not None and self.validation is None:
+            raise ValueError("patience: wanted validation data beside it, whose adversarial error decides; got none")
         attack = method.monitor() if monitor is None else monitor
         _check_type("monitor", attack, Attack)
         if getattr(attack, "targeted", False):
             raise ValueError(f"monitor: wanted an untargeted attack, got {attack!r}")
         self.history = History(attack)
+        self.kept: dict[str, Array] | None = None  # the weights to end with: of the last epoch, or of the best
         self._check_boxes()
         self._check_batches()
         self._check_monitor()
@@ -154,6 +166,7 @@ class _Run:
         return {
             "layers": repr(self.model.layers), "method": repr(self.method), "optimizer": repr(self.optimizer),
             "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
+            "patience": self.patience,
             "monitor": self.history.attack.to_dict(), "data": _fingerprint(self.data),
             "validation": None if self.validation is None else _fingerprint(self.validation),
             "table": _native.table(),
@@ -216,6 +229,26 @@ class _Run:
         finally:
             self.model._native.admit(False)
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the average of the weights, where one is made, into the model for a while."""
+        average = self.average()
+        if average is None:
+            yield
+            return
+        last = self.model.parameters()
+        self.model.load_parameters(average)
+        try:
+            yield
+        finally:
+            self.model.load_parameters(last)
+
+    def average(self) -> dict[str, Array] | None:
+        """Return the moving average of the parameters, None where there is none."""
+        values = self.trainer.averages()
+        shapes = {name: p.shape for name, p in self.model.parameters().items()}
+        return {n: v.reshape(s) for (n, s), v in zip(shapes.items(), values, strict=True)} if values else None
+
     def resume(self, checkpoint: str | PathLike[str] | None) -> int:
         """Return how many epochs a checkpoint has done."""
         if checkpoint is None:
@@ -226,35 +259,51 @@ class _Run:
         from epsball.training import checkpoint as files
 
         with self.own_calls():
-            self.history.epochs = files.resume(checkpoint, self.model, self.trainer, self.settings)
+            found = files.resume(checkpoint, self.model, self.trainer, self.settings)
+        self.history.epochs, self.kept = found
         return len(self.history.epochs)
+
+    def finish(self) -> None:
+        """Leave the model with the weights that the history is of."""
+        if self.kept is not None:
+            with self.own_calls():
+                self.model.load_parameters(self.kept)
 
     def save(self, checkpoint: str | PathLike[str]) -> None:
         from epsball.training import checkpoint as files
 
         with self.own_calls():
-            files.save(checkpoint, self.model, self.trainer, self.settings, self.history.epochs)
+            files.save(checkpoint, self.model, self.trainer, self.settings, self.history.epochs, self.kept)
+
+    def is_over(self) -> bool:
+        """Return whether training is to stop before its last epoch."""
+        return is_over(self.history.epochs, self.patience, self.method)
 
     def epoch(self, number: int) -> dict[str, Any]:
-        """Train through epoch `number` (from 0) and record its errors."""
+        """Train through epoch `number` (from 0), record its errors, and keep its weights if they are the best."""
         start = perf_counter()
         x, y = self.data
         batches = -(-len(x) // self.batch_size)
-        rates = [self.optimizer.rate(number + i / batches, self.epochs) for i in range(batches)]
+        when = [number + i / batches for i in range(batches)]
+        rates = [self.optimizer.rate(t, self.epochs) for t in when]
+        budgets = np.asarray([self.method.budget(t, self.epochs) for t in when], np.float32)
         # Every epoch draws from a stream of its own.
         seed = (self.seed * 0x9E3779B97F4A7C15 + number) % 2**64
         try:
-            loss = self.trainer.run(x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), seed)
+            loss = self.trainer.run(
+                x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), budgets, seed
+            )
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {number + 1}: {error}") from error
         try:
-            with self.own_calls():
+            with self.own_calls(), self.averaged():
                 train = self._errors(self.monitored())
                 test = (None, None) if self.validation is None else self._errors(self.validation)
+                weights = self.model.parameters()
         except ValueError as error:  # the monitor has been tried: now it is the weights
             raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
         attack_steps = int(self.method.settings().get("steps", 0))
-        return {
+        record = {
             "epoch": number + 1,
             "train_loss": loss,
             "train_clean_error": train[0],
@@ -265,6 +314,11 @@ class _Run:
             "sample_steps": len(x) * (attack_steps + 1),
             "learning_rate": rates[0],
         }
+        epochs = self.history.epochs
+        epochs.append(record)
+        if kept_epoch(epochs, self.patience, self.method) == len(epochs):
+            self.kept = weights
+        return record
 
     def _errors(self, data: Data) -> tuple[float, float]:
         """Return the clean error and the error under the monitoring attack."""
