@@ -502,11 +502,28 @@ METHODS = {
     "fgsm": lambda: T.FGSMTraining(eps=0.1),
     "pgd": lambda: T.PGDTraining(eps=0.1, steps=2),
     "ramped": lambda: T.PGDTraining(eps=0.1, steps=2, ramp=0.5, clean_weight=0.5),
+    "predicted": lambda: T.FGSMTraining(eps=0.1, labels="predicted"),
+    "l2": lambda: T.PGDTraining(eps=0.3, steps=2, norm="l2"),
+    "rfgsm": lambda: T.RFGSMTraining(eps=0.1),
+    "fast": lambda: T.FastTraining(eps=0.1),
+    "free": lambda: T.FreeTraining(eps=0.1, replays=2),
+    "trades": lambda: T.TRADES(eps=0.1, steps=2),
+    "mart": lambda: T.MART(eps=0.1, steps=2),
+    "alp": lambda: T.ALP(eps=0.1, steps=2),
+    "clp": lambda: T.CLP(),
+    "squeezing": lambda: T.LogitSqueezing(),
+    "smoothing": lambda: T.LabelSmoothing(),
+    "noise": lambda: T.NoiseTraining(kind="signs"),
+    "gaussian": lambda: T.SmoothingTraining(),
+    "vat": lambda: T.VAT(eps=0.5),
+    "ensemble": lambda: T.EnsembleTraining(eps=0.1, models=(eb.models.linear(9, 3, seed=4),)),
+    "double": lambda: T.DoubleBackprop(lam=0.1),
+    "distilled": lambda: T.Distillation(3.0, eb.models.linear(9, 3, seed=4)),
 }
 
 
 def train(data: dict[str, np.ndarray], method: str = "pgd", seed: int = 0, **options: Any) -> Any:
-    model = student(dropout=0.2)
+    model = student(dropout=0.0 if method == "double" else 0.2)
     optimizer = T.SGD(lr=0.1, momentum=0.9, weight_decay=1e-3, schedule=T.Cosine())
     eb.fit(
         model, data["x"], data["y"], method=METHODS[method](), batch_size=32, optimizer=optimizer,
@@ -530,11 +547,12 @@ def test_number_of_threads_does_not_matter(table: str, data: dict[str, np.ndarra
         assert same_bits(one, train(data, method))
 
 
-def test_size_of_slabs_does_not_matter(table: str, data: dict[str, np.ndarray]) -> None:
-    automatic = train(data)
+@pytest.mark.parametrize("method", METHODS)
+def test_size_of_slabs_does_not_matter(table: str, data: dict[str, np.ndarray], method: str) -> None:
+    automatic = train(data, method, epochs=2)
     for rows in (1, 5, 14):
         eb._native.set_slab_rows(rows)
-        assert same_bits(automatic, train(data))
+        assert same_bits(automatic, train(data, method, epochs=2))
 
 
 @pytest.mark.parametrize("method", METHODS)

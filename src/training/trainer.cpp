@@ -7,6 +7,8 @@
 #include <numeric>
 
 #include "rounding.h"
+#include "training/replay.h"
+#include "training/virtual_adversarial.h"
 
 namespace epsball {
 namespace {
@@ -21,18 +23,20 @@ struct ResetAtEnd {
 
 }  // namespace
 
-// The memory of one batch: the rows trained on stand in one matrix, clean ones first, adversarial ones behind them.
+// The memory of one batch: the rows trained on stand in one matrix, part after part, and behind them the clean ones if
+// they are no part.
 struct Trainer::Batch {
   Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
   void begin(const TrainingData& data, const Index* ids, Index rows);
+  void weigh();
   void spend(float budget);
 
   const MethodSettings& method;
-  const bool clean, adversarial;
   const Index capacity, features, classes;
   float* inputs;  // rows are not padded: the attack reads and writes them as a caller's array
   std::int32_t *labels, *predicted;
-  float *targets, *loss;
+  std::int32_t* reference;  // labels that the attack moves away from
+  float *targets, *reference_targets, *weights, *loss, *pair_losses, *perturbation;
   Tape tape;
   std::vector<double> eps;
   std::vector<float> radius, start_radius, step_size, box_lo, box_hi;
@@ -40,29 +44,34 @@ struct Trainer::Batch {
   AttackOutputs attack_out;
 
   // The batch at hand.
-  Index rows = 0;
+  Index rows = 0;  // of each part
   const Index* ids = nullptr;
+  std::shared_ptr<Plan> attacked_plan;
 
-  Index parts() const { return (clean ? 1 : 0) + (adversarial ? 1 : 0); }
-  // Where clean rows are gathered: they take part in training, or lie behind what does.
-  float* gathered() const { return inputs + (clean ? 0 : capacity * features); }
-  float* attacked() const { return inputs + (clean ? rows * features : 0); }
+  Index parts() const { return static_cast<Index>(method.parts.size()); }
+  Index drawn() const { return method.halves ? 2 * rows : rows; }  // rows of the data
+  // Where the first part from this source stands, or behind all.
+  float* rows_from(Source source) const;
+  // The first row of the data that a part holds, its others following.
+  Index offset(Index part) const { return method.halves ? part * rows : 0; }
   Rows input_of(std::size_t layer) const { return layer == 0 ? Rows{inputs, features} : tape.out[layer - 1]; }
 };
 
 Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
-    : method(method),
-      clean(method.clean_weight > 0.0f),
-      adversarial(method.clean_weight < 1.0f),
-      capacity(capacity),
-      features(plan.features()),
-      classes(plan.classes()) {
+    : method(method), capacity(capacity), features(plan.features()), classes(plan.classes()) {
   const auto n = static_cast<std::size_t>(capacity), d = static_cast<std::size_t>(features);
-  inputs = arena.take<float>(2 * capacity * features);
+  inputs = arena.take<float>((parts() + 1) * capacity * features);
   labels = arena.take<std::int32_t>(capacity);
-  predicted = arena.take<std::int32_t>(2 * capacity);
+  reference = arena.take<std::int32_t>(capacity);
+  predicted = arena.take<std::int32_t>(parts() * capacity);
   targets = arena.take<float>(capacity * classes);
-  loss = arena.take<float>(2 * capacity);
+  reference_targets = arena.take<float>(capacity * classes);
+  weights = arena.take<float>(capacity);
+  loss = arena.take<float>(parts() * capacity);
+  pair_losses = arena.take<float>(capacity);
+  perturbation = arena.take<float>(method.inner == Inner::replay ? capacity * features : 0);
+  plan.kernels().fill(nullptr, perturbation, 0,
+                      method.inner == Inner::replay ? capacity * features * static_cast<Index>(sizeof(float)) : 0);
   tape = plan.training_tape(arena, parts() * capacity);
   eps.resize(n);
   radius.resize(n);
@@ -94,19 +103,40 @@ void Trainer::Batch::spend(float budget) {
   std::fill(step_size.begin(), step_size.end(), float_below(share * static_cast<double>(method.step_size)));
 }
 
+float* Trainer::Batch::rows_from(Source source) const {
+  Index part = 0;
+  while (part < parts() && method.parts[static_cast<std::size_t>(part)].source != source) ++part;
+  return inputs + part * rows * features;
+}
+
 void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Index batch_rows) {
   ids = batch_ids;
-  rows = batch_rows;
-  for (Index i = 0; i < rows; ++i) {
+  rows = method.halves ? batch_rows / 2 : batch_rows;
+  for (Index i = 0; i < drawn(); ++i) {
     labels[i] = data.labels ? data.labels[ids[i]] : 0;
     attack_out.queries[i] = 0;
     if (data.targets) std::copy_n(data.targets + ids[i] * classes, classes, targets + i * classes);
   }
-  attack_in.x = {gathered(), DType::float32, rows, features};
+  if (method.partly_unlabelled) weigh();
+  attack_in.x = {rows_from(Source::clean), DType::float32, drawn(), features};
   attack_in.labels = data.labels ? labels : nullptr;
   attack_in.targets = targets;
+  if (method.reference == Reference::predictions) attack_in.labels = reference;
+  if (method.reference == Reference::probabilities) {
+    attack_in.labels = nullptr;
+    attack_in.targets = reference_targets;
+  }
   attack_in.ids = ids;
-  attack_out.x_adv = {attacked(), DType::float32, rows, features};
+  attack_out.x_adv = {rows_from(Source::attacked), DType::float32, drawn(), features};
+}
+
+// The mean is over the rows that have a label; the others' labels become valid ones of no weight.
+void Trainer::Batch::weigh() {
+  const auto labelled = static_cast<float>(std::count_if(labels, labels + rows, [](auto y) { return y >= 0; }));
+  for (Index i = 0; i < rows; ++i) {
+    weights[i] = labels[i] < 0 ? 0.0f : static_cast<float>(rows) / labelled;
+    labels[i] = std::max(labels[i], 0);
+  }
 }
 
 Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method)
@@ -121,32 +151,145 @@ Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodS
 
 // ---- phases ----
 
-void Trainer::gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const {
-  float* gathered = batch.gathered() + first * batch.features;
-  k_.load_rows(nullptr, data.x, batch.ids + first, 0, rows, gathered, batch.features);
+// One worker's way from the rows of the data to those of every part.
+struct Trainer::Maker {
+  Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker);
+  void make(const TrainingData& data, const Batch& batch, Index first, Index rows);
+  ReplayInputs replayed(const Batch& batch) const;
+
+  const MethodSettings& method;
+  const Kernels& k;
+  std::unique_ptr<PgdSlab> attack;
+  std::unique_ptr<VirtualAdversarial> virtual_adversarial;
+  std::unique_ptr<Replay> replay;
+  std::unique_ptr<Probe> probe;
+  Rows gradient;
+
+ private:
+  void attack_rows(const Batch& batch, Index first, Index rows);
+  void shift(const Batch& batch, Source source, float times, Index first, Index rows) const;
+};
+
+Trainer::Maker::Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker)
+    : method(trainer.method_), k(trainer.k_) {
+  const Plan& plan = *trainer.plan_;
+  const bool attacks = method.has(Source::attacked), shifts = method.has(Source::ascended);
+  if (shifts || (attacks && method.reference != Reference::labels)) probe = std::make_unique<Probe>(plan, worker);
+  if (shifts) gradient = worker.arena.take_rows(worker.slab_rows, plan.features());
+  if (!attacks) return;
+  PgdSettings settings = method.attack;
+  settings.seed = seed;
+  if (method.inner == Inner::loop) attack = std::make_unique<PgdSlab>(*batch.attacked_plan, settings, worker);
+  if (method.inner == Inner::replay) replay = std::make_unique<Replay>(k, plan.features(), worker);
+  if (method.inner == Inner::virtual_adversarial)
+    virtual_adversarial =
+        std::make_unique<VirtualAdversarial>(plan, VirtualSettings{settings.steps, method.probe, seed}, worker);
+}
+
+ReplayInputs Trainer::Maker::replayed(const Batch& b) const {
+  return {b.perturbation, b.radius.data(), b.step_size.data(), b.box_lo.data(), b.box_hi.data()};
+}
+
+void Trainer::Maker::make(const TrainingData& data, const Batch& batch, Index first, Index rows) {
+  const Index halves = method.halves ? 2 : 1, d = batch.features;
+  for (Index half = 0; half < halves; ++half) {
+    const Index at = first + half * batch.rows;
+    k.load_rows(nullptr, data.x, batch.ids + at, 0, rows, batch.rows_from(Source::clean) + at * d, d);
+    if (method.has(Source::attacked)) attack_rows(batch, at, rows);
+  }
+  if (!method.has(Source::ascended)) return;
+  const std::int32_t* labels = data.labels ? batch.labels + first : nullptr;
+  const float* targets = batch.targets + first * batch.classes;
+  probe->gradient(rows, {batch.rows_from(Source::clean) + first * d, d}, method.loss, labels, targets, false, gradient);
+  shift(batch, Source::ascended, method.probe, first, rows);
+  shift(batch, Source::descended, -method.probe, first, rows);
+}
+
+void Trainer::Maker::attack_rows(const Batch& batch, Index first, Index rows) {
+  const Index d = batch.features;
+  const Rows x{batch.rows_from(Source::clean) + first * d, d};
+  const Rows x_adv{batch.rows_from(Source::attacked) + first * d, d};
+  if (method.reference == Reference::predictions) probe->predict(rows, x, batch.reference + first);
+  if (method.reference == Reference::probabilities)
+    probe->probabilities(rows, x, batch.reference_targets + first * batch.classes);
   if (attack) attack->run(batch.attack_in, batch.attack_out, first, rows);
+  if (replay) replay->apply(replayed(batch), first, rows, x, x_adv);
+  if (virtual_adversarial)
+    virtual_adversarial->run(
+        {x, batch.ids + first, batch.radius.data() + first, batch.box_lo.data(), batch.box_hi.data()}, rows, x_adv);
+}
+
+// x + times * gradient.
+void Trainer::Maker::shift(const Batch& batch, Source source, float times, Index first, Index rows) const {
+  const Index d = batch.features;
+  CombineRows sum;
+  sum.rows = rows;
+  sum.features = d;
+  sum.count = 2;
+  sum.terms[0] = {batch.rows_from(Source::clean) + first * d, d, nullptr, 1.0f};
+  sum.terms[1] = {gradient.data, gradient.ld, nullptr, times};
+  sum.out = batch.rows_from(source) + first * d;
+  sum.ld = d;
+  k.combine(nullptr, sum);
 }
 
 // Losses of a slab and the gradient of its logits.
 void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const {
-  const Index at = part * batch.rows + first;
+  const Index at = part * batch.rows + first, drawn = batch.offset(part) + first;
   const Rows logits = batch.tape.out.back(), dlogits = batch.tape.gradient.back();
-  const bool clean = batch.clean && part == 0;
   LossRows loss;
   loss.kind = method_.loss;
   loss.rows = rows;
   loss.classes = batch.classes;
   loss.logits = logits.data + at * logits.ld;
   loss.ld = logits.ld;
-  loss.labels = data.labels ? batch.labels + first : nullptr;
-  loss.targets = batch.targets + first * batch.classes;
+  loss.labels = data.labels ? batch.labels + drawn : nullptr;
+  loss.targets = batch.targets + drawn * batch.classes;
   loss.targets_ld = batch.classes;
-  loss.scale = (clean ? method_.clean_weight : 1.0f - method_.clean_weight) / static_cast<float>(batch.rows);
+  loss.scale = method_.parts[static_cast<std::size_t>(part)].weight / static_cast<float>(batch.rows);
+  loss.sharpness = method_.sharpness;
+  loss.weights = method_.partly_unlabelled ? batch.weights + drawn : nullptr;
   loss.loss = batch.loss + at;
   loss.predicted = batch.predicted + at;
   loss.dlogits = dlogits.data + at * dlogits.ld;
   loss.dlogits_ld = dlogits.ld;
   k_.loss(nullptr, loss);
+}
+
+// What couples the first part and the second, on top of their own losses.
+void Trainer::pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const {
+  if (method_.pair == PairLoss::none) return;
+  const Rows logits = batch.tape.out.back(), dlogits = batch.tape.gradient.back();
+  const Index second = batch.parts() > 1 ? batch.rows + first : first;
+  PairRows pair;
+  pair.kind = method_.pair;
+  pair.rows = rows;
+  pair.classes = batch.classes;
+  pair.a = logits.data + first * logits.ld;
+  pair.b = logits.data + second * logits.ld;
+  pair.ld = logits.ld;
+  pair.labels = data.labels ? batch.labels + first : nullptr;
+  pair.coupling = method_.coupling;
+  pair.scale = method_.pair_weight / static_cast<float>(batch.rows);
+  pair.loss = batch.pair_losses + first;
+  pair.da = dlogits.data + first * dlogits.ld;
+  pair.db = dlogits.data + second * dlogits.ld;
+  pair.d_ld = dlogits.ld;
+  k_.pair_loss(nullptr, pair);
+}
+
+// The sum over the batch's rows of what a method reports.
+double Trainer::total_loss(const Batch& batch) const {
+  double total = 0.0;
+  for (Index part = 0; part < batch.parts(); ++part) {
+    const double weight = static_cast<double>(method_.parts[static_cast<std::size_t>(part)].reported);
+    for (Index i = part * batch.rows; i < (part + 1) * batch.rows; ++i)
+      total += weight * static_cast<double>(batch.loss[i]);
+  }
+  if (method_.pair == PairLoss::none) return total;
+  for (Index i = 0; i < batch.rows; ++i)
+    total += static_cast<double>(method_.pair_weight) * static_cast<double>(batch.pair_losses[i]);
+  return total;
 }
 
 // What all phases of one batch's passes share. A layer that gathers statistics of the batch is a seam: all slabs come
@@ -163,7 +306,7 @@ struct Trainer::Round {
 
 Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
                               Interruption& interruption) const {
-  const double work = 2.0 * static_cast<double>(batch.parts() + (batch.adversarial ? method_.attack.steps + 1 : 0));
+  const double work = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
   const Job job{k_,
                 model_.arenas(),
                 interruption,
@@ -177,8 +320,25 @@ Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode,
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (batch.tape.statistics[i]) seams.push_back(i);
   std::size_t lowest = 0;
-  while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
+  if (method_.inner != Inner::replay)  // which goes on to the input
+    while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
   return {data, batch, mode, seed, job, seams, lowest};
+}
+
+// Gradients that the attack takes of every row.
+double Trainer::attack_passes() const {
+  const double probes = method_.has(Source::ascended) ? 1.0 : 0.0;
+  if (!method_.has(Source::attacked) || method_.inner == Inner::replay) return probes;
+  return probes + static_cast<double>(method_.attack.steps) + 1.0;
+}
+
+// What the attack of a batch looks at: this model, or one of the others, by turns drawn from the seed.
+std::shared_ptr<Plan> Trainer::attacked_plan(std::uint64_t seed, Index batch) const {
+  if (method_.sources.empty()) return plan_;
+  float u = 0.0f;
+  k_.uniform(nullptr, 1, 0.0f, static_cast<float>(method_.sources.size() + 1), seed, -2 - batch, &u);
+  const auto drawn = std::min(static_cast<std::size_t>(u), method_.sources.size());
+  return drawn == 0 ? plan_ : method_.sources[drawn - 1]->plan(k_);
 }
 
 // Calls f(pass, x, part) for every part of the slab that starts at row `first`.
@@ -186,7 +346,7 @@ template <class F>
 void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) const {
   for (Index part = 0; part < r.batch.parts(); ++part) {
     const Index at = part * r.batch.rows + first;
-    const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + first : nullptr, r.seed,
+    const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + r.batch.offset(part) + first : nullptr, r.seed,
                            static_cast<std::uint32_t>(updates_)};
     PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw);
     f(pass, Rows{r.batch.inputs + at * r.batch.features, r.batch.features}, part);
@@ -197,19 +357,21 @@ void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) 
 void Trainer::pass_up(const Round& r, std::size_t seam) const {
   const bool last = seam + 1 == r.seams.size();
   const std::size_t end = plan_->training().size();
-  PgdSettings attack = method_.attack;
-  attack.seed = r.seed;
   for_slabs(r.job, [&](Worker& worker) {
-    std::unique_ptr<PgdSlab> slab;
-    if (r.batch.adversarial && seam == 0) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
+    std::unique_ptr<Maker> maker;
+    if (seam == 0) maker = std::make_unique<Maker>(*this, r.batch, r.seed, worker);
     for (Index first, rows; worker.next(first, rows);) {
-      if (seam == 0) gather_rows(slab.get(), r.data, r.batch, first, rows);
+      if (maker) maker->make(r.data, r.batch, first, rows);
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index part) {
         pass.forward(rows, x, r.seams[seam], last ? end : r.seams[seam + 1]);
-        if (!last) return;
-        loss(r.data, r.batch, part, first, rows);
+        if (last) loss(r.data, r.batch, part, first, rows);
+      });
+      if (!last) continue;
+      pair_loss(r.data, r.batch, first, rows);
+      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.begin_backward(rows);
         pass.backward(rows, x, end - 1, std::max(r.seams[seam], r.lowest));
+        if (maker && maker->replay) maker->replay->move(maker->replayed(r.batch), first, rows, pass, x);
       });
     }
   });
@@ -218,9 +380,12 @@ void Trainer::pass_up(const Round& r, std::size_t seam) const {
 // All slabs from one seam down to the one below.
 void Trainer::pass_down(const Round& r, std::size_t seam) const {
   for_slabs(r.job, [&](Worker& worker) {
+    std::unique_ptr<Maker> maker;
+    if (seam == 1 && method_.inner == Inner::replay) maker = std::make_unique<Maker>(*this, r.batch, r.seed, worker);
     for (Index first, rows; worker.next(first, rows);)
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.backward(rows, x, r.seams[seam], std::max(r.seams[seam - 1], r.lowest));
+        if (maker) maker->replay->move(maker->replayed(r.batch), first, rows, pass, x);
       });
   });
 }
@@ -239,12 +404,7 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
     gather_backward(batch, r.seams[seam]);
     pass_down(r, seam);
   }
-  double total = 0.0;
-  for (Index i = 0; i < batch.rows * batch.parts(); ++i) {
-    const bool clean = batch.clean && i < batch.rows;
-    total += (clean ? method_.clean_weight : 1.0f - method_.clean_weight) * static_cast<double>(batch.loss[i]);
-  }
-  return total;
+  return total_loss(batch);
 }
 
 // ---- statistics of a batch ----
@@ -371,7 +531,7 @@ void Trainer::update(float rate, Interruption& interruption) {
     if (!average_.empty()) k_.blend(nullptr, static_cast<Index>(value.size()), share, value.data(), average_[p].data());
   });
   // Attacks read what inference does.
-  const Index first = method_.clean_weight < 1.0f ? 0 : plan_->first_training_part();
+  const Index first = method_.has(Source::attacked) || method_.has(Source::ascended) ? 0 : plan_->first_training_part();
   for_tasks(plan_->pack_parts() - first, operations, interruption, [&](Index part) { plan_->pack_part(first + part); });
 }
 
@@ -381,20 +541,24 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
   const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
-  double total = 0.0;
+  double total = 0.0, trained = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
     batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
+    batch.attacked_plan = attacked_plan(epoch.seed, number);
     if (epoch.budgets) batch.spend(epoch.budgets[number]);
-    const double loss = passes(data, batch, Mode::training, epoch.seed, interruption);
-    if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
-    total += loss;
-    parameter_gradients(batch, interruption);
-    keep_statistics(batch);
-    update(epoch.rates[number], interruption);
+    for (int replay = 0; replay < method_.replays; ++replay) {
+      const double loss = passes(data, batch, Mode::training, epoch.seed, interruption);
+      if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
+      total += loss;
+      trained += static_cast<double>(batch.rows);
+      parameter_gradients(batch, interruption);
+      keep_statistics(batch);
+      update(epoch.rates[number], interruption);
+    }
   }
   for (Index part = 0; part < plan_->first_training_part(); ++part) plan_->pack_part(part);
   arena_.check();
-  return total / static_cast<double>(epoch.count);
+  return total / trained;
 }
 
 const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& data, Interruption& interruption) {
@@ -403,6 +567,7 @@ const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& da
   const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, data.x.rows);
   batch.begin(data, ids.data(), data.x.rows);
+  batch.attacked_plan = plan_;
   passes(data, batch, Mode::inference, 0, interruption);
   parameter_gradients(batch, interruption);
   arena_.check();

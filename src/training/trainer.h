@@ -1,8 +1,7 @@
 // Training steps: attack, passes and parameter gradients of a batch, then the optimiser's update.
 #pragma once
 
-#include "attacks/pgd.h"
-#include "model.h"
+#include "training/method.h"
 
 namespace epsball {
 
@@ -17,17 +16,6 @@ struct OptimizerSettings {
   float clip_norm = 0.0f;                    // longest gradient, over all parameters together; 0: any
   float max_norm = 0.0f;                     // longest weight vector of a unit; 0: any
   float average = 0.0f;                      // share of the weights' moving average kept by an update; 0: none is made
-};
-
-// What a method trains on: clean_weight * loss(x) + (1 - clean_weight) * loss(x_adv), averaged over the batch.
-struct MethodSettings {
-  Loss loss = Loss::cross_entropy;
-  float clean_weight = 1.0f;
-  PgdSettings attack;  // used where clean_weight < 1
-  double eps = 0.0;
-  float step_size = 0.0f, start_radius = 0.0f;
-  bool boxed = false;
-  double lo = 0.0, hi = 0.0;
 };
 
 struct TrainingData {
@@ -71,17 +59,21 @@ class Trainer {
 
  private:
   struct Batch;
+  struct Maker;
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
   struct Round;
   Round round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
+  double attack_passes() const;
+  std::shared_ptr<Plan> attacked_plan(std::uint64_t seed, Index batch) const;
   template <class F>
   void for_parts(const Round& round, const Worker& worker, Index first, F f) const;
   void pass_up(const Round& round, std::size_t seam) const;
   void pass_down(const Round& round, std::size_t seam) const;
   double passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption);
-  void gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const;
   void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;
+  void pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const;
+  double total_loss(const Batch& batch) const;
   void gather_forward(const Batch& batch, Mode mode, std::size_t layer) const;
   void gather_backward(const Batch& batch, std::size_t layer);
   void keep_statistics(const Batch& batch);

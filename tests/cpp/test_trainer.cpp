@@ -50,7 +50,8 @@ MethodSettings standard() { return {}; }
 
 MethodSettings adversarial(float clean_weight) {
   MethodSettings m;
-  m.clean_weight = clean_weight;
+  m.parts = {{Source::attacked, 1.0f - clean_weight, 1.0f - clean_weight}};
+  if (clean_weight > 0.0f) m.parts.insert(m.parts.begin(), {Source::clean, clean_weight, clean_weight});
   m.attack.steps = 3;
   m.attack.keep_best = m.attack.judge = false;
   m.eps = 0.05;

@@ -11,7 +11,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
 from epsball.reports.progress import check_progress
 from epsball.training.history import History
-from epsball.training.method import Method
-from epsball.training.optimizers import Adam, Optimizer
+from epsball.training.method import NATIVE, Method
+from epsball.training.optimizers import Optimizer
 from epsball.training.standard import Standard
 from epsball.training.stopping import is_over, kept_epoch
 
@@ -64,12 +64,12 @@ def fit(
     x, y
         (N, ...) inputs; class indices (N,) or, where the loss takes them, one value per class (N, K).
     method
-        `Standard` (the default), `FGSMTraining` or `PGDTraining`.
+        One of `epsball.training`; None: `Standard`.
     epochs, batch_size
         Passes over the data in an order drawn anew each time, and rows per update; the last batch may be shorter, but
         leaves a batch normalisation at least two values per channel.
     optimizer
-        None: ``Adam(1e-3)``.
+        None: the method's own, which is ``Adam(1e-3)`` for all but `FastTraining`.
     loss
         "cross_entropy", "margin", "squared_error", "confidence", "hinge" or "crammer_singer", as in `Sequential.loss`.
     validation
@@ -101,7 +101,8 @@ def fit(
         The loss of a batch, or a logit after an epoch, was not finite; epoch and batch are named.
     """
     method = Standard() if method is None else method
-    optimizer = Adam() if optimizer is None else optimizer
+    if optimizer is None and isinstance(method, Method):
+        optimizer = method.optimizer()
     check_progress(progress)
     run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, patience, seed)
     with run.closed_model(), _reporting(progress) as report:
@@ -128,7 +129,7 @@ class _Run:
         method: Method,
         epochs: int,
         batch_size: int,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         loss: str,
         validation: tuple[Any, Any] | None,
         monitor: Attack | None,
@@ -141,10 +142,12 @@ class _Run:
         _check_type("loss", loss, str)
         self.epochs, self.batch_size = whole("epochs", epochs, 0), whole("batch_size", batch_size, 1)
         self.seed = check_seed(seed)
-        self.model, self.method, self.optimizer, self.loss = model, method, optimizer, loss
-        self.data = _checked(model, x, y, loss, "x", "y")
+        self.model, self.method, self.optimizer, self.loss = model, method, cast(Optimizer, optimizer), loss
+        self.data = _checked(model, x, y, loss, "x", "y", method.unlabelled)
         if len(self.data[0]) == 0:
             raise ValueError("x: wanted at least one row to train on, got none")
+        method.check(model, self.data[1])
+        self.targets = method.targets(model, *self.data)
         self.validation = None if validation is None else _validation(model, validation, loss)
         self.patience = None if patience is None else whole("patience", patience, 1)
         if self.patience is not None and self.validation is None:
@@ -158,13 +161,14 @@ class _Run:
         self._check_boxes()
         self._check_batches()
         self._check_monitor()
-        self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
+        told = {**NATIVE, "loss": loss, **method.settings()}
+        self.trainer = _native.Trainer(model._native, self.optimizer.settings(), told)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What a checkpoint's run has in common with this one; hashes all data, so only checkpoints ask for it."""
         return {
-            "layers": repr(self.model.layers), "method": repr(self.method), "optimizer": repr(self.optimizer),
+            "layers": repr(self.model.layers), "method": self.method.identity(), "optimizer": repr(self.optimizer),
             "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
             "patience": self.patience,
             "monitor": self.history.attack.to_dict(), "data": _fingerprint(self.data),
@@ -175,7 +179,10 @@ class _Run:
     def monitored(self) -> Data:
         """Return the training rows whose errors are recorded."""
         rows = MONITORED_ROWS if self.validation is None else len(self.validation[0])
-        return self.data[0][:rows], self.data[1][:rows]
+        if not self.method.unlabelled:
+            return self.data[0][:rows], self.data[1][:rows]
+        labelled = np.flatnonzero(self.data[1] >= 0)[:rows]
+        return self.data[0][labelled], self.data[1][labelled]
 
     def _check_boxes(self) -> None:
         """Refuse, before the first update, data outside the box that the method or the monitor keeps to."""
@@ -188,7 +195,7 @@ class _Run:
     def _check_batches(self) -> None:
         """Refuse, before the first update, batches that leave a batch normalisation a single value per channel."""
         rows = len(self.data[0]) % self.batch_size or self.batch_size  # of the last batch
-        both = 0 < self.method.settings().get("clean_weight", 1.0) < 1  # clean rows and adversarial ones
+        both = len(self.method.settings()["parts"]) > 1  # clean rows and adversarial ones
         shape = self.model.input_shape
         for i, layer in enumerate(self.model.layers):
             if isinstance(layer, BatchNorm) and rows == math.prod(shape[1:]) == 1 and not both:
@@ -197,6 +204,11 @@ class _Run:
                     f"{len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
                 )
             shape = layer.output_shape(shape)
+        if rows == 1 and self.method.settings().get("halves", False):
+            raise ValueError(
+                f"batch_size: {type(self.method).__name__} pairs the rows of a batch, but of {len(self.data[0])} rows "
+                f"in batches of {self.batch_size} the last batch has one row"
+            )
 
     def _check_monitor(self) -> None:
         """Refuse, before the first update, a monitor that does not fit model and rows; it runs without its steps."""
@@ -282,7 +294,7 @@ class _Run:
     def epoch(self, number: int) -> dict[str, Any]:
         """Train through epoch `number` (from 0), record its errors, and keep its weights if they are the best."""
         start = perf_counter()
-        x, y = self.data
+        x, y = self.data[0], self.targets
         batches = -(-len(x) // self.batch_size)
         when = [number + i / batches for i in range(batches)]
         rates = [self.optimizer.rate(t, self.epochs) for t in when]
@@ -341,10 +353,11 @@ def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
     return np.argsort(_native.uniform(rows, 0.0, 1.0, seed, -1), kind="stable").astype(np.int64)
 
 
-def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str) -> Data:
-    """Return inputs and labels as arrays, after a look at one pass over them."""
+def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str, unlabelled: bool = False) -> Data:
+    """Return inputs and labels as arrays, after a look at one pass over them; `unlabelled`: -1 is no label."""
     inputs, labels = as_numpy(x_name, x), as_numpy(y_name, y)
-    model._native.loss_and_gradient(inputs, labels, loss, False)
+    known = np.where(labels == -1, 0, labels) if unlabelled and labels.dtype.kind == "i" else labels
+    model._native.loss_and_gradient(inputs, known, loss, False)
     return inputs, labels
 
 
