@@ -314,6 +314,18 @@ def test_cyclic_schedule_rises_to_its_peak_and_falls() -> None:
     assert all(a > b for a, b in pairwise(cycle[top:]))
 
 
+def test_piecewise_schedule_interpolates_between_its_points() -> None:
+    schedule = T.Piecewise([(0.2, 0.5), (0.5, 1.0), (1.0, 0.0)])
+    wanted = [0.5, 0.5, 0.5, 2 / 3, 5 / 6, 1.0, 0.8, 0.6, 0.4, 0.2]
+    assert rates(schedule, 10, lr=1.0) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_warm_up_multiplies_another_schedule() -> None:
+    wanted = [0.0, 0.5 * np.cos(np.pi / 16) ** 2, *(np.cos(np.pi * i / 16) ** 2 for i in range(2, 8))]
+    assert rates(T.WarmUp(2, T.Cosine()), 8, lr=1.0) == pytest.approx(wanted, rel=1e-5)
+    assert rates(T.WarmUp(2), 4) == pytest.approx([0.0, 0.25, 0.5, 0.5], rel=1e-5)
+
+
 def test_scheduled_rate_is_the_one_used(table: str) -> None:
     model, net = pair([7, 9, 3], "tanh")
     x, y = batch(20, 7), labels(20, 3)

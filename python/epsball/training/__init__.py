@@ -16,7 +16,7 @@ from epsball.training.noise_training import NoiseTraining
 from epsball.training.optimizers import SGD, Adam, AdamW
 from epsball.training.pgd_training import PGDTraining
 from epsball.training.rfgsm_training import RFGSMTraining
-from epsball.training.schedules import Constant, Cosine, Cyclic, Step
+from epsball.training.schedules import Constant, Cosine, Cyclic, Piecewise, Step, WarmUp
 from epsball.training.smoothing_training import SmoothingTraining
 from epsball.training.standard import Standard
 from epsball.training.trades import TRADES
@@ -45,8 +45,10 @@ __all__ = [
     "LogitSqueezing",
     "NoiseTraining",
     "PGDTraining",
+    "Piecewise",
     "RFGSMTraining",
     "SmoothingTraining",
     "Standard",
     "Step",
+    "WarmUp",
 ]
