@@ -392,6 +392,13 @@ def test_reported_losses_are_the_objectives(table: str) -> None:
         assert history.epochs[0]["train_loss"] == pytest.approx(loss, rel=1e-5)
 
 
+def test_free_training_counts_its_replays() -> None:
+    net, x, y = problem()
+    for replays in (1, 3):
+        history = eb.fit(engine(net), x.astype(np.float32), y, method=T.FreeTraining(replays=replays), epochs=1)
+        assert history.epochs[0]["sample_steps"] == ROWS * replays
+
+
 def test_fast_training_has_an_optimizer_of_its_own() -> None:
     net, x, y = problem()
     history = eb.fit(engine(net), x.astype(np.float32), y, method=T.FastTraining(eps=0.1), epochs=20, batch_size=ROWS)

@@ -539,6 +539,7 @@ void Trainer::update(float rate, Interruption& interruption) {
 
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
+  for (const Model* source : method_.sources) source->check_open();
   const ResetAtEnd reset{arena_};
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
   double total = 0.0, trained = 0.0;

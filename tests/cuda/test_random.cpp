@@ -132,6 +132,7 @@ int main() {
     for (const bool box : {false, true}) {
       for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1, Norm::l0}) test_start(Problem(norm, Start::ball, n, box));
       test_start(Problem(Norm::linf, Start::signs, n, box));
+      test_start(Problem(Norm::l2, Start::gaussian, n, box));
     }
   }
   test_uniforms_are_the_same_bits(1000);

@@ -62,7 +62,8 @@ def fit(
     model
         Trained in place.
     x, y
-        (N, ...) inputs; class indices (N,) or, where the loss takes them, one value per class (N, K).
+        (N, ...) inputs; class indices (N,) or, where the loss takes them, one value per class (N, K); to `VAT`, -1 is
+        no label.
     method
         One of `epsball.training`; None: `Standard`.
     epochs, batch_size
@@ -314,7 +315,7 @@ class _Run:
                 weights = self.model.parameters()
         except ValueError as error:  # the monitor has been tried: now it is the weights
             raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
-        attack_steps = int(self.method.settings().get("steps", 0))
+        told = {**NATIVE, **self.method.settings()}
         record = {
             "epoch": number + 1,
             "train_loss": loss,
@@ -323,7 +324,7 @@ class _Run:
             "test_clean_error": test[0],
             "test_adversarial_error": test[1],
             "seconds": perf_counter() - start,
-            "sample_steps": len(x) * (attack_steps + 1),
+            "sample_steps": len(x) * (told["steps"] + 1) * told["replays"],
             "learning_rate": rates[0],
         }
         epochs = self.history.epochs
