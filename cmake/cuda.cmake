@@ -2,7 +2,20 @@
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/*.cu)
 
-# ---- nvcc: the target cuda_kernels, for sm_80, sm_90 and as PTX; nothing links it yet, so nobody builds it unasked -----
+# The Python module `name` over kernels that `libraries` hold; build trees without Python have none.
+function(add_cuda_module name)
+  if(EPSBALL_PYTHON)
+    pybind11_add_module(${name} MODULE NO_EXTRAS python/bindings/cuda/module.cpp)
+    target_include_directories(${name} PRIVATE src cuda)
+    target_compile_definitions(${name} PRIVATE EPSBALL_CUDA_MODULE=${name} EPSBALL_VERSION="${PROJECT_VERSION}")
+    target_link_libraries(${name} PRIVATE ${ARGN})
+    if(CMAKE_SYSTEM_NAME STREQUAL Linux)
+      target_link_options(${name} PRIVATE "LINKER:--version-script=${CMAKE_CURRENT_SOURCE_DIR}/cmake/exports.map")
+    endif()
+  endif()
+endfunction()
+
+# ---- nvcc: the target cuda_kernels, for sm_80, sm_90 and as PTX; it takes minutes, so nobody builds it unasked ---------
 find_program(EPSBALL_NVCC nvcc)
 mark_as_advanced(EPSBALL_NVCC)
 if(NOT EPSBALL_CUDA)
@@ -27,6 +40,15 @@ elseif(EPSBALL_NVCC)
     set(all ALL)
   endif()
   add_custom_target(cuda_kernels ${all} DEPENDS ${cuda_objects})
+  if(EPSBALL_CUDA STREQUAL "ON")
+    cmake_path(GET EPSBALL_NVCC PARENT_PATH cuda_bin)
+    find_library(EPSBALL_CUDART cudart_static HINTS ${cuda_bin}/../lib64 ${cuda_bin}/../lib REQUIRED)
+    mark_as_advanced(EPSBALL_CUDART)
+    add_cuda_module(_cuda ${cuda_objects} ${EPSBALL_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+    if(EPSBALL_PYTHON)
+      install(TARGETS _cuda DESTINATION epsball COMPONENT python)
+    endif()
+  endif()
 elseif(EPSBALL_CUDA STREQUAL "ON")
   message(FATAL_ERROR "EPSBALL_CUDA=ON: nvcc is not found; set EPSBALL_NVCC to it")
 else()
@@ -60,6 +82,11 @@ add_library(epsball_cuda_emulated STATIC ${cuda_sources} ${emulator_sources})
 emulate(epsball_cuda_emulated)
 # Kernels are instrumented, who switches between their threads is not: it tells the sanitizers itself.
 set_source_files_properties(${emulator_sources} PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
+
+add_cuda_module(_cuda_emulated epsball_cuda_emulated)
+if(EPSBALL_PYTHON)
+  target_compile_definitions(_cuda_emulated PRIVATE EPSBALL_EMULATED)
+endif()
 
 if(NOT EPSBALL_BUILD_TESTS)
   return()

@@ -1,5 +1,6 @@
-// Per-channel scaling of features and images.
+// Per-channel scaling of features and images, and the scales of batch normalisation.
 #include "activation.h"
+#include "layers/batch_norm_channel.h"
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
@@ -25,8 +26,23 @@ void scale_channels(Stream, const ScaleChannels& c) {
     }
 }
 
+void batch_norm(Stream, const BatchNormChannels& b) {
+  for (Index i = 0; i < b.channels; ++i) batch_norm_channel(b, i);
+}
+
+void fold(Stream, const FoldChannels& f) {
+  for (Index channel = 0; channel < f.channels; ++channel) {
+    for (Index i = 0; i < f.each; ++i) fold_weight(f, channel, i);
+    fold_bias(f, channel);
+  }
+}
+
 }  // namespace
 
-void add_channels(Kernels& k) { k.scale_channels = scale_channels; }
+void add_channels(Kernels& k) {
+  k.scale_channels = scale_channels;
+  k.batch_norm = batch_norm;
+  k.fold = fold;
+}
 
 }  // namespace epsball::EPSBALL_ISA

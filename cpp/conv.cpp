@@ -532,13 +532,14 @@ void gradient_tile(const ConvGradient& g, Index q, Index col, Index count) {
         to += g.out_channels;
       }
     }
+  alignas(64) float sums[Vecs * kLanes];
 #pragma GCC unroll 8
-  for (int i = 0; i < Q; ++i)
+  for (int i = 0; i < Q; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) {
-      float* sum = g.gradient + (q + i - g.first) * g.out_channels + col + v * kLanes;
-      v + 1 < Vecs ? store(sum, acc[i][v]) : store(sum, acc[i][v], count - v * kLanes);
-    }
+    for (int v = 0; v < Vecs; ++v) store(sums + v * kLanes, acc[i][v]);
+    float* const to = g.gradient + (col * g.in_channels + q % g.in_channels + i) * g.taps + tap;
+    for (Index j = 0; j < count; ++j) to[j * g.in_channels * g.taps] = sums[j];
+  }
 }
 
 void conv_gradient(Stream, const ConvGradient& g) {

@@ -1,8 +1,11 @@
-// Per-channel scaling of features and images; mirrors cpp/channels.cpp. Rows lie one by one: lanes is 1 on this table.
+// Per-channel scaling of features and images, and the scales of batch normalisation; mirrors cpp/channels.cpp. Rows lie
+// one by one: lanes is 1 on this table.
 #include "launch.cuh"
 
 #include "activation.h"
 #include "elements.cuh"
+#include "flat.cuh"
+#include "layers/batch_norm_channel.h"
 #include "table.cuh"
 
 namespace epsball::cuda {
@@ -23,6 +26,17 @@ __global__ void scale_kernel(ScaleChannels c, const std::int32_t* active) {
   });
 }
 
+__global__ void batch_norm_kernel(BatchNormChannels b) {
+  for_flat(b.channels, [&](Index i) { batch_norm_channel(b, i); });
+}
+
+__global__ void fold_kernel(FoldChannels f) {
+  for_elements(f.channels, f.each, [&](Index channel, Index i) {
+    fold_weight(f, channel, i);
+    if (i == 0) fold_bias(f, channel);
+  });
+}
+
 // ---- what the table calls ----
 
 void scale_channels(Stream stream, const ScaleChannels& c) {
@@ -30,8 +44,20 @@ void scale_channels(Stream stream, const ScaleChannels& c) {
   launch(scale_kernel, elements_grid(c.rows, c.pixels * c.channels), elements_block(), 0, s, c, s.active);
 }
 
+void batch_norm(Stream stream, const BatchNormChannels& b) {
+  launch(batch_norm_kernel, flat_grid(b.channels), kFlatThreads, 0, device_stream(stream), b);
+}
+
+void fold(Stream stream, const FoldChannels& f) {
+  launch(fold_kernel, elements_grid(f.channels, f.each), elements_block(), 0, device_stream(stream), f);
+}
+
 }  // namespace
 
-void add_channels(Kernels& k) { k.scale_channels = scale_channels; }
+void add_channels(Kernels& k) {
+  k.scale_channels = scale_channels;
+  k.batch_norm = batch_norm;
+  k.fold = fold;
+}
 
 }  // namespace epsball::cuda

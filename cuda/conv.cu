@@ -140,7 +140,7 @@ __global__ void gradient_kernel(ConvGradient g, const std::int32_t* active) {
       }
     });
   sum = sum_slices(sum);
-  if (threadIdx.y == 0 && o < g.out_channels) g.gradient[(q - g.first) * g.out_channels + o] = sum;
+  if (threadIdx.y == 0 && o < g.out_channels) g.gradient[(o * g.in_channels + q % g.in_channels) * g.taps + tap] = sum;
 }
 
 // ---- what the table calls ----

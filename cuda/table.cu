@@ -19,6 +19,7 @@ Kernels filled() {
   add_activation(k);
   add_channels(k);
   add_conv(k);
+  add_device(k);
   add_gemm(k);
   add_linear_exact(k);
   add_loss(k);

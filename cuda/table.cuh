@@ -1,6 +1,8 @@
 // What each kernel file adds to the GPU's table; mirrors cpp/table.h.
 #pragma once
 
+#include <string>
+
 #include "kernels.h"
 
 namespace epsball::cuda {
@@ -8,6 +10,7 @@ namespace epsball::cuda {
 void add_activation(Kernels&);
 void add_channels(Kernels&);
 void add_conv(Kernels&);
+void add_device(Kernels&);
 void add_gemm(Kernels&);
 void add_linear_exact(Kernels&);
 void add_loss(Kernels&);
@@ -24,5 +27,8 @@ void add_step(Kernels&);
 void add_vectors(Kernels&);
 
 const Kernels& table();
+
+// Why no device can be used, in words; empty if one can.
+std::string device_problem();
 
 }  // namespace epsball::cuda

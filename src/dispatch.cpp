@@ -1,8 +1,10 @@
 // Chooses a table at run time from what was built, what the CPU has and what EPSBALL_ISA asks for.
 #include "dispatch.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <mutex>
 #include <stdexcept>
 
 namespace epsball {
@@ -38,9 +40,17 @@ std::vector<const Kernels*> tables() {
 
 namespace {
 
+std::mutex devices_mutex;
+std::vector<const Kernels*> devices;
+
 const Kernels* find(const std::string& name) {
+  std::vector<const Kernels*> all = tables();
+  {
+    const std::lock_guard lock(devices_mutex);
+    all.insert(all.end(), devices.begin(), devices.end());
+  }
   std::string names;
-  for (const Kernels* k : tables()) {
+  for (const Kernels* k : all) {
     if (name == k->name) return k;
     names += std::string(names.empty() ? "" : ", ") + k->name;
   }
@@ -61,6 +71,19 @@ std::atomic<int> threads_setting{0}, slab_rows_setting{0};
 std::atomic<bool> guards_setting{false};
 
 }  // namespace
+
+const Kernels& host_table() {
+  static const Kernels& fastest = *tables().back();
+  const Kernels& chosen = chosen_table();
+  return chosen.device ? fastest : chosen;
+}
+
+void add_table(const Kernels& table) {
+  const std::lock_guard lock(devices_mutex);
+  if (std::find(devices.begin(), devices.end(), &table) == devices.end()) devices.push_back(&table);
+}
+
+const Kernels& table_named(const std::string& name) { return *find(name); }
 
 const Kernels& chosen_table() { return *in_force(); }
 void choose_table(const std::string& name) { in_force() = find(name); }

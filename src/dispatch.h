@@ -10,6 +10,13 @@ namespace epsball {
 
 // Tables this build holds and this CPU can run, slowest first.
 std::vector<const Kernels*> tables();
+// The table in force, or the fastest of these if that one is a device's.
+const Kernels& host_table();
+
+// Another table, of a device: a module of its own brings it, and stays.
+void add_table(const Kernels& table);
+// By name, any of them. Throws std::invalid_argument on an unknown one.
+const Kernels& table_named(const std::string& name);
 
 // The table in force: the fastest, or the one EPSBALL_ISA names. Throws std::invalid_argument on an unknown name.
 const Kernels& chosen_table();

@@ -115,20 +115,20 @@ struct Conv {
   Epilogue epilogue;  // without step
 };
 
-// Gradient of a convolution's weights (taps * in_channels, out_channels), rows [first, last) of them, over images with
-// lanes = 1.
+// Gradient of a convolution's weights, (out_channels, in_channels, taps), over images with lanes = 1: those of which
+// tap * in_channels + channel is in [first, last).
 struct ConvGradient {
   Index rows = 0;
   Index in_width = 0, in_height = 0, in_channels = 0;
   Index out_height = 0, out_width = 0, out_channels = 0;
-  Index kernel_width = 0;
+  Index kernel_width = 0, taps = 0;
   Index stride_down = 1, stride_across = 1, padding_down = 0, padding_across = 0;
   const float* x = nullptr;
   Index ldx = 0;
   const float* dy = nullptr;
   Index ldy = 0;
   Index first = 0, last = 0;
-  float* gradient = nullptr;  // (last - first, out_channels)
+  float* gradient = nullptr;
 };
 
 // Values of images, channels last, one after another by row and pixel.
@@ -397,8 +397,10 @@ struct RowBuffer {
   Index bytes = 0;  // of one row
 };
 
-struct TrackBest;   // src/attacks/track_best.h
-struct LinearCase;  // src/attacks/linear_row.h
+struct TrackBest;          // src/attacks/track_best.h
+struct LinearCase;         // src/attacks/linear_row.h
+struct BatchNormChannels;  // src/layers/batch_norm_channel.h
+struct FoldChannels;       // the same
 
 // ---- optimisers ----
 
@@ -417,11 +419,29 @@ struct Update {
   float scale = 1.0f;                            // multiplies the gradient before all else
 };
 
+// ---- devices ----
+
+// What a table has beside kernels if its memory is not the host's. Every pointer a kernel is given, those of
+// descriptors to descriptors aside, is to memory of the table then; only `copy` takes either, both ways. A stream is a
+// queue: calls are done after finish(). These may throw.
+struct Device {
+  void* (*allocate)(Index bytes) = nullptr;  // null where there is no room
+  void (*release)(void*) = nullptr;
+  bool (*holds)(const void*) = nullptr;  // whether this is memory of the device
+  Stream (*open)() = nullptr;
+  void (*close)(Stream) = nullptr;
+  void (*finish)(Stream) = nullptr;
+  // So many rows are in the slab from now on, until compact lets some go: which it tells the device alone.
+  void (*activate)(Stream, Index rows) = nullptr;
+};
+
 struct Kernels {
   const char* name = nullptr;
   Index lanes = 0;      // floats per vector
   Index panel = 0;      // columns of a packed panel
   Index tile_rows = 0;  // a multiple of the height of every tile of gemm: slabs are multiples of it where they can be
+
+  const Device* device = nullptr;  // whose memory the kernels work on; null: the host
 
   // gemm.cpp
   void (*pack)(Stream, const Pack&) = nullptr;
@@ -441,6 +461,8 @@ struct Kernels {
 
   // channels.cpp
   void (*scale_channels)(Stream, const ScaleChannels&) = nullptr;
+  void (*batch_norm)(Stream, const BatchNormChannels&) = nullptr;
+  void (*fold)(Stream, const FoldChannels&) = nullptr;
 
   // rbf.cpp
   void (*rbf_forward)(Stream, const RbfRows&) = nullptr;
@@ -507,7 +529,7 @@ struct Kernels {
   // to[slot[i]] = from[i] where keep[i]; null slot: i; null keep: every row
   void (*copy_rows)(Stream, Index rows, Index n, const float* from, Index ld_from, float* to, Index ld_to,
                     const std::int32_t* slot, const std::uint8_t* keep) = nullptr;
-  // moves the rows with leave[i] == 0 to the front, in order; returns how many stay
+  // moves the rows with leave[i] == 0 to the front, in order; returns how many stay, or on a device the most that may
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
 

@@ -27,14 +27,19 @@ Model::Model(Layers layers) : layers_(std::move(layers)) {
                                   " features, the layer below gives " + std::to_string(layers_[i - 1]->out));
 }
 
-std::shared_ptr<Plan> Model::plan() { return plan(chosen_table()); }
+const Kernels& Model::table() const {
+  const Kernels* const table = table_;
+  return table ? *table : chosen_table();
+}
+
+std::shared_ptr<Plan> Model::plan() { return plan(table()); }
 
 std::shared_ptr<Plan> Model::plan(const Kernels& table) {
   const std::lock_guard lock(mutex_);
   return locked_plan(table);
 }
 
-std::shared_ptr<Plan> Model::training_plan() { return training_plan(chosen_table()); }
+std::shared_ptr<Plan> Model::training_plan() { return training_plan(table()); }
 
 std::shared_ptr<Plan> Model::training_plan(const Kernels& table) {
   const std::lock_guard lock(mutex_);

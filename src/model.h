@@ -18,7 +18,11 @@ class Model {
   Index classes() const { return layers_.back()->out; }
   const Layers& layers() const { return layers_; }
 
-  // The plan for the table in force, made at first use and again after changed().
+  // Calls are computed on this table from now on; null: on the one in force.
+  void place(const Kernels* table) { table_ = table; }
+  const Kernels& table() const;
+
+  // The plan for the model's table, made at first use and again after changed().
   std::shared_ptr<Plan> plan();
   std::shared_ptr<Plan> plan(const Kernels& table);
   // The same, with what training passes read beside.
@@ -50,6 +54,7 @@ class Model {
   };
 
   Layers layers_;
+  std::atomic<const Kernels*> table_{nullptr};
   std::mutex mutex_;
   std::map<const Kernels*, Held> plans_;
   ArenaPool arenas_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "layers/arrange.h"
+#include "layers/batch_norm_channel.h"
 
 namespace epsball {
 
@@ -16,6 +17,8 @@ Image top_image(const std::vector<Lowered>& plan) {
   const auto last = std::find_if(plan.rbegin(), plan.rend(), [](const Lowered& l) { return l.layer->images(); });
   return last->layer->images()->out;
 }
+
+Index bytes_of(const Parameter& p) { return static_cast<Index>(p.value.size() * sizeof(float)); }
 
 bool holds(const std::vector<Lowered>& plan, const Layer* layer) {
   return std::any_of(plan.begin(), plan.end(), [&](const Lowered& l) { return l.layer == layer; });
@@ -45,11 +48,11 @@ std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
     if (layer->is_identity() || (layer->dropout() > 0.0f && !training)) continue;
     const ActivationSpec activation = layer->activation();
     const bool open = !plan.empty() && plan.back().activation.kind == Activation::identity;
-    if (open && !training && layer->folds()) {
+    if (open && !training && layer->folds() > 0) {
       Lowered& below = plan.back();
       auto copy = below.layer->copy_with_bias();
       // Behind a Flatten, features are more than the channels below.
-      if (copy && copy->parameters[1].value.size() == layer->folded().scale.size()) {
+      if (copy && static_cast<Index>(copy->parameters[1].value.size()) == layer->folds()) {
         if (!variants_.empty() && variants_.back().copy == below.layer && !variants_.back().scale)
           variants_.back().scale = layer.get();
         else
@@ -86,6 +89,8 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
       inference_(lower(layers, false)),
       training_(lower(layers, true)) {
   if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
+  for (const Layers* list : {&layers, &std::as_const(own_)})
+    for (const auto& layer : *list) hold(*layer);
   std::vector<const Layer*> alone, shared;
   for (const Lowered& l : inference_) (holds(training_, l.layer) ? shared : alone).push_back(l.layer);
   place(alone);
@@ -104,13 +109,42 @@ void Plan::prepare_training() {
   for (Index part = inference_parts_; part < pack_parts(); ++part) pack_part(part);
 }
 
+void Plan::hold(Layer& layer) {
+  Held& held = held_[&layer];
+  held.layer = &layer;
+  for (Parameter& p : layer.parameters) {
+    if (kernels_.device) held.copies.emplace_back(kernels_, bytes_of(p));
+    held.values.push_back(kernels_.device ? held.copies.back().as<float>() : p.value.data());
+  }
+}
+
+void Plan::upload() const {
+  if (!kernels_.device) return;
+  for (const auto& [key, held] : held_)
+    for (std::size_t i = 0; i < held.values.size(); ++i) {
+      const Parameter& p = held.layer->parameters[i];
+      kernels_.copy(nullptr, held.values[i], p.value.data(), bytes_of(p));
+    }
+}
+
+void Plan::download() const {
+  if (!kernels_.device) return;
+  for (const auto& [key, held] : held_)
+    for (std::size_t i = 0; i < held.values.size(); ++i) {
+      Parameter& p = held.layer->parameters[i];
+      kernels_.copy(nullptr, p.value.data(), held.values[i], bytes_of(p));
+    }
+  kernels_.device->finish(nullptr);
+}
+
 // Gives layers the memory of their packed weights.
 void Plan::place(const std::vector<const Layer*>& layers) {
   for (const Layer* layer : layers) {
-    const auto bytes = static_cast<std::size_t>(padded(layer->packed_floats())) * sizeof(float);
-    if (bytes == 0) continue;
-    packed_.emplace_back(static_cast<float*>(::operator new(bytes, std::align_val_t{64})));
-    float* const packed = packed_.back().get();
+    const Index floats = padded(layer->packed_floats());
+    if (floats == 0) continue;
+    packed_.emplace_back(kernels_, floats * static_cast<Index>(sizeof(float)));
+    auto* const packed = packed_.back().as<float>();
+    layer->pack_constants(kernels_, packed);
     for (auto* list : {&inference_, &training_})
       for (Lowered& l : *list)
         if (l.layer == layer) l.packed = packed;
@@ -154,17 +188,19 @@ Index Plan::floats_per_row() const {
 }
 
 void Plan::pack() {
+  upload();
   Interruption never([] { return false; });
-  const double operations = 4.0 * static_cast<double>(multiply_adds());
+  const double operations = kernels_.device ? 0.0 : 4.0 * static_cast<double>(multiply_adds());
   for_tasks(pack_parts(), operations, never, [&](Index part) { pack_part(part); });
+  if (kernels_.device) kernels_.device->finish(nullptr);  // calls have streams of their own
 }
 
 void Plan::pack_part(Index part) const {
   const Part& p = parts_[static_cast<std::size_t>(part)];
   const Variant* variant = variant_of(p.layer);
   if (variant && variant->scale) refresh(*variant);
-  const Parameters& values = variant && !variant->scale ? variant->base->parameters : p.layer->parameters;
-  for (Index i = p.first; i < p.first + p.count; ++i) p.layer->pack(kernels_, values, p.packed, i);
+  const Values& from = values(variant && !variant->scale ? variant->base : p.layer);
+  for (Index i = p.first; i < p.first + p.count; ++i) p.layer->pack(kernels_, from, p.packed, i);
 }
 
 const Plan::Variant* Plan::variant_of(const Layer* layer) const {
@@ -173,20 +209,18 @@ const Plan::Variant* Plan::variant_of(const Layer* layer) const {
   return found == variants_.end() ? nullptr : &*found;
 }
 
-// Makes a folded copy's weights (channels, ...) and biases, in float64 until they are stored.
+// Makes a folded copy's weights (channels, ...) and biases.
 void Plan::refresh(const Variant& v) const {
   if (const Variant* below = variant_of(v.base)) refresh(*below);
-  const std::vector<Parameter>& from = v.base->parameters;
-  std::vector<float>&weight = v.copy->parameters[0].value, &bias = v.copy->parameters[1].value;
-  weight = from[0].value;
-  if (from.size() > 1) bias = from[1].value;
-  const ChannelScale by = v.scale->folded();
-  const std::size_t each = weight.size() / bias.size();
-  for (std::size_t i = 0; i < bias.size(); ++i) {
-    for (std::size_t j = i * each; j < (i + 1) * each; ++j)
-      weight[j] = static_cast<float>(static_cast<double>(weight[j]) * by.scale[i]);
-    bias[i] = static_cast<float>(static_cast<double>(bias[i]) * by.scale[i] + by.shift[i]);
-  }
+  const Values &from = values(v.base), &to = values(v.copy);
+  FoldChannels f;
+  f.channels = v.scale->folds();
+  f.each = static_cast<Index>(v.copy->parameters[0].value.size()) / f.channels;
+  f.weight = from[0];
+  f.bias = from.size() > 1 ? from[1] : nullptr;
+  f.to_weight = to[0];
+  f.to_bias = to[1];
+  v.scale->fold(kernels_, values(v.scale), f);
 }
 
 Tape Plan::attack_tape(Arena& arena, Index rows) const { return tape(inference_, arena, rows, false); }

@@ -1,6 +1,7 @@
 // A model lowered for one table: activations fused into the layer below, weights packed, and passes over slabs.
 #pragma once
 
+#include <map>
 #include <vector>
 
 #include "target.h"
@@ -51,6 +52,11 @@ class Plan : public Target {
   // What training passes read beside what inference does is packed from the first call of this on.
   void prepare_training();
 
+  // A layer's parameters where kernels read and train them; on the host they are the model's own, on a device copies,
+  // which pack() takes from the model and which download() puts back.
+  const Values& values(const Layer* layer) const { return held_.at(layer).values; }
+  void download() const;
+
   // Weights changed: pack them again, all or part by part. Parts are independent of each other; inference reads the
   // first so many, training all from one on.
   void pack();
@@ -86,15 +92,21 @@ class Plan : public Target {
   };
   void place(const std::vector<const Layer*>& layers);
 
-  struct Free {
-    void operator()(float* p) const { ::operator delete(p, std::align_val_t{64}); }
+  // A layer's parameters in the table's memory: on the host its own.
+  struct Held {
+    Layer* layer;
+    Values values;
+    std::vector<Memory> copies;
   };
+  void hold(Layer& layer);
+  void upload() const;
   const Kernels& kernels_;
   Index features_, classes_;
   Layers own_;  // variants, and what stands between rows and images
   std::vector<Variant> variants_;
   std::vector<Lowered> inference_, training_;
-  std::vector<std::unique_ptr<float, Free>> packed_;
+  std::map<const Layer*, Held> held_;
+  std::vector<Memory> packed_;
   std::vector<Part> parts_;
   Index inference_parts_ = 0, first_training_part_ = 0;
   bool trains_ = false;

@@ -1,8 +1,10 @@
 // Arenas: cutting buffers, guard bytes, reuse between calls.
 #include "slab.h"
 
-#include <cstring>
+#include <algorithm>
+#include <limits>
 #include <stdexcept>
+#include <string>
 
 #include "dispatch.h"
 
@@ -15,12 +17,47 @@ constexpr int kPoisonByte = 0xFF;  // four of them are a NaN
 
 }  // namespace
 
+// ---- memory ----
+
+namespace {
+
+struct DeviceMemoryFull : std::bad_alloc {
+  const char* what() const noexcept override { return "device: its memory is full"; }
+};
+
+}  // namespace
+
+Memory::Memory(const Kernels& kernels, Index bytes) {
+  if (kernels.device) {
+    data_ = {kernels.device->allocate(bytes), Release{kernels.device}};
+    if (!data_) throw DeviceMemoryFull();
+  } else {
+    data_ = {::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}), Release{}};
+  }
+}
+
+void Memory::Release::operator()(void* p) const {
+  if (device)
+    device->release(p);
+  else
+    ::operator delete(p, std::align_val_t{64});
+}
+
+// ---- arenas ----
+
+Arena::Arena(const Kernels& kernels) : kernels_(kernels) {
+  if (kernels.device) stream_ = kernels.device->open();
+}
+
+Arena::~Arena() {
+  if (kernels_.device) kernels_.device->close(stream_);
+}
+
 void* Arena::take_bytes(Index bytes) {
   const bool guarded = guards();
   if (next_ == buffers_.size() || buffers_[next_].room < bytes) {
     const Index room = (bytes + 63) / 64 * 64;
-    void* memory = ::operator new(static_cast<std::size_t>(room + 2 * kGuard), std::align_val_t{64});
-    Buffer buffer{std::unique_ptr<void, Free>(memory), bytes, room, guarded};
+    Buffer buffer{Memory(kernels_, room + 2 * kGuard), bytes, room, guarded};
     if (next_ == buffers_.size())
       buffers_.push_back(std::move(buffer));
     else
@@ -29,39 +66,52 @@ void* Arena::take_bytes(Index bytes) {
   Buffer& buffer = buffers_[next_++];
   buffer.bytes = bytes;
   buffer.guarded = guarded;
-  char* start = static_cast<char*>(buffer.memory.get()) + kGuard;
+  char* start = buffer.memory.as<char>() + kGuard;
   if (guarded) {
-    std::memset(start - kGuard, kGuardByte, kGuard);
-    std::memset(start, kPoisonByte, static_cast<std::size_t>(bytes));
-    std::memset(start + bytes, kGuardByte, static_cast<std::size_t>(buffer.room + kGuard - bytes));
+    kernels_.fill(stream_, start - kGuard, kGuardByte, kGuard);
+    kernels_.fill(stream_, start, kPoisonByte, bytes);
+    kernels_.fill(stream_, start + bytes, kGuardByte, buffer.room + kGuard - bytes);
   }
   return start;
 }
 
 void Arena::check() const {
+  std::vector<unsigned char> seen;
   for (std::size_t i = 0; i < next_; ++i) {
     const Buffer& buffer = buffers_[i];
     if (!buffer.guarded) continue;
-    const auto* start = static_cast<const unsigned char*>(buffer.memory.get()) + kGuard;
-    bool intact = true;
-    for (Index b = -kGuard; b < 0; ++b) intact &= start[b] == kGuardByte;
-    for (Index b = buffer.bytes; b < buffer.room + kGuard; ++b) intact &= start[b] == kGuardByte;
-    if (!intact) throw std::logic_error("a kernel wrote outside workspace buffer " + std::to_string(i));
+    const Index behind = buffer.room + kGuard - buffer.bytes;
+    const auto* start = buffer.memory.as<const char>() + kGuard;
+    seen.resize(static_cast<std::size_t>(kGuard + behind));
+    kernels_.copy(stream_, seen.data(), start - kGuard, kGuard);
+    kernels_.copy(stream_, seen.data() + kGuard, start + buffer.bytes, behind);
+    if (kernels_.device) kernels_.device->finish(stream_);
+    if (std::any_of(seen.begin(), seen.end(), [](unsigned char byte) { return byte != kGuardByte; }))
+      throw std::logic_error("a kernel wrote outside workspace buffer " + std::to_string(i));
   }
 }
 
-void Arena::reset() { next_ = 0; }
+void Arena::reset() {
+  next_ = 0;
+  if (kernels_.device) kernels_.device->activate(stream_, std::numeric_limits<Index>::max());
+}
 
-std::unique_ptr<Arena> ArenaPool::borrow() {
+void Arena::clear() {
+  reset();
+  buffers_.clear();
+}
+
+std::unique_ptr<Arena> ArenaPool::borrow(const Kernels& kernels) {
   {
     const std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      auto arena = std::move(idle_.back());
-      idle_.pop_back();
-      return arena;
-    }
+    for (auto idle = idle_.rbegin(); idle != idle_.rend(); ++idle)
+      if (&(*idle)->kernels() == &kernels) {
+        auto arena = std::move(*idle);
+        idle_.erase(std::next(idle).base());
+        return arena;
+      }
   }
-  return std::make_unique<Arena>();
+  return std::make_unique<Arena>(kernels);
 }
 
 void ArenaPool::give_back(std::unique_ptr<Arena> arena) {

@@ -6,14 +6,43 @@
 #include <new>
 #include <vector>
 
-#include "array.h"
+#include "kernels.h"
 
 namespace epsball {
 
-// Buffers that start on a cache line. With guards on, each lies between guard bytes and starts out poisoned (NaN,
-// 0xFF).
+// Memory of a table, on a cache line at least.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(const Kernels& kernels, Index bytes);  // throws std::bad_alloc
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_.get());
+  }
+
+ private:
+  struct Release {
+    Release() : device(nullptr) {}
+    explicit Release(const Device* device) : device(device) {}
+    void operator()(void* p) const;
+    const Device* device;
+  };
+  std::unique_ptr<void, Release> data_;
+};
+
+// Buffers of a table that start on a cache line. With guards on, each lies between guard bytes and starts out poisoned
+// (NaN, 0xFF).
 class Arena {
  public:
+  explicit Arena(const Kernels& kernels);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  const Kernels& kernels() const { return kernels_; }
+  // For all that happens in this memory; null on the host.
+  Stream stream() const { return stream_; }
+
   template <class T>
   T* take(Index count) {
     return static_cast<T*>(take_bytes(count * static_cast<Index>(sizeof(T))));
@@ -24,27 +53,28 @@ class Arena {
   void check() const;
   // Forgets every buffer, keeps the memory.
   void reset();
+  // Gives the memory back as well.
+  void clear();
 
  private:
   void* take_bytes(Index bytes);
 
-  struct Free {
-    void operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
-  };
   struct Buffer {
-    std::unique_ptr<void, Free> memory;
+    Memory memory;
     Index bytes;  // handed out
     Index room;   // allocated between the guards
     bool guarded;
   };
+  const Kernels& kernels_;
+  Stream stream_ = nullptr;
   std::vector<Buffer> buffers_;
   std::size_t next_ = 0;
 };
 
-// Arenas that outlive a call, so that a call on one image allocates nothing.
+// Arenas that outlive a call, so that a call on one image allocates nothing; of any table.
 class ArenaPool {
  public:
-  std::unique_ptr<Arena> borrow();
+  std::unique_ptr<Arena> borrow(const Kernels& kernels);
   void give_back(std::unique_ptr<Arena> arena);
 
  private:
@@ -55,7 +85,7 @@ class ArenaPool {
 // An arena borrowed for one call.
 class Borrowed {
  public:
-  explicit Borrowed(ArenaPool& pool) : pool_(pool), arena_(pool.borrow()) {}
+  Borrowed(ArenaPool& pool, const Kernels& kernels) : pool_(pool), arena_(pool.borrow(kernels)) {}
   ~Borrowed() { pool_.give_back(std::move(arena_)); }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;

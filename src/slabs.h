@@ -25,7 +25,7 @@ struct Job {
 class Worker {
  public:
   Worker(const Job& job, Arena& arena, Team* team, Tasks& tasks, Index slab_rows)
-      : context{job.kernels, nullptr, team},
+      : context{job.kernels, arena.stream(), team},
         arena(arena),
         interruption(job.interruption),
         slab_rows(slab_rows),

@@ -19,6 +19,13 @@ try:
 except ImportError:  # the oracle's own tests run without the engine; every other file fails to import
     TABLES = []
 
+try:  # the CUDA kernels on the emulator, where its module is on the path: PYTHONPATH=build/cuda-module
+    import _cuda_emulated
+
+    TABLES.append(eb._native.add_table(_cuda_emulated.table()))
+except ImportError:
+    pass
+
 MNIST_FILES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
 
 

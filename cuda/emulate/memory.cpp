@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 
 #include "grid.h"
 #include "guarded_block.h"
@@ -19,7 +20,7 @@ constexpr std::size_t kAlignment = 256;  // as cudaMalloc promises, and the widt
 struct Device {
   std::mutex mutex;
   std::map<std::uintptr_t, GuardedBlock> blocks;  // by the start of their data
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, limit = 0;
   int accesses = 0;  // kernels and copies that run now
   bool protect = false;
 
@@ -40,9 +41,15 @@ struct Device {
   }
 };
 
+// Never destroyed: other modules give memory back while the process ends.
 Device& device() {
-  static Device the_device;
-  return the_device;
+  union Kept {
+    Device device;
+    Kept() : device() {}
+    ~Kept() {}
+  };
+  static Kept the;
+  return the.device;
 }
 
 std::uintptr_t address(const void* at) { return reinterpret_cast<std::uintptr_t>(at); }
@@ -55,6 +62,12 @@ DeviceMemory device_memory() {
   return {d.bytes, d.blocks.size()};
 }
 
+void limit_device_memory(std::size_t bytes) {
+  Device& d = device();
+  const std::lock_guard lock(d.mutex);
+  d.limit = bytes;
+}
+
 void protect_device_memory(bool on) {
   Device& d = device();
   const std::lock_guard lock(d.mutex);
@@ -65,6 +78,7 @@ void protect_device_memory(bool on) {
 void* allocate(std::size_t bytes) {
   Device& d = device();
   const std::lock_guard lock(d.mutex);
+  if (d.limit > 0 && d.bytes + bytes > d.limit) throw std::bad_alloc();
   GuardedBlock block(bytes, kAlignment, d.protect ? GuardedBlock::Kind::pages : GuardedBlock::Kind::heap);
   if (d.accesses == 0) block.close(true);
   void* data = block.data();

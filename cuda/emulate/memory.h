@@ -12,6 +12,9 @@ struct DeviceMemory {
 };
 DeviceMemory device_memory();
 
+// How many bytes the device has; 0: no end of them. The next allocation beyond fails.
+void limit_device_memory(std::size_t bytes);
+
 // From now on device memory can be touched only while a kernel or a copy runs: a host that reads it faults at once.
 // Also switched on by EPSBALL_EMULATE_PROTECT=1. It costs a system call per block and launch. Throws while blocks live.
 void protect_device_memory(bool on);

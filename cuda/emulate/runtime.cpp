@@ -3,6 +3,7 @@
 #include "runtime.h"
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -62,6 +63,10 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid argument";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
     case cudaErrorIllegalState:
       return "the operation cannot be performed in the present state";
     case cudaErrorNotReady:
@@ -72,7 +77,21 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 
+cudaError_t cudaGetDeviceCount(int* count) {
+  const char* wanted = std::getenv("EPSBALL_EMULATE_DEVICE");
+  const std::string device = wanted ? wanted : "";
+  *count = device.empty() ? 1 : 0;
+  return device.empty() ? cudaSuccess : device == "none" ? cudaErrorNoDevice : cudaErrorInsufficientDriver;
+}
+
 // ---- memory ----
+
+cudaError_t cudaMalloc(void** data, std::size_t bytes) { return cudaMallocAsync(data, bytes, nullptr); }
+cudaError_t cudaFree(void* data) { return cudaFreeAsync(data, nullptr); }
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* data) {
+  attributes->type = emulate::is_device(data) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  return cudaSuccess;
+}
 
 // A graph may hold allocations of its own; no kernel table wants that, so a capture refuses them.
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {

@@ -83,7 +83,7 @@ void for_values(const Array& a, F f) {
       f(i, static_cast<double>(generic::half_to_float(static_cast<const std::uint16_t*>(a.data)[i])));
 }
 
-inline bool all_finite(const float* values, Index count) { return chosen_table().all_finite(nullptr, count, values); }
+inline bool all_finite(const float* values, Index count) { return host_table().all_finite(nullptr, count, values); }
 
 inline void check_finite(const Array& a, const char* name) {
   constexpr float kMost = std::numeric_limits<float>::max();

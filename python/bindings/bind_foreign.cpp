@@ -71,7 +71,7 @@ class ForeignModel : private PythonModel, public Foreign {
  public:
   ForeignModel(py::function function, std::vector<py::ssize_t> input_shape, Index classes, Index batch_size)
       : PythonModel{std::move(function), std::move(input_shape)},
-        Foreign(chosen_table(), PythonCalls::product(shape), classes, batch_size,
+        Foreign(host_table(), PythonCalls::product(shape), classes, batch_size,
                 [this, classes] { return std::make_unique<PythonCalls>(forward, shape, classes); }) {}
 };
 

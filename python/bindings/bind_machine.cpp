@@ -36,7 +36,7 @@ double rate(int threads, double seconds, const std::function<double(int)>& work)
 }
 
 double fma_peak(int threads, double seconds) {
-  const Kernels& k = chosen_table();
+  const Kernels& k = host_table();
   return rate(threads, seconds, [&](int) { return k.fma_loop(200000); }) * 1e-9;
 }
 
@@ -73,6 +73,17 @@ void bind_machine(py::module_& m) {
         return before;
       },
       py::arg("name"), "Puts another table in force and returns the name of the one before.");
+  m.def(
+      "add_table",
+      [](const py::capsule& table) {
+        const std::string wanted = std::string("epsball.Kernels ") + EPSBALL_VERSION;
+        if (!table.name() || wanted != table.name())
+          throw py::import_error("the CUDA module was built for another version of epsball");
+        const auto* kernels = table.get_pointer<const Kernels>();
+        add_table(*kernels);
+        return std::string(kernels->name);
+      },
+      py::arg("table"), "Registers the table of a device, which its module hands over; returns its name.");
   m.def("lanes", [] { return chosen_table().lanes; }, "Floats per vector of the table in force.");
   m.def("threads", &available_threads, "Threads a call may use now.");
   m.def("set_threads", &set_threads, py::arg("threads"), "Fixes the number of threads (0: as OpenMP says).");

@@ -2,6 +2,7 @@
 #include "arrays.h"
 #include "bind.h"
 #include "bind_calls.h"
+#include "dispatch.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
@@ -137,7 +138,7 @@ py::dict parameter_gradients(Model& model, const py::array& x, const py::array& 
   Trainer trainer(model, {}, method);
   const TrainingData data{in.view, labels.hard_data(), labels.soft_data()};
   model.check_open();  // training may have begun in between, and the trainer above may hold the plan it writes to
-  const auto& gradients = without_gil([&](Interruption& i) -> const auto& { return trainer.gradients(data, i); });
+  const ParameterValues gradients = without_gil([&](Interruption& i) { return trainer.gradients(data, i); });
   const auto names = named_parameters(model);
   for (std::size_t i = 0; i < names.size(); ++i)
     if (!all_finite(gradients[i].data(), static_cast<Index>(gradients[i].size())))
@@ -154,6 +155,13 @@ void bind_model(py::module_& m) {
   model.def(py::init(&model_of), py::arg("layers"))
       .def_property_readonly("features", &Model::features)
       .def_property_readonly("classes", &Model::classes)
+      .def(
+          "place",
+          [](Model& model, const std::optional<std::string>& table) {
+            model.check_open();
+            model.place(table ? &table_named(*table) : nullptr);
+          },
+          py::arg("table"), "Computes on this table from now on; None: on the one in force.")
       .def("close", &Model::close, "Refuses all calls but admitted ones, while the model is trained.")
       .def("open", &Model::open, "Ends close().")
       .def("admit", &Model::admit, py::arg("on"), "Lets this thread's calls through a closed model, or no longer.")

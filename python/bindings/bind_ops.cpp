@@ -6,6 +6,7 @@
 #include "names.h"
 #include "rounding.h"
 #include "slabs.h"
+#include "staging.h"
 
 namespace epsball::bindings {
 namespace {
@@ -49,23 +50,32 @@ void check_values(const float* values, const char* name, Shape shape, const Box*
   if (box) box->check(a);
 }
 
-// Runs f(first, rows, lo, hi) on row ranges; lo and hi are the box (and for L-infinity the ball) of those rows.
+// Of the building blocks; models have their own.
+ArenaPool& arenas() {
+  static ArenaPool pool;
+  return pool;
+}
+
+// Runs f(stream, first, rows, lo, hi) on row ranges; lo and hi are the box (and for L-infinity the ball) of those rows.
+// All arrays are in memory of the table.
 template <class F>
-void for_boxes(Norm norm, Shape shape, const float* x0, const std::vector<float>& eps, const Box& box, F f) {
-  static ArenaPool arenas;  // of the building blocks; models have their own
+void for_boxes(Staging& staging, Norm norm, Shape shape, const float* x0, const float* eps, const Box& box, F f) {
+  const float *inner_lo = staging.in(box.inner_lo.data(), shape.features),
+              *inner_hi = staging.in(box.inner_hi.data(), shape.features);
   without_gil([&](Interruption& interruption) {
     const Kernels& k = chosen_table();
     const double work = 8.0 * static_cast<double>(shape.rows * shape.features);
-    for_slabs({k, arenas, interruption, shape.rows, 4 * shape.features, work, 0}, [&](Worker& w) {
+    for_slabs({k, arenas(), interruption, shape.rows, 4 * shape.features, work, 0}, [&](Worker& w) {
       auto* lo = w.arena.take<float>(w.slab_rows * shape.features);
       auto* hi = w.arena.take<float>(w.slab_rows * shape.features);
       for (Index first, rows; w.next(first, rows);) {
-        k.limits(nullptr, {rows, shape.features, x0 + first * shape.features, shape.features,
-                           norm == Norm::linf ? eps.data() + first : nullptr, box.inner_lo.data(), box.inner_hi.data(),
-                           nullptr, 0, lo, hi});
-        f(k, first, rows, lo, hi);
+        k.limits(w.context.stream,
+                 {rows, shape.features, x0 + first * shape.features, shape.features,
+                  norm == Norm::linf ? eps + first : nullptr, inner_lo, inner_hi, nullptr, 0, lo, hi});
+        f(w.context, first, rows, lo, hi);
       }
     });
+    staging.finish();
   });
 }
 
@@ -79,12 +89,18 @@ void sign_step(const py::array& x_adv, const py::array& gradient, const py::arra
   check_values(to, "x_adv", shape);
   check_values(g, "grad", shape);
   check_values(from, "x", shape, &box);
-  for_boxes(Norm::linf, shape, from, radius, box,
-            [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
+  Staging staging(chosen_table(), arenas());
+  const Index count = shape.rows * shape.features;
+  to = staging.update(to, count);
+  g = staging.in(g, count);
+  from = staging.in(from, count);
+  const float *eps_here = staging.in(radius.data(), shape.rows), *size_here = staging.in(size.data(), shape.rows);
+  for_boxes(staging, Norm::linf, shape, from, eps_here, box,
+            [&](const Context& context, Index first, Index rows, const float* box_lo, const float* box_hi) {
               const Index at = first * shape.features;
-              const BallRows ball{Norm::linf, rows,           shape.features,       to + at, from + at, box_lo,
-                                  box_hi,     shape.features, radius.data() + first};
-              k.step(nullptr, {ball, g + at, shape.features, size.data() + first, nullptr});
+              const BallRows ball{Norm::linf, rows,   shape.features, to + at,         from + at,
+                                  box_lo,     box_hi, shape.features, eps_here + first};
+              context.kernels.step(context.stream, {ball, g + at, shape.features, size_here + first, nullptr});
             });
 }
 
@@ -98,17 +114,26 @@ void project(const py::array& x_adv, const py::array& x, const py::object& eps, 
   const Box box = box_of(lo, hi, shape.features);
   check_values(to, "x_adv", shape);
   check_values(from, "x", shape, &box);
-  for_boxes(which, shape, from, radius, box,
-            [&](const Kernels& k, Index first, Index rows, const float* box_lo, const float* box_hi) {
+  Staging staging(chosen_table(), arenas());
+  const Index count = shape.rows * shape.features;
+  to = staging.update(to, count);
+  from = staging.in(from, count);
+  const float* eps_here = staging.in(radius.data(), shape.rows);
+  for_boxes(staging, which, shape, from, eps_here, box,
+            [&](const Context& context, Index first, Index rows, const float* box_lo, const float* box_hi) {
               const Index at = first * shape.features;
-              k.project(nullptr, {which, rows, shape.features, to + at, from + at, box_lo, box_hi, shape.features,
-                                  radius.data() + first});
+              context.kernels.project(context.stream, {which, rows, shape.features, to + at, from + at, box_lo, box_hi,
+                                                       shape.features, eps_here + first});
             });
 }
 
 py::array_t<float> uniform(Index count, double lo, double hi, std::uint64_t seed, Index id) {
   auto a = new_array<float>({count});
-  chosen_table().uniform(nullptr, count, static_cast<float>(lo), static_cast<float>(hi), seed, id, a.mutable_data());
+  const Kernels& k = chosen_table();
+  Staging staging(k, arenas());
+  float* const out = staging.out(a.mutable_data(), count);
+  k.uniform(nullptr, count, static_cast<float>(lo), static_cast<float>(hi), seed, id, out);
+  staging.finish();
   return a;
 }
 

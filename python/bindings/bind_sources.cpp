@@ -60,8 +60,8 @@ std::unique_ptr<Trees> trees_of(const In<std::int32_t>& feature, const In<double
 
 std::unique_ptr<Knn> knn_of(const In<double>& points, const In<std::int64_t>& labels, Index classes, Index k,
                             bool by_distance) {
-  return std::make_unique<Knn>(chosen_table(), points.data(), labels.data(), points.shape(0), points.shape(1), classes,
-                               k, by_distance);
+  return std::make_unique<Knn>(host_table(), points.data(), labels.data(), points.shape(0), points.shape(1), classes, k,
+                               by_distance);
 }
 
 template <class Source>

@@ -126,8 +126,7 @@ py::array_t<float> flat(const std::vector<float>& values) {
 py::list moments(TrainerHandle& handle) {
   Trainer& t = handle.trainer;
   py::list all;
-  for (auto* list : {&t.first_moments(), &t.second_moments(), &t.averages()})
-    for (const auto& values : *list) all.append(flat(values));
+  for (const auto& values : t.moments()) all.append(flat(values));
   return all;
 }
 
@@ -138,18 +137,16 @@ py::list averages(TrainerHandle& handle) {
 }
 
 void load_moments(TrainerHandle& handle, const py::list& all, Index updates) {
-  Trainer& t = handle.trainer;
-  if (all.size() != t.first_moments().size() + t.second_moments().size() + t.averages().size())
-    throw py::value_error("checkpoint: optimiser state of another model");
+  ParameterValues moments = handle.trainer.moments();
+  if (all.size() != moments.size()) throw py::value_error("checkpoint: optimiser state of another model");
   std::size_t next = 0;
-  for (auto* list : {&t.first_moments(), &t.second_moments(), &t.averages()})
-    for (auto& values : *list) {
-      const auto a = all[next++].cast<py::array_t<float, py::array::c_style>>();
-      if (static_cast<std::size_t>(a.size()) != values.size())
-        throw py::value_error("checkpoint: optimiser state of another model");
-      std::copy_n(a.data(), values.size(), values.begin());
-    }
-  t.set_updates(updates);
+  for (auto& values : moments) {
+    const auto a = all[next++].cast<py::array_t<float, py::array::c_style>>();
+    if (static_cast<std::size_t>(a.size()) != values.size())
+      throw py::value_error("checkpoint: optimiser state of another model");
+    std::copy_n(a.data(), values.size(), values.begin());
+  }
+  handle.trainer.load_moments(moments, updates);
 }
 
 }  // namespace

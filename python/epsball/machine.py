@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from pathlib import Path
 from typing import Any
 
 from epsball import __version__, _native
+from epsball.device import cuda_problem
 
 
 def backends() -> list[str]:
@@ -29,7 +29,7 @@ def info() -> dict[str, Any]:
         "threads": _native.threads(),
         "executor": executor,
         "openmp": executor == "openmp",
-        "cuda": "not in this version" + ("" if shutil.which("nvcc") is None else " (nvcc is installed)"),
+        "cuda": cuda_problem() or "usable",
     }
 
 

@@ -52,6 +52,8 @@ class Sequential(Classifier):
         As given.
     classes : int
         Logits per row; 1 for a logistic model.
+    device : str
+        Where it computes: "cpu", or what `to` was told.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class Sequential(Classifier):
         self.input_shape = check_shape("input_shape", input_shape)
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
+        self.device = "cpu"
         self.log_confidences = self.layers[-1].log_confidences
         self._torch_source: Any = None  # what sync_from_torch needs to know of the module, from from_torch
         self._initialise(seed)
@@ -87,8 +90,8 @@ class Sequential(Classifier):
         return f"Sequential({list(self.layers)}, input_shape={self.input_shape})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy.deepcopy take layers and parameters; a copy has weights of its own."""
-        return _with_parameters, (self.layers, self.input_shape, self.parameters())
+        """Pickle and copy.deepcopy take layers, parameters and device; a copy has weights of its own."""
+        return _with_parameters, (self.layers, self.input_shape, self.parameters(), self.device)
 
     def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
         return self._native
@@ -119,9 +122,29 @@ class Sequential(Classifier):
         self._native.load_parameters({name: as_numpy(name, value) for name, value in parameters.items()})
 
     def to(self, device: str) -> Sequential:
-        """Return the model on `device`; this version knows "cpu"."""
-        if device != "cpu":
-            raise ValueError(f"device: this version of epsball knows 'cpu', got {device!r}")
+        """Compute on `device` from now on, and return the model.
+
+        Parameters
+        ----------
+        device
+            "cpu" or "cuda".
+
+        Returns
+        -------
+        Sequential
+            The model itself. Its parameters stay the same; NumPy arrays are copied to the device and back.
+
+        Raises
+        ------
+        ValueError
+            An unknown device.
+        RuntimeError
+            No CUDA device can be used here; the message says why. Or the model is being trained.
+        """
+        from epsball.device import table_of
+
+        self._native.place(table_of(device))
+        self.device = device
         return self
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -164,10 +187,12 @@ def load(path: str | PathLike[str]) -> Sequential:
     return model
 
 
-def _with_parameters(layers: Sequence[Layer], input_shape: Shape, parameters: Mapping[str, Any]) -> Sequential:
+def _with_parameters(
+    layers: Sequence[Layer], input_shape: Shape, parameters: Mapping[str, Any], device: str = "cpu"
+) -> Sequential:
     model = Sequential(layers, input_shape)
     model.load_parameters(parameters)
-    return model
+    return model.to(device)
 
 
 def _layer(description: dict[str, Any]) -> Layer:

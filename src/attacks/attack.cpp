@@ -55,6 +55,7 @@ void SlabAttack::load(Index rows) {
     if (from) k_.copy(stream(), to, from + first_, rows * static_cast<Index>(sizeof(T)));
   };
   active_ = rows;
+  if (k_.device) k_.device->activate(stream(), rows);
   k_.load_rows(stream(), in_->x, nullptr, first_, rows, x0_.data, x0_.ld);
   if (in_->targets) {
     const float* from = in_->targets + first_ * classes_;
@@ -169,6 +170,40 @@ void SlabAttack::run(const AttackInputs& in, const AttackOutputs& out, Index fir
   k_.store_rows(stream(), {common_.norm, rows, features_, best_.data, best_.ld, in.x, out.x_adv, first, in.eps,
                            in.exact_lo, in.exact_hi, out.distance});
   if (common_.judge && (common_.judge_again || in.x.dtype != DType::float32)) judge_stored(rows);
+}
+
+AttackInputs staged(Staging& staging, const AttackInputs& in, Index classes) {
+  const Index rows = in.x.rows, features = in.x.features;
+  AttackInputs here = in;
+  here.x = staging.in(in.x);
+  here.labels = staging.in(in.labels, rows);
+  here.targets = staging.in(in.targets, rows * classes);
+  here.judge = staging.in(in.judge, rows);
+  here.eps = staging.in(in.eps, rows);
+  here.radius = staging.in(in.radius, rows);
+  here.start_radius = staging.in(in.start_radius, rows);
+  here.step_size = staging.in(in.step_size, rows);
+  here.box_lo = staging.in(in.box_lo, features);
+  here.box_hi = staging.in(in.box_hi, features);
+  here.exact_lo = staging.in(in.exact_lo, features);
+  here.exact_hi = staging.in(in.exact_hi, features);
+  here.mask = staging.in(in.mask, in.mask_ld > 0 ? rows * in.mask_ld : features);
+  here.ids = staging.in(in.ids, rows);
+  return here;
+}
+
+AttackOutputs staged(Staging& staging, const AttackOutputs& out) {
+  const Index rows = out.x_adv.rows;
+  AttackOutputs here = out;
+  here.x_adv = staging.out(out.x_adv);
+  here.success = staging.update(out.success, rows);
+  here.distance = staging.update(out.distance, rows);
+  here.queries = staging.update(out.queries, rows);
+  here.loss = staging.update(out.loss, rows);
+  here.zero_gradient = staging.update(out.zero_gradient, rows);
+  here.broken = staging.out(out.broken, rows);
+  here.trace = staging.update(out.trace, rows * out.trace_ld);
+  return here;
 }
 
 Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,

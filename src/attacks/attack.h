@@ -3,6 +3,7 @@
 
 #include "attacks/track_best.h"
 #include "slabs.h"
+#include "staging.h"
 #include "target.h"
 
 namespace epsball {
@@ -125,6 +126,10 @@ T* SlabAttack::moved() {
   return data;
 }
 
+// The same in memory of the table.
+AttackInputs staged(Staging& staging, const AttackInputs& in, Index classes);
+AttackOutputs staged(Staging& staging, const AttackOutputs& out);
+
 // What a call of `passes` forward passes a row asks of the executor.
 Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,
                Interruption& interruption);
@@ -136,10 +141,14 @@ void run_attack(const Target& target, ArenaPool& arenas, const Settings& setting
                 const AttackOutputs& out, Interruption& interruption) {
   const Job job =
       attack_job(target, arenas, in.x.rows, Slab::floats_per_row(target), Slab::passes(settings), interruption);
+  Staging staging(target.kernels(), arenas);
+  const AttackInputs inputs = staged(staging, in, target.classes());
+  const AttackOutputs outputs = staged(staging, out);
   for_slabs(job, [&](Worker& worker) {
     Slab slab(target, settings, worker);
-    for (Index first, rows; worker.next(first, rows);) slab.run(in, out, first, rows);
+    for (Index first, rows; worker.next(first, rows);) slab.run(inputs, outputs, first, rows);
   });
+  staging.finish();
 }
 
 }  // namespace epsball

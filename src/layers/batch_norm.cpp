@@ -1,30 +1,10 @@
 // y = (x - mean) / sqrt(var + eps) * weight + bias, and its gradient through the mean and the variance.
 #include "layers/batch_norm.h"
 
-#include <algorithm>
-#include <cmath>
-
 namespace epsball {
 namespace {
 
 enum : std::size_t { kWeight, kBias, kMean, kVariance };
-
-// What a pass reads, an array per channel each: y = (x - center) * scale + shift, and backward
-// dx = dy * scale + (x - center) * slope + offset, of which the last two are 0 where the statistics are fixed. Beside
-// them the variance, and one over the deviation.
-struct Coefficients {
-  float *center, *scale, *shift, *slope, *offset, *variance, *inverse;
-
-  Coefficients(float* data, Index channels) {
-    float** const arrays[] = {&center, &scale, &shift, &slope, &offset, &variance, &inverse};
-    for (float** array : arrays) {
-      *array = data;
-      data += padded(channels);
-    }
-  }
-};
-constexpr Index kArrays = 7;
-constexpr float kFixed = -1.0f;  // stands for the variance where statistics are the running ones
 
 }  // namespace
 
@@ -37,35 +17,34 @@ BatchNorm::BatchNorm(Image image, float eps, float momentum)
   parameters[kVariance].non_negative = true;
 }
 
-Index BatchNorm::packed_floats() const { return kArrays * padded(image_.channels); }
-Index BatchNorm::statistics_floats() const { return kArrays * padded(image_.channels); }
+Index BatchNorm::packed_floats() const { return BatchNormArrays::kCount * padded(image_.channels); }
+Index BatchNorm::statistics_floats() const { return packed_floats(); }
 
-void BatchNorm::pack(const Kernels&, const Parameters&, float* packed, Index) const {
-  const Coefficients c(packed, image_.channels);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(image_.channels); ++i) {
-    const float deviation = std::sqrt(parameters[kVariance].value[i] + eps_);
-    c.center[i] = parameters[kMean].value[i];
-    c.scale[i] = parameters[kWeight].value[i] / deviation;
-    c.shift[i] = parameters[kBias].value[i];
-    c.slope[i] = c.offset[i] = 0.0f;
-    c.variance[i] = kFixed;
-    c.inverse[i] = 1.0f / deviation;
-  }
+BatchNormChannels BatchNorm::channels(BatchNormStep step, float* to) const {
+  BatchNormChannels b;
+  b.step = step;
+  b.channels = image_.channels;
+  b.to = BatchNormArrays(to, image_.channels);
+  b.eps = eps_;
+  return b;
 }
 
-void BatchNorm::running_statistics(const float* packed, float* statistics) const {
-  std::copy_n(packed, statistics_floats(), statistics);
+void BatchNorm::pack(const Kernels& k, const Values& values, float* packed, Index) const {
+  BatchNormChannels b = channels(BatchNormStep::pack, packed);
+  b.weight = values[kWeight];
+  b.bias = values[kBias];
+  b.running_mean = values[kMean];
+  b.running_variance = values[kVariance];
+  k.batch_norm(nullptr, b);
 }
 
-ChannelScale BatchNorm::folded() const {
-  ChannelScale s;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(image_.channels); ++i) {
-    const double variance = static_cast<double>(parameters[kVariance].value[i]) + static_cast<double>(eps_);
-    s.scale.push_back(static_cast<double>(parameters[kWeight].value[i]) / std::sqrt(variance));
-    s.shift.push_back(static_cast<double>(parameters[kBias].value[i]) -
-                      static_cast<double>(parameters[kMean].value[i]) * s.scale.back());
-  }
-  return s;
+void BatchNorm::fold(const Kernels& k, const Values& own, FoldChannels& below) const {
+  below.eps = eps_;
+  below.scale = own[kWeight];
+  below.shift = own[kBias];
+  below.mean = own[kMean];
+  below.variance = own[kVariance];
+  k.fold(nullptr, below);
 }
 
 // ---- passes ----
@@ -85,7 +64,7 @@ ScaleChannels BatchNorm::scale_channels(const Context& context, const Stage& s, 
 }
 
 void BatchNorm::forward(const Context& context, const float* packed, const Stage& s) const {
-  const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
+  const BatchNormArrays c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
   ScaleChannels k = scale_channels(context, s, s.y);
   k.center = c.center;
   k.scale = c.scale;
@@ -96,7 +75,7 @@ void BatchNorm::forward(const Context& context, const float* packed, const Stage
 }
 
 void BatchNorm::backward(const Context& context, const float* packed, const Stage& s) const {
-  const Coefficients c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
+  const BatchNormArrays c(s.statistics ? s.statistics : const_cast<float*>(packed), image_.channels);
   ScaleChannels k = scale_channels(context, s, s.dx);
   k.center = c.center;
   k.scale = c.slope;
@@ -113,45 +92,36 @@ void BatchNorm::backward(const Context& context, const float* packed, const Stag
 
 // ---- statistics of a batch ----
 
-void BatchNorm::gather_forward(const Kernels& k, Index rows, Rows x, float* statistics) const {
-  const Coefficients c(statistics, image_.channels);
-  k.channel_moments(nullptr, {rows, image_.pixels(), image_.channels, x.data, x.ld}, c.center, c.variance);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(image_.channels); ++i) {
-    const float deviation = std::sqrt(c.variance[i] + eps_);
-    c.scale[i] = parameters[kWeight].value[i] / deviation;
-    c.shift[i] = parameters[kBias].value[i];
-    c.inverse[i] = 1.0f / deviation;
-  }
+void BatchNorm::running_statistics(const Kernels& k, const float* packed, float* statistics) const {
+  k.copy(nullptr, statistics, packed, statistics_floats() * static_cast<Index>(sizeof(float)));
+}
+
+void BatchNorm::gather_forward(const Kernels& k, const float* packed, Index rows, Rows x, float* statistics) const {
+  BatchNormChannels b = channels(BatchNormStep::forward, statistics);
+  b.packed = BatchNormArrays(const_cast<float*>(packed), image_.channels);
+  k.channel_moments(nullptr, {rows, image_.pixels(), image_.channels, x.data, x.ld}, b.to.center, b.to.variance);
+  k.batch_norm(nullptr, b);
 }
 
 void BatchNorm::gather_backward(const Kernels& k, Index rows, Rows x, Rows dy, float* statistics,
                                 float* const* gradient) const {
-  const Coefficients c(statistics, image_.channels);
-  const bool fixed = c.variance[0] == kFixed;
-  // bias: sum of dy; weight: sum of dy * (x - center), yet to be divided by the deviation
-  k.channel_products(nullptr, {rows, image_.pixels(), image_.channels, x.data, x.ld}, c.center, dy.data, dy.ld,
-                     gradient[kBias], gradient[kWeight]);
-  const float share = 1.0f / static_cast<float>(rows * image_.pixels());
-  for (Index i = 0; i < image_.channels; ++i) {
-    const float inverse = c.inverse[i];
-    if (!fixed) {
-      c.slope[i] = -c.scale[i] * inverse * inverse * gradient[kWeight][i] * share;
-      c.offset[i] = -c.scale[i] * gradient[kBias][i] * share;
-    }
-    gradient[kWeight][i] *= inverse;
-  }
+  BatchNormChannels b = channels(BatchNormStep::backward, statistics);
+  b.dbias = gradient[kBias];
+  b.dweight = gradient[kWeight];
+  b.share = 1.0f / static_cast<float>(rows * image_.pixels());
+  k.channel_products(nullptr, {rows, image_.pixels(), image_.channels, x.data, x.ld}, b.to.center, dy.data, dy.ld,
+                     b.dbias, b.dweight);
+  k.batch_norm(nullptr, b);
 }
 
-// Exponential means, the variance without bias, as torch has it.
-void BatchNorm::keep_statistics(Index rows, const float* statistics) {
-  const Coefficients c(const_cast<float*>(statistics), image_.channels);
+void BatchNorm::keep_statistics(const Kernels& k, const Values& own, Index rows, float* statistics) const {
+  BatchNormChannels b = channels(BatchNormStep::keep, statistics);
   const auto n = static_cast<float>(rows * image_.pixels());
-  const float unbiased = n > 1.0f ? n / (n - 1.0f) : 1.0f;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(image_.channels); ++i) {
-    float &mean = parameters[kMean].value[i], &variance = parameters[kVariance].value[i];
-    mean += momentum_ * (c.center[i] - mean);
-    variance += momentum_ * (c.variance[i] * unbiased - variance);
-  }
+  b.unbiased = n > 1.0f ? n / (n - 1.0f) : 1.0f;
+  b.momentum = momentum_;
+  b.running_mean = own[kMean];
+  b.running_variance = own[kVariance];
+  k.batch_norm(nullptr, b);
 }
 
 }  // namespace epsball

@@ -2,6 +2,7 @@
 // their running means outside, where a plan folds it into the layer below if that can take it.
 #pragma once
 
+#include "layers/batch_norm_channel.h"
 #include "layers/layer.h"
 
 namespace epsball {
@@ -15,21 +16,22 @@ class BatchNorm : public Layer {
   const Images* images() const override { return image_.pixels() > 1 ? &images_ : nullptr; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override { return 1; }
-  void pack(const Kernels&, const Parameters& values, float* packed, Index part) const override;
+  void pack(const Kernels&, const Values& values, float* packed, Index part) const override;
   void forward(const Context&, const float* packed, const Stage&) const override;
   void backward(const Context&, const float* packed, const Stage&) const override;
 
   Index statistics_floats() const override;
-  void running_statistics(const float* packed, float* statistics) const override;
-  void gather_forward(const Kernels&, Index rows, Rows x, float* statistics) const override;
+  void running_statistics(const Kernels&, const float* packed, float* statistics) const override;
+  void gather_forward(const Kernels&, const float* packed, Index rows, Rows x, float* statistics) const override;
   void gather_backward(const Kernels&, Index rows, Rows x, Rows dy, float* statistics,
                        float* const* gradient) const override;
-  void keep_statistics(Index rows, const float* statistics) override;
+  void keep_statistics(const Kernels&, const Values& own, Index rows, float* statistics) const override;
 
-  bool folds() const override { return true; }
-  ChannelScale folded() const override;
+  Index folds() const override { return image_.channels; }
+  void fold(const Kernels&, const Values& own, FoldChannels& below) const override;
 
  private:
+  BatchNormChannels channels(BatchNormStep step, float* to) const;
   ScaleChannels scale_channels(const Context&, const Stage&, Rows y) const;
 
   Image image_;

@@ -30,32 +30,53 @@ Conv2d::Conv2d(Image in, Index out_channels, const Window& window, bool bias)
   if (bias) parameters.push_back({"bias", {out_channels}, std::vector<float>(static_cast<std::size_t>(out_channels))});
 }
 
-// The weights for the forward pass, the bias, the weights for the backward pass.
+// The weights for the forward pass, the bias, the weights for the backward pass; then the constants: places of taps,
+// and which taps the outputs of either direction read, down and across.
 Index Conv2d::packed_bias() const { return depth() * padded(images_.out.channels); }
 Index Conv2d::packed_backward() const { return packed_bias() + padded(images_.out.channels); }
-Index Conv2d::packed_floats() const {
+Index Conv2d::packed_place() const {
   return packed_backward() + window_.taps() * images_.out.channels * padded(images_.in.channels);
+}
+Index Conv2d::packed_forward_taps() const {
+  constexpr Index kFloats = sizeof(Index) / sizeof(float);
+  return packed_place() + padded(window_.taps() * kFloats);
+}
+Index Conv2d::packed_backward_taps() const {
+  return packed_forward_taps() + packed_taps(forward_down_.size()) + packed_taps(forward_across_.size());
+}
+Index Conv2d::packed_floats() const {
+  return packed_backward_taps() + packed_taps(backward_down_.size()) + packed_taps(backward_across_.size());
+}
+
+void Conv2d::pack_constants(const Kernels& k, float* packed) const {
+  k.copy(nullptr, packed + packed_place(), backward_place_.data(), window_.taps() * static_cast<Index>(sizeof(Index)));
+  copy_taps(k, packed + packed_forward_taps(), forward_down_);
+  copy_taps(k, packed + packed_forward_taps() + packed_taps(forward_down_.size()), forward_across_);
+  copy_taps(k, packed + packed_backward_taps(), backward_down_);
+  copy_taps(k, packed + packed_backward_taps() + packed_taps(backward_down_.size()), backward_across_);
 }
 
 Index Conv2d::pack_parts(const Kernels& k) const {
   return panels(k, images_.out.channels) + panels(k, images_.in.channels);
 }
 
-void Conv2d::pack(const Kernels& k, const Parameters& values, float* packed, Index part) const {
+void Conv2d::pack(const Kernels& k, const Values& values, float* packed, Index part) const {
   const Index in = images_.in.channels, out = images_.out.channels, taps = window_.taps();
   const Index forward_panels = panels(k, out);
-  const float* weight = values[0].value.data();
+  const float* weight = values[0];
   if (part < forward_panels) {
     Pack p{out, taps, in, weight, nullptr, taps, depth(), part * k.panel, std::min(out, (part + 1) * k.panel), packed};
     if (taps == 1) std::swap(p.taps, p.members);  // then the channels are neighbours
     k.pack(nullptr, p);
     if (part > 0) return;
     float* const bias = packed + packed_bias();  // a copy may have one where its original has none
-    values.size() > 1 ? std::copy_n(values[1].value.data(), out, bias) : std::fill_n(bias, out, 0.0f);
+    const Index bytes = out * static_cast<Index>(sizeof(float));
+    values.size() > 1 ? k.copy(nullptr, bias, values[1], bytes) : k.fill(nullptr, bias, 0, bytes);
   } else {
     const Index first = (part - forward_panels) * k.panel, last = std::min(in, first + k.panel);
     float* const backward = packed + packed_backward();
-    k.pack(nullptr, {in, taps, out, weight, backward_place_.data(), depth(), taps, first, last, backward});
+    const auto* place = reinterpret_cast<const Index*>(packed + packed_place());
+    k.pack(nullptr, {in, taps, out, weight, place, depth(), taps, first, last, backward});
   }
 }
 
@@ -83,8 +104,8 @@ Conv Conv2d::conv(const Context& context, const Stage& s, Image in, Image out, R
 
 void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
   Conv c = conv(context, s, images_.in, images_.out, s.x, s.y);
-  c.down = forward_down_.data();
-  c.across = forward_across_.data();
+  c.down = taps_at(packed + packed_forward_taps());
+  c.across = taps_at(packed + packed_forward_taps() + packed_taps(forward_down_.size()));
   c.b = packed;
   if (parameters.size() > 1) c.epilogue.bias = packed + packed_bias();
   context.kernels.conv(context.stream, c);
@@ -94,8 +115,8 @@ void Conv2d::backward(const Context& context, const float* packed, const Stage& 
   Conv c = conv(context, s, images_.out, images_.in, s.dy, s.dx);
   c.column_step = window_.across.stride;
   c.sparse = s.sparse;
-  c.down = backward_down_.data();
-  c.across = backward_across_.data();
+  c.down = taps_at(packed + packed_backward_taps());
+  c.across = taps_at(packed + packed_backward_taps() + packed_taps(backward_down_.size()));
   c.b = packed + packed_backward();
   context.kernels.conv(context.stream, c);
 }
@@ -104,10 +125,8 @@ void Conv2d::backward(const Context& context, const float* packed, const Stage& 
 // whatever the thread count.
 Index Conv2d::gradient_parts(const Kernels&) const { return (depth() + kGradientRows - 1) / kGradientRows + 1; }
 
-Index Conv2d::gradient_scratch(const Kernels&, Index) const { return kGradientRows * images_.out.channels; }
-
 void Conv2d::gradient(const Kernels& k, const GradientPart& p) const {
-  const Index in = images_.in.channels, out = images_.out.channels, taps = window_.taps();
+  const Index in = images_.in.channels, out = images_.out.channels;
   ConvGradient g;
   g.rows = p.rows;
   g.in_height = images_.in.height;
@@ -117,6 +136,7 @@ void Conv2d::gradient(const Kernels& k, const GradientPart& p) const {
   g.out_width = images_.out.width;
   g.out_channels = out;
   g.kernel_width = window_.across.kernel;
+  g.taps = window_.taps();
   g.stride_down = window_.down.stride;
   g.stride_across = window_.across.stride;
   g.padding_down = window_.down.padding;
@@ -132,11 +152,8 @@ void Conv2d::gradient(const Kernels& k, const GradientPart& p) const {
       k.channel_sums(nullptr, {p.rows, images_.out.pixels(), out, p.dy.data, p.dy.ld}, p.gradient[1]);
     return;
   }
-  g.gradient = p.scratch;
+  g.gradient = p.gradient[0];
   k.conv_gradient(nullptr, g);
-  for (Index q = g.first; q < g.last; ++q)  // (tap, in) x out to (out, in, tap)
-    for (Index o = 0; o < out; ++o)
-      p.gradient[0][(o * in + q % in) * taps + q / in] = p.scratch[(q - g.first) * out + o];
 }
 
 }  // namespace epsball

@@ -17,12 +17,12 @@ class Conv2d : public Layer {
   }
   Index multiply_adds() const override { return images_.out.features() * depth(); }
   Index packed_floats() const override;
+  void pack_constants(const Kernels&, float* packed) const override;
   Index pack_parts(const Kernels&) const override;
-  void pack(const Kernels&, const Parameters& values, float* packed, Index part) const override;
+  void pack(const Kernels&, const Values& values, float* packed, Index part) const override;
   void forward(const Context&, const float* packed, const Stage&) const override;
   void backward(const Context&, const float* packed, const Stage&) const override;
   Index gradient_parts(const Kernels&) const override;
-  Index gradient_scratch(const Kernels&, Index rows) const override;
   void gradient(const Kernels&, const GradientPart&) const override;
 
  private:
@@ -30,6 +30,9 @@ class Conv2d : public Layer {
   Conv conv(const Context&, const Stage&, Image in, Image out, Rows x, Rows y) const;
   Index packed_bias() const;
   Index packed_backward() const;
+  Index packed_place() const;
+  Index packed_forward_taps() const;
+  Index packed_backward_taps() const;
 
   Images images_;
   Window window_;

@@ -19,6 +19,7 @@ struct Parameter {
   bool non_negative = false;  // a variance
 };
 using Parameters = std::vector<Parameter>;
+using Values = std::vector<float*>;  // of a layer's parameters, in memory of the table
 
 // Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the
 // row and the half of the result it lacks, costs 2.
@@ -73,11 +74,6 @@ struct Images {
   Image in, out;
 };
 
-// y -> y * scale + shift, per channel of the outputs.
-struct ChannelScale {
-  std::vector<double> scale, shift;
-};
-
 // One layer's part of a pass.
 struct Stage {
   Index rows = 0;
@@ -120,10 +116,10 @@ class Layer {
   virtual const Images* images() const { return nullptr; }
   // Treats every value by itself, in rows and in images alike.
   virtual bool is_elementwise() const { return false; }
-  // Outside training, a layer that scales its input's channels is folded into the layer below, if that has a copy to
-  // offer whose weights (channels, ...) and bias may be scaled.
-  virtual bool folds() const { return false; }
-  virtual ChannelScale folded() const { return {}; }
+  // Outside training, a layer that scales its input's channels (so many, or 0) is folded into the layer below, if that
+  // has a copy to offer whose weights (channels, ...) and bias may be scaled.
+  virtual Index folds() const { return 0; }
+  virtual void fold(const Kernels&, const Values& /*own*/, FoldChannels& /*below*/) const {}
   virtual std::unique_ptr<Layer> copy_with_bias() const { return nullptr; }
   // The same for inputs that are images, where that saves rearranging them.
   virtual std::unique_ptr<Layer> copy_on_images(Image) const { return nullptr; }
@@ -136,11 +132,13 @@ class Layer {
   // Nothing to compute (Flatten).
   virtual bool is_identity() const { return false; }
 
-  // Weights as the table's products want them: `packed_floats` floats, written in `pack_parts` independent parts from
-  // `values`: its own parameters, or those of the layer it is a copy of.
+  // What its passes read, weights as the table's products want them and all else: `packed_floats` floats. Constants are
+  // written once; what depends on parameters in `pack_parts` independent parts from `values`: its own parameters, or
+  // those of the layer it is a copy of.
   virtual Index packed_floats() const { return 0; }
+  virtual void pack_constants(const Kernels&, float* /*packed*/) const {}
   virtual Index pack_parts(const Kernels&) const { return 0; }
-  virtual void pack(const Kernels&, const Parameters& /*values*/, float* /*packed*/, Index /*part*/) const {}
+  virtual void pack(const Kernels&, const Values& /*values*/, float* /*packed*/, Index /*part*/) const {}
 
   // y = epilogue(f(x)).
   virtual void forward(const Context&, const float* packed, const Stage&) const = 0;
@@ -157,11 +155,12 @@ class Layer {
   // backward after gather_backward, which also leaves the gradient of the parameters. What lies between is in
   // `statistics`; parameter gradients outside training start from running_statistics, those of the packed weights.
   virtual Index statistics_floats() const { return 0; }
-  virtual void running_statistics(const float* /*packed*/, float* /*statistics*/) const {}
-  virtual void gather_forward(const Kernels&, Index /*rows*/, Rows /*x*/, float* /*statistics*/) const {}
+  virtual void running_statistics(const Kernels&, const float* /*packed*/, float* /*statistics*/) const {}
+  virtual void gather_forward(const Kernels&, const float* /*packed*/, Index /*rows*/, Rows /*x*/,
+                              float* /*statistics*/) const {}
   virtual void gather_backward(const Kernels&, Index /*rows*/, Rows /*x*/, Rows /*dy*/, float* /*statistics*/,
                                float* const* /*gradient*/) const {}
-  virtual void keep_statistics(Index /*rows*/, const float* /*statistics*/) {}
+  virtual void keep_statistics(const Kernels&, const Values& /*own*/, Index /*rows*/, float* /*statistics*/) const {}
 };
 
 // Does with kernels what a product would have done in its epilogue on the way back: dx times a derivative, into x.

@@ -31,14 +31,14 @@ Index Linear::packed_floats() const { return packed_transposed() + (narrow() ? 0
 
 Index Linear::pack_parts(const Kernels& k) const { return panels(k, in) + (narrow() ? 0 : panels(k, out)); }
 
-void Linear::pack(const Kernels& k, const Parameters& values, float* packed, Index part) const {
-  const float* weight = values[0].value.data();
+void Linear::pack(const Kernels& k, const Values& values, float* packed, Index part) const {
+  const float* weight = values[0];
   const Index backward_panels = panels(k, in);
   if (part < backward_panels) {
     const Index first = part * k.panel;
     k.pack(nullptr, {in, 1, out, weight, nullptr, in, 1, first, std::min(in, first + k.panel), packed});
     if (part == 0 && values.size() > 1)
-      std::copy(values[1].value.begin(), values[1].value.end(), packed + packed_bias());
+      k.copy(nullptr, packed + packed_bias(), values[1], out * static_cast<Index>(sizeof(float)));
   } else {
     const Index first = (part - backward_panels) * k.panel;
     float* const transposed = packed + packed_transposed();

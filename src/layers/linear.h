@@ -18,7 +18,7 @@ class Linear : public Layer {
   bool shares() const override { return true; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override;
-  void pack(const Kernels&, const Parameters& values, float* packed, Index part) const override;
+  void pack(const Kernels&, const Values& values, float* packed, Index part) const override;
   void forward(const Context&, const float* packed, const Stage&) const override;
   void backward(const Context&, const float* packed, const Stage&) const override;
   Index gradient_parts(const Kernels&) const override;

@@ -12,26 +12,31 @@ Normalize::Normalize(const std::vector<float>& mean, const std::vector<float>& s
     }
 }
 
-void Normalize::forward(const Context& context, const float*, const Stage& s) const {
+void Normalize::pack_constants(const Kernels& k, float* packed) const {
+  k.copy(nullptr, packed, mean_.data(), in * static_cast<Index>(sizeof(float)));
+  k.copy(nullptr, packed + padded(in), scale_.data(), in * static_cast<Index>(sizeof(float)));
+}
+
+void Normalize::forward(const Context& context, const float* packed, const Stage& s) const {
   ScaleChannels c;
   c.rows = s.rows;
   c.channels = in;
   c.x = s.x.data;
   c.ldx = s.x.ld;
-  c.center = mean_.data();
-  c.scale = scale_.data();
+  c.center = packed;
+  c.scale = packed + padded(in);
   c.y = s.y.data;
   c.ldy = s.y.ld;
   context.kernels.scale_channels(context.stream, c);
 }
 
-void Normalize::backward(const Context& context, const float*, const Stage& s) const {
+void Normalize::backward(const Context& context, const float* packed, const Stage& s) const {
   ScaleChannels c;
   c.rows = s.rows;
   c.channels = in;
   c.x = s.dy.data;
   c.ldx = s.dy.ld;
-  c.scale = scale_.data();
+  c.scale = packed + padded(in);
   c.y = s.dx.data;
   c.ldy = s.dx.ld;
   context.kernels.scale_channels(context.stream, c);

@@ -10,6 +10,8 @@ class Normalize : public Layer {
   // One mean and standard deviation per channel of images, or per feature where pixels is 1.
   Normalize(const std::vector<float>& mean, const std::vector<float>& std, Index pixels);
 
+  Index packed_floats() const override { return 2 * padded(in); }
+  void pack_constants(const Kernels&, float* packed) const override;
   void forward(const Context&, const float*, const Stage&) const override;
   void backward(const Context&, const float*, const Stage&) const override;
 

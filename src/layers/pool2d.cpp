@@ -11,7 +11,12 @@ Pool2d::Pool2d(Image in, const Window& window, PoolKind kind)
       down_(window.down.forward()),
       across_(window.across.forward()) {}
 
-Pool Pool2d::pool(const Context& context, const Stage& s) const {
+void Pool2d::pack_constants(const Kernels& k, float* packed) const {
+  copy_taps(k, packed, down_);
+  copy_taps(k, packed + packed_taps(down_.size()), across_);
+}
+
+Pool Pool2d::pool(const Context& context, const float* packed, const Stage& s) const {
   Pool p;
   p.kind = kind_;
   p.rows = context.blocks(s.rows);
@@ -22,8 +27,8 @@ Pool Pool2d::pool(const Context& context, const Stage& s) const {
   p.channels = images_.in.channels * context.lanes;
   p.taps = window_.taps();
   p.tiled = window_.tiles();
-  p.down = down_.data();
-  p.across = across_.data();
+  p.down = taps_at(packed);
+  p.across = taps_at(packed + packed_taps(down_.size()));
   p.x = s.x.data;
   p.ldx = s.x.ld * context.lanes;
   p.y = s.y.data;
@@ -35,12 +40,12 @@ Pool Pool2d::pool(const Context& context, const Stage& s) const {
   return p;
 }
 
-void Pool2d::forward(const Context& context, const float*, const Stage& s) const {
-  context.kernels.pool_forward(context.stream, pool(context, s));
+void Pool2d::forward(const Context& context, const float* packed, const Stage& s) const {
+  context.kernels.pool_forward(context.stream, pool(context, packed, s));
 }
 
-void Pool2d::backward(const Context& context, const float*, const Stage& s) const {
-  Pool p = pool(context, s);
+void Pool2d::backward(const Context& context, const float* packed, const Stage& s) const {
+  Pool p = pool(context, packed, s);
   const bool fused = p.tiled && s.end.saved == s.x.data;
   if (fused) p.derivative = s.end.derivative;
   context.kernels.pool_backward(context.stream, p);

@@ -11,11 +11,13 @@ class Pool2d : public Layer {
 
   const Images* images() const override { return &images_; }
   bool sparse_gradient() const override { return kind_ == PoolKind::max && window_.tiles() && window_.taps() > 2; }
+  Index packed_floats() const override { return packed_taps(down_.size()) + packed_taps(across_.size()); }
+  void pack_constants(const Kernels&, float* packed) const override;
   void forward(const Context&, const float*, const Stage&) const override;
   void backward(const Context&, const float*, const Stage&) const override;
 
  private:
-  Pool pool(const Context&, const Stage&) const;
+  Pool pool(const Context&, const float* packed, const Stage&) const;
 
   Images images_;
   Window window_;

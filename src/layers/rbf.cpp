@@ -28,10 +28,10 @@ Index Rbf::packed_floats() const { return packed_matrix() + (diagonal() ? packed
 
 Index Rbf::pack_parts(const Kernels& k) const { return panels(k, in) + panels(k, out); }
 
-void Rbf::pack(const Kernels& k, const Parameters& values, float* packed, Index part) const {
+void Rbf::pack(const Kernels& k, const Values& values, float* packed, Index part) const {
   const Index backward_panels = panels(k, in);
   for (std::size_t p = 0; p < (diagonal() ? 2u : 1u); ++p) {
-    const float* matrix = values[p].value.data();
+    const float* matrix = values[p];
     float* to = packed + static_cast<Index>(p) * packed_matrix();
     if (part < backward_panels) {
       const Index first = part * k.panel;
@@ -42,7 +42,8 @@ void Rbf::pack(const Kernels& k, const Parameters& values, float* packed, Index 
       k.pack(nullptr, {out, in, 1, matrix, nullptr, 0, in, first, std::min(out, first + k.panel), transposed});
     }
   }
-  if (part == 0 && !diagonal()) std::copy(values[1].value.begin(), values[1].value.end(), packed + packed_matrix());
+  if (part == 0 && !diagonal())
+    k.copy(nullptr, packed + packed_matrix(), values[1], out * static_cast<Index>(sizeof(float)));
 }
 
 RbfRows Rbf::rows(const Stage& s) const {

@@ -20,6 +20,15 @@ struct Axis {
   std::vector<Index> backward_taps() const;
 };
 
+// Taps as passes read them, in packed memory, counted in floats.
+inline Index packed_taps(std::size_t count) {
+  return padded(static_cast<Index>((count * sizeof(Taps) + sizeof(float) - 1) / sizeof(float)));
+}
+inline void copy_taps(const Kernels& k, float* packed, const std::vector<Taps>& taps) {
+  k.copy(nullptr, packed, taps.data(), static_cast<Index>(taps.size() * sizeof(Taps)));
+}
+inline const Taps* taps_at(const float* packed) { return reinterpret_cast<const Taps*>(packed); }
+
 struct Window {
   Axis down, across;
 

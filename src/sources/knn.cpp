@@ -82,6 +82,7 @@ Knn::Knn(const Kernels& kernels, const double* points, const std::int64_t* label
       points_(points, points + count * features),
       labels_(labels, labels + count),
       centre_(static_cast<std::size_t>(features)),
+      memory_(kernels),
       packed_(memory_.take<float>(blocks_of(count, kColumns) * kColumns * features)),
       squares_(memory_.take<float>(blocks_of(count, kColumns) * kColumns)) {
   for (Index p = 0; p < count; ++p)
@@ -169,7 +170,7 @@ void Knn::predict(const Array& x, std::int64_t* y, Interruption& interruption) c
   Tasks tasks(blocks_of(x.rows, kRows));
   const double work = static_cast<double>(x.rows) * static_cast<double>(count_) * static_cast<double>(features_);
   run_workers(threads_worth(work), interruption, [&](int) {
-    Arena arena;
+    Arena arena(kernels_);
     auto* queries = arena.take<double>(kRows * features_);
     const Rows floats = arena.take_rows(kRows, features_);
     auto* distances = arena.take<float>(kRows * kColumns);

@@ -3,6 +3,13 @@
 
 namespace epsball {
 
+float* filled(const Kernels& kernels, Worker& worker, Index count, float value) {
+  const std::vector<float> values(static_cast<std::size_t>(count), value);
+  float* const to = worker.arena.take<float>(count);
+  kernels.copy(worker.context.stream, to, values.data(), count * static_cast<Index>(sizeof(float)));
+  return to;
+}
+
 Probe::Probe(const Target& target, Worker& worker)
     : k_(target.kernels()),
       stream_(worker.context.stream),

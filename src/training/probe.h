@@ -6,6 +6,9 @@
 
 namespace epsball {
 
+// A worker's buffer of equal values, in memory of the table.
+float* filled(const Kernels& kernels, Worker& worker, Index count, float value);
+
 class Probe {
  public:
   Probe(const Target& target, Worker& worker);

@@ -3,6 +3,8 @@
 
 #include <limits>
 
+#include "training/probe.h"
+
 namespace epsball {
 
 Replay::Replay(const Kernels& kernels, Index features, Worker& worker)
@@ -10,8 +12,8 @@ Replay::Replay(const Kernels& kernels, Index features, Worker& worker)
       stream_(worker.context.stream),
       features_(features),
       moving_(worker.arena.take<std::uint8_t>(worker.slab_rows)),
-      infinite_(static_cast<std::size_t>(features), std::numeric_limits<float>::infinity()),
-      negative_(static_cast<std::size_t>(features), -std::numeric_limits<float>::infinity()) {
+      infinite_(filled(k_, worker, features, std::numeric_limits<float>::infinity())),
+      negative_(filled(k_, worker, features, -std::numeric_limits<float>::infinity())) {
   for (Rows* buffer : {&moved_, &zero_, &lo_, &hi_, &gradient_})
     *buffer = worker.arena.take_rows(worker.slab_rows, features);
   k_.fill(stream_, zero_.data, 0, worker.slab_rows * zero_.ld * static_cast<Index>(sizeof(float)));
@@ -34,8 +36,8 @@ void Replay::apply(const ReplayInputs& in, Index first, Index rows, Rows x, Rows
 void Replay::move(const ReplayInputs& in, Index first, Index rows, PlanPass& pass, Rows x) const {
   float* const kept = in.perturbation + first * features_;
   k_.copy_rows(stream_, rows, features_, kept, features_, moved_.data, moved_.ld, nullptr, nullptr);
-  k_.limits(stream_, {rows, features_, zero_.data, zero_.ld, in.radius + first, negative_.data(), infinite_.data(),
-                      nullptr, 0, lo_.data, hi_.data});
+  k_.limits(stream_, {rows, features_, zero_.data, zero_.ld, in.radius + first, negative_, infinite_, nullptr, 0,
+                      lo_.data, hi_.data});
   SignStep step;
   step.x = moved_.data;
   step.lo = lo_.data;

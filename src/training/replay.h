@@ -32,7 +32,7 @@ class Replay {
   const Index features_;
   Rows moved_, zero_, lo_, hi_, gradient_;
   std::uint8_t* moving_;
-  std::vector<float> infinite_, negative_;
+  float *infinite_, *negative_;
 };
 
 }  // namespace epsball

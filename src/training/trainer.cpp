@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "rounding.h"
+#include "staging.h"
 #include "training/replay.h"
 #include "training/virtual_adversarial.h"
 
@@ -21,16 +22,39 @@ struct ResetAtEnd {
   ~ResetAtEnd() { arena.reset(); }
 };
 
+// A number that looks random (SplitMix64, Steele et al. 2014).
+std::uint64_t mixed(std::uint64_t seed, Index number) {
+  std::uint64_t z = seed + (static_cast<std::uint64_t>(number) + 1) * 0x9E3779B97F4A7C15;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+  return z ^ (z >> 31);
+}
+
+// Neither does it leave the model without the updates that were made.
+struct DownloadAtEnd {
+  const Plan& plan;
+  ~DownloadAtEnd() { plan.download(); }
+};
+
 }  // namespace
 
 // The memory of one batch: the rows trained on stand in one matrix, part after part, and behind them the clean ones if
 // they are no part.
 struct Trainer::Batch {
   Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
-  void begin(const TrainingData& data, const Index* ids, Index rows);
-  void weigh();
+  // `order` are the rows' ids, and `ids` the same in memory of the table.
+  void begin(const TrainingData& data, const Index* order, const Index* ids, Index rows);
   void spend(float budget);
+  double total_loss();
 
+ private:
+  template <class T>
+  void refill(T* to, Index count, T value) const;
+  void weigh();
+  double sum(const float* losses);
+
+ public:
+  const Kernels& k;
   const MethodSettings& method;
   const Index capacity, features, classes;
   float* inputs;  // rows are not padded: the attack reads and writes them as a caller's array
@@ -38,8 +62,10 @@ struct Trainer::Batch {
   std::int32_t* reference;  // labels that the attack moves away from
   float *targets, *reference_targets, *weights, *loss, *pair_losses, *perturbation;
   Tape tape;
-  std::vector<double> eps;
-  std::vector<float> radius, start_radius, step_size, box_lo, box_hi;
+  std::vector<std::int32_t> host_labels;
+  std::vector<float> host_targets, host_weights, host_loss;
+  double* eps;
+  float *radius, *start_radius, *step_size, *box_lo, *box_hi;
   AttackInputs attack_in;
   AttackOutputs attack_out;
 
@@ -58,8 +84,15 @@ struct Trainer::Batch {
 };
 
 Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
-    : method(method), capacity(capacity), features(plan.features()), classes(plan.classes()) {
-  const auto n = static_cast<std::size_t>(capacity), d = static_cast<std::size_t>(features);
+    : k(plan.kernels()),
+      method(method),
+      capacity(capacity),
+      features(plan.features()),
+      classes(plan.classes()),
+      host_labels(static_cast<std::size_t>(capacity)),
+      host_targets(static_cast<std::size_t>(capacity * classes)),
+      host_weights(static_cast<std::size_t>(capacity)),
+      host_loss(static_cast<std::size_t>(capacity)) {
   inputs = arena.take<float>((parts() + 1) * capacity * features);
   labels = arena.take<std::int32_t>(capacity);
   reference = arena.take<std::int32_t>(capacity);
@@ -70,23 +103,22 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
   loss = arena.take<float>(parts() * capacity);
   pair_losses = arena.take<float>(capacity);
   perturbation = arena.take<float>(method.inner == Inner::replay ? capacity * features : 0);
-  plan.kernels().fill(nullptr, perturbation, 0,
-                      method.inner == Inner::replay ? capacity * features * static_cast<Index>(sizeof(float)) : 0);
+  if (method.inner == Inner::replay)
+    k.fill(nullptr, perturbation, 0, capacity * features * static_cast<Index>(sizeof(float)));
   tape = plan.training_tape(arena, parts() * capacity);
-  eps.resize(n);
-  radius.resize(n);
-  start_radius.resize(n);
-  step_size.resize(n);
-  spend(1.0f);
-  box_lo.assign(d, float_above(method.lo));
-  box_hi.assign(d, float_below(method.hi));
   attack_in.judge = labels;
-  attack_in.eps = eps.data();
-  attack_in.radius = radius.data();
-  attack_in.start_radius = start_radius.data();
-  attack_in.step_size = step_size.data();
-  attack_in.box_lo = box_lo.data();
-  attack_in.box_hi = box_hi.data();
+  eps = arena.take<double>(capacity);
+  for (float** each : {&radius, &start_radius, &step_size}) *each = arena.take<float>(capacity);
+  for (float** each : {&box_lo, &box_hi}) *each = arena.take<float>(features);
+  spend(1.0f);
+  refill(box_lo, features, float_above(method.lo));
+  refill(box_hi, features, float_below(method.hi));
+  attack_in.eps = eps;
+  attack_in.radius = radius;
+  attack_in.start_radius = start_radius;
+  attack_in.step_size = step_size;
+  attack_in.box_lo = box_lo;
+  attack_in.box_hi = box_hi;
   attack_out.success = arena.take<std::uint8_t>(capacity);
   attack_out.queries = arena.take<std::int64_t>(capacity);
   attack_out.loss = arena.take<float>(capacity);
@@ -97,10 +129,10 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
 // Gives the attack this share of its eps and steps.
 void Trainer::Batch::spend(float budget) {
   const double share = static_cast<double>(budget), now = share * method.eps;
-  std::fill(eps.begin(), eps.end(), now);
-  std::fill(radius.begin(), radius.end(), float_below(now));
-  std::fill(start_radius.begin(), start_radius.end(), float_below(share * static_cast<double>(method.start_radius)));
-  std::fill(step_size.begin(), step_size.end(), float_below(share * static_cast<double>(method.step_size)));
+  refill(eps, capacity, now);
+  refill(radius, capacity, float_below(now));
+  refill(start_radius, capacity, float_below(share * static_cast<double>(method.start_radius)));
+  refill(step_size, capacity, float_below(share * static_cast<double>(method.step_size)));
 }
 
 float* Trainer::Batch::rows_from(Source source) const {
@@ -109,16 +141,25 @@ float* Trainer::Batch::rows_from(Source source) const {
   return inputs + part * rows * features;
 }
 
-void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Index batch_rows) {
+template <class T>
+void Trainer::Batch::refill(T* to, Index count, T value) const {
+  const std::vector<T> values(static_cast<std::size_t>(count), value);
+  k.copy(nullptr, to, values.data(), count * static_cast<Index>(sizeof(T)));
+}
+
+void Trainer::Batch::begin(const TrainingData& data, const Index* order, const Index* batch_ids, Index batch_rows) {
   ids = batch_ids;
   rows = method.halves ? batch_rows / 2 : batch_rows;
-  for (Index i = 0; i < drawn(); ++i) {
-    labels[i] = data.labels ? data.labels[ids[i]] : 0;
-    attack_out.queries[i] = 0;
-    if (data.targets) std::copy_n(data.targets + ids[i] * classes, classes, targets + i * classes);
+  const Index count = drawn();
+  for (Index i = 0; i < count; ++i) {
+    host_labels[static_cast<std::size_t>(i)] = data.labels ? data.labels[order[i]] : 0;
+    if (data.targets) std::copy_n(data.targets + order[i] * classes, classes, host_targets.data() + i * classes);
   }
   if (method.partly_unlabelled) weigh();
-  attack_in.x = {rows_from(Source::clean), DType::float32, drawn(), features};
+  k.copy(nullptr, labels, host_labels.data(), count * static_cast<Index>(sizeof(std::int32_t)));
+  if (data.targets) k.copy(nullptr, targets, host_targets.data(), count * classes * static_cast<Index>(sizeof(float)));
+  k.fill(nullptr, attack_out.queries, 0, count * static_cast<Index>(sizeof(std::int64_t)));
+  attack_in.x = {rows_from(Source::clean), DType::float32, count, features};
   attack_in.labels = data.labels ? labels : nullptr;
   attack_in.targets = targets;
   if (method.reference == Reference::predictions) attack_in.labels = reference;
@@ -132,20 +173,51 @@ void Trainer::Batch::begin(const TrainingData& data, const Index* batch_ids, Ind
 
 // The mean is over the rows that have a label; the others' labels become valid ones of no weight.
 void Trainer::Batch::weigh() {
-  const auto labelled = static_cast<float>(std::count_if(labels, labels + rows, [](auto y) { return y >= 0; }));
-  for (Index i = 0; i < rows; ++i) {
-    weights[i] = labels[i] < 0 ? 0.0f : static_cast<float>(rows) / labelled;
-    labels[i] = std::max(labels[i], 0);
+  const auto end = host_labels.begin() + rows;
+  const auto labelled = static_cast<float>(std::count_if(host_labels.begin(), end, [](auto y) { return y >= 0; }));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
+    host_weights[i] = host_labels[i] < 0 ? 0.0f : static_cast<float>(rows) / labelled;
+    host_labels[i] = std::max(host_labels[i], 0);
   }
+  k.copy(nullptr, weights, host_weights.data(), rows * static_cast<Index>(sizeof(float)));
+}
+
+// The sum over the batch's rows of what the method reports.
+double Trainer::Batch::total_loss() {
+  double total = 0.0;
+  for (Index part = 0; part < parts(); ++part)
+    total += static_cast<double>(method.parts[static_cast<std::size_t>(part)].reported) * sum(loss + part * rows);
+  if (method.pair != PairLoss::none) total += static_cast<double>(method.pair_weight) * sum(pair_losses);
+  return total;
+}
+
+// The sum over the batch's rows of losses that lie with the table.
+double Trainer::Batch::sum(const float* losses) {
+  k.copy(nullptr, host_loss.data(), losses, rows * static_cast<Index>(sizeof(float)));
+  if (k.device) k.device->finish(nullptr);
+  double total = 0.0;
+  for (Index i = 0; i < rows; ++i) total += static_cast<double>(host_loss[static_cast<std::size_t>(i)]);
+  return total;
 }
 
 Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method)
-    : model_(model), plan_(model.training_plan()), k_(plan_->kernels()), optimizer_(optimizer), method_(method) {
+    : model_(model),
+      plan_(model.training_plan()),
+      k_(plan_->kernels()),
+      optimizer_(optimizer),
+      method_(method),
+      arena_(k_) {
   for (const auto& layer : model.layers())
     for (Parameter& parameter : layer->parameters) {
       parameters_.push_back(&parameter);
-      for (auto* list : {&gradient_, &moment1_, &moment2_}) list->emplace_back(parameter.value.size(), 0.0f);
-      if (optimizer.average > 0.0f) average_.push_back(parameter.value);
+      const auto bytes = static_cast<Index>(parameter.value.size() * sizeof(float));
+      for (Values* list : {&gradient_, &moment1_, &moment2_, &average_}) {
+        if (list == &average_ && optimizer.average <= 0.0f) continue;
+        memory_.emplace_back(k_, bytes);
+        list->push_back(memory_.back().as<float>());
+        k_.fill(nullptr, list->back(), 0, bytes);
+      }
+      if (optimizer.average > 0.0f) k_.copy(nullptr, average_.back(), parameter.value.data(), bytes);
     }
 }
 
@@ -187,7 +259,7 @@ Trainer::Maker::Maker(const Trainer& trainer, const Batch& batch, std::uint64_t 
 }
 
 ReplayInputs Trainer::Maker::replayed(const Batch& b) const {
-  return {b.perturbation, b.radius.data(), b.step_size.data(), b.box_lo.data(), b.box_hi.data()};
+  return {b.perturbation, b.radius, b.step_size, b.box_lo, b.box_hi};
 }
 
 void Trainer::Maker::make(const TrainingData& data, const Batch& batch, Index first, Index rows) {
@@ -215,8 +287,7 @@ void Trainer::Maker::attack_rows(const Batch& batch, Index first, Index rows) {
   if (attack) attack->run(batch.attack_in, batch.attack_out, first, rows);
   if (replay) replay->apply(replayed(batch), first, rows, x, x_adv);
   if (virtual_adversarial)
-    virtual_adversarial->run(
-        {x, batch.ids + first, batch.radius.data() + first, batch.box_lo.data(), batch.box_hi.data()}, rows, x_adv);
+    virtual_adversarial->run({x, batch.ids + first, batch.radius + first, batch.box_lo, batch.box_hi}, rows, x_adv);
 }
 
 // x + times * gradient.
@@ -278,20 +349,6 @@ void Trainer::pair_loss(const TrainingData& data, Batch& batch, Index first, Ind
   k_.pair_loss(nullptr, pair);
 }
 
-// The sum over the batch's rows of what a method reports.
-double Trainer::total_loss(const Batch& batch) const {
-  double total = 0.0;
-  for (Index part = 0; part < batch.parts(); ++part) {
-    const double weight = static_cast<double>(method_.parts[static_cast<std::size_t>(part)].reported);
-    for (Index i = part * batch.rows; i < (part + 1) * batch.rows; ++i)
-      total += weight * static_cast<double>(batch.loss[i]);
-  }
-  if (method_.pair == PairLoss::none) return total;
-  for (Index i = 0; i < batch.rows; ++i)
-    total += static_cast<double>(method_.pair_weight) * static_cast<double>(batch.pair_losses[i]);
-  return total;
-}
-
 // What all phases of one batch's passes share. A layer that gathers statistics of the batch is a seam: all slabs come
 // up to it before any goes on.
 struct Trainer::Round {
@@ -335,9 +392,7 @@ double Trainer::attack_passes() const {
 // What the attack of a batch looks at: this model, or one of the others, by turns drawn from the seed.
 std::shared_ptr<Plan> Trainer::attacked_plan(std::uint64_t seed, Index batch) const {
   if (method_.sources.empty()) return plan_;
-  float u = 0.0f;
-  k_.uniform(nullptr, 1, 0.0f, static_cast<float>(method_.sources.size() + 1), seed, -2 - batch, &u);
-  const auto drawn = std::min(static_cast<std::size_t>(u), method_.sources.size());
+  const std::size_t drawn = mixed(seed, batch) % (method_.sources.size() + 1);
   return drawn == 0 ? plan_ : method_.sources[drawn - 1]->plan(k_);
 }
 
@@ -404,7 +459,7 @@ double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::u
     gather_backward(batch, r.seams[seam]);
     pass_down(r, seam);
   }
-  return total_loss(batch);
+  return batch.total_loss();
 }
 
 // ---- statistics of a batch ----
@@ -413,27 +468,25 @@ void Trainer::gather_forward(const Batch& batch, Mode mode, std::size_t layer) c
   const Lowered& l = plan_->training()[layer];
   float* const statistics = batch.tape.statistics[layer];
   if (mode == Mode::inference)
-    l.layer->running_statistics(l.packed, statistics);
+    l.layer->running_statistics(k_, l.packed, statistics);
   else
-    l.layer->gather_forward(k_, batch.rows * batch.parts(), batch.input_of(layer), statistics);
+    l.layer->gather_forward(k_, l.packed, batch.rows * batch.parts(), batch.input_of(layer), statistics);
 }
 
 void Trainer::gather_backward(const Batch& batch, std::size_t layer) {
   std::size_t parameter = 0;
   for (std::size_t l = 0; l < layer; ++l) parameter += plan_->training()[l].layer->parameters.size();
-  std::vector<float*> gradients;
-  for (std::size_t p = parameter; p < gradient_.size(); ++p) gradients.push_back(gradient_[p].data());
   plan_->training()[layer].layer->gather_backward(k_, batch.rows * batch.parts(), batch.input_of(layer),
                                                   batch.tape.gradient[layer], batch.tape.statistics[layer],
-                                                  gradients.data());
+                                                  gradient_.data() + parameter);
 }
 
-void Trainer::keep_statistics(const Batch& batch) {
+void Trainer::keep_statistics(const Batch& batch) const {
   const std::vector<Lowered>& layers = plan_->training();
   for (const auto& layer : model_.layers())
     for (std::size_t i = 0; i < layers.size(); ++i)
       if (layers[i].layer == layer.get() && batch.tape.statistics[i])
-        layer->keep_statistics(batch.rows * batch.parts(), batch.tape.statistics[i]);
+        layer->keep_statistics(k_, plan_->values(layer.get()), batch.rows * batch.parts(), batch.tape.statistics[i]);
 }
 
 void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption) {
@@ -452,17 +505,15 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
     scratch = std::max(scratch, layers[l].layer->gradient_scratch(k_, rows));
     parameter += layers[l].layer->parameters.size();
   }
-  std::vector<float*> gradients;
-  for (auto& g : gradient_) gradients.push_back(g.data());
   Tasks tasks(static_cast<Index>(parts.size()));
-  const auto operations = static_cast<double>(rows * plan_->multiply_adds());
-  run_workers(threads_worth(operations), interruption, [&](int) {
-    Borrowed arena(model_.arenas());
+  const double work = operations(static_cast<double>(rows * plan_->multiply_adds()));
+  run_workers(threads_worth(work), interruption, [&](int) {
+    Borrowed arena(model_.arenas(), k_);
     float* room = (*arena).take<float>(scratch);
     for (Index i; (i = tasks.next()) >= 0;) {
       const auto [l, part, first] = parts[static_cast<std::size_t>(i)];
       layers[l].layer->gradient(k_, {part, layers[l].packed, rows, batch.input_of(l), batch.tape.gradient[l],
-                                     gradients.data() + first, room});
+                                     gradient_.data() + first, room});
     }
     (*arena).check();
   });
@@ -474,16 +525,16 @@ float Trainer::clip_factor() const {
   double squares = 0.0;
   for (std::size_t p = 0; p < parameters_.size(); ++p)
     if (parameters_[p]->trained)
-      squares += k_.sum_squares(nullptr, static_cast<Index>(gradient_[p].size()), gradient_[p].data());
+      squares += k_.sum_squares(nullptr, static_cast<Index>(parameters_[p]->value.size()), gradient_[p]);
   const double norm = std::sqrt(squares), most = static_cast<double>(optimizer_.clip_norm);
   return norm > most ? static_cast<float>(most / norm) : 1.0f;
 }
 
 // A unit's incoming weights are a row of its layer's weight.
-void Trainer::constrain(Parameter& parameter) const {
+void Trainer::constrain(const Parameter& parameter, float* value) const {
   if (optimizer_.max_norm <= 0.0f || parameter.name != "weight" || parameter.shape.size() < 2) return;
   const Index units = parameter.shape.front(), size = static_cast<Index>(parameter.value.size());
-  k_.limit_norms(nullptr, units, size / units, parameter.value.data(), optimizer_.max_norm);
+  k_.limit_norms(nullptr, units, size / units, value, optimizer_.max_norm);
 }
 
 void Trainer::update(float rate, Interruption& interruption) {
@@ -504,35 +555,39 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.decay = o.decay;
   common.scale = clip_factor();
   std::vector<Update> stretches;
+  Values values;
+  for (const auto& layer : model_.layers())
+    for (float* value : plan_->values(layer.get())) values.push_back(value);
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     if (!parameters_[p]->trained) continue;
     const auto size = static_cast<Index>(parameters_[p]->value.size());
-    for (Index at = 0; at < size; at += kUpdateStretch) {
+    const Index each = k_.device ? size : kUpdateStretch;
+    for (Index at = 0; at < size; at += each) {
       Update u = common;
-      u.count = std::min(kUpdateStretch, size - at);
-      u.parameter = parameters_[p]->value.data() + at;
-      u.gradient = gradient_[p].data() + at;
-      u.moment1 = moment1_[p].data() + at;
-      u.moment2 = moment2_[p].data() + at;
+      u.count = std::min(each, size - at);
+      u.parameter = values[p] + at;
+      u.gradient = gradient_[p] + at;
+      u.moment1 = moment1_[p] + at;
+      u.moment2 = moment2_[p] + at;
       stretches.push_back(u);
     }
   }
   const auto rule = o.rule == Rule::sgd ? k_.sgd : k_.adam;
   constexpr double kPerWeight = 4.0;  // operations of an update, and of packing
-  const double operations = kPerWeight * static_cast<double>(plan_->multiply_adds());
-  for_tasks(static_cast<Index>(stretches.size()), operations, interruption,
+  const double work = operations(kPerWeight * static_cast<double>(plan_->multiply_adds()));
+  for_tasks(static_cast<Index>(stretches.size()), work, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
   // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
   const auto share = static_cast<float>(std::max(1.0 - static_cast<double>(o.average), 9.0 / (10.0 + t)));
-  for_tasks(static_cast<Index>(parameters_.size()), operations, interruption, [&](Index i) {
+  for_tasks(static_cast<Index>(parameters_.size()), work, interruption, [&](Index i) {
     const auto p = static_cast<std::size_t>(i);
-    std::vector<float>& value = parameters_[p]->value;
-    constrain(*parameters_[p]);
-    if (!average_.empty()) k_.blend(nullptr, static_cast<Index>(value.size()), share, value.data(), average_[p].data());
+    constrain(*parameters_[p], values[p]);
+    if (!average_.empty())
+      k_.blend(nullptr, static_cast<Index>(parameters_[p]->value.size()), share, values[p], average_[p]);
   });
   // Attacks read what inference does.
   const Index first = method_.has(Source::attacked) || method_.has(Source::ascended) ? 0 : plan_->first_training_part();
-  for_tasks(plan_->pack_parts() - first, operations, interruption, [&](Index part) { plan_->pack_part(first + part); });
+  for_tasks(plan_->pack_parts() - first, work, interruption, [&](Index part) { plan_->pack_part(first + part); });
 }
 
 // ---- entries ----
@@ -541,14 +596,19 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
   for (const Model* source : method_.sources) source->check_open();
   const ResetAtEnd reset{arena_};
+  const DownloadAtEnd download{*plan_};
+  Staging staging(k_, model_.arenas());
+  TrainingData here = data;
+  here.x = staging.in(data.x);
+  const Index* ids = staging.in(epoch.order, epoch.count);
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
   double total = 0.0, trained = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
-    batch.begin(data, epoch.order + first, std::min(epoch.batch_size, epoch.count - first));
+    batch.begin(here, epoch.order + first, ids + first, std::min(epoch.batch_size, epoch.count - first));
     batch.attacked_plan = attacked_plan(epoch.seed, number);
     if (epoch.budgets) batch.spend(epoch.budgets[number]);
     for (int replay = 0; replay < method_.replays; ++replay) {
-      const double loss = passes(data, batch, Mode::training, epoch.seed, interruption);
+      const double loss = passes(here, batch, Mode::training, epoch.seed, interruption);
       if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
       total += loss;
       trained += static_cast<double>(batch.rows);
@@ -562,17 +622,57 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
   return total / trained;
 }
 
-const std::vector<std::vector<float>>& Trainer::gradients(const TrainingData& data, Interruption& interruption) {
-  std::vector<Index> ids(static_cast<std::size_t>(data.x.rows));
-  std::iota(ids.begin(), ids.end(), Index{0});
+ParameterValues Trainer::gradients(const TrainingData& data, Interruption& interruption) {
+  std::vector<Index> order(static_cast<std::size_t>(data.x.rows));
+  std::iota(order.begin(), order.end(), Index{0});
   const ResetAtEnd reset{arena_};
+  Staging staging(k_, model_.arenas());
+  TrainingData here = data;
+  here.x = staging.in(data.x);
+  const Index* ids = staging.in(order.data(), data.x.rows);
   Batch batch(*plan_, method_, arena_, data.x.rows);
-  batch.begin(data, ids.data(), data.x.rows);
+  batch.begin(here, order.data(), ids, data.x.rows);
   batch.attacked_plan = plan_;
-  passes(data, batch, Mode::inference, 0, interruption);
+  passes(here, batch, Mode::inference, 0, interruption);
   parameter_gradients(batch, interruption);
   arena_.check();
-  return gradient_;
+  ParameterValues values;
+  copy_out(gradient_, values);
+  return values;
+}
+
+// ---- what a checkpoint holds ----
+
+void Trainer::copy_out(const Values& from, ParameterValues& to) const {
+  for (std::size_t p = 0; p < from.size(); ++p) {
+    to.emplace_back(parameters_[p]->value.size());
+    k_.copy(nullptr, to.back().data(), from[p], static_cast<Index>(to.back().size() * sizeof(float)));
+  }
+  if (k_.device) k_.device->finish(nullptr);
+}
+
+ParameterValues Trainer::moments() const {
+  ParameterValues values;
+  copy_out(moment1_, values);
+  copy_out(moment2_, values);
+  copy_out(average_, values);
+  return values;
+}
+
+ParameterValues Trainer::averages() const {
+  ParameterValues values;
+  copy_out(average_, values);
+  return values;
+}
+
+void Trainer::load_moments(const ParameterValues& moments, Index updates) {
+  for (std::size_t p = 0; p < moments.size(); ++p) {
+    const std::size_t count = parameters_.size();
+    const Values& list = p < count ? moment1_ : p < 2 * count ? moment2_ : average_;
+    float* const to = list[p % count];
+    k_.copy(nullptr, to, moments[p].data(), static_cast<Index>(moments[p].size() * sizeof(float)));
+  }
+  updates_ = updates;
 }
 
 }  // namespace epsball

@@ -48,14 +48,14 @@ class Trainer {
   double run(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
 
   // The mean gradient over all rows, per parameter in layer order; nothing is updated.
-  const std::vector<std::vector<float>>& gradients(const TrainingData& data, Interruption& interruption);
+  ParameterValues gradients(const TrainingData& data, Interruption& interruption);
 
-  // What a checkpoint holds beside the parameters: the moments, per parameter, and the number of updates made.
-  std::vector<std::vector<float>>& first_moments() { return moment1_; }
-  std::vector<std::vector<float>>& second_moments() { return moment2_; }
-  std::vector<std::vector<float>>& averages() { return average_; }  // of the weights; empty where none are made
+  // What a checkpoint holds beside the parameters: the moments, first then second ones, then the averages if any are
+  // made, per parameter each; and the number of updates made.
+  ParameterValues moments() const;
+  ParameterValues averages() const;  // of the weights; empty where none are made
+  void load_moments(const ParameterValues& moments, Index updates);
   Index updates() const { return updates_; }
-  void set_updates(Index updates) { updates_ = updates; }
 
  private:
   struct Batch;
@@ -73,14 +73,16 @@ class Trainer {
   double passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption);
   void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;
   void pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const;
-  double total_loss(const Batch& batch) const;
   void gather_forward(const Batch& batch, Mode mode, std::size_t layer) const;
   void gather_backward(const Batch& batch, std::size_t layer);
-  void keep_statistics(const Batch& batch);
+  void keep_statistics(const Batch& batch) const;
   void parameter_gradients(const Batch& batch, Interruption& interruption);
   float clip_factor() const;
-  void constrain(Parameter& parameter) const;
+  void constrain(const Parameter& parameter, float* value) const;
   void update(float rate, Interruption& interruption);
+  // What so much work is to the executor: on a device one thread fills the queue.
+  double operations(double work) const { return k_.device ? 0.0 : work; }
+  void copy_out(const Values& from, ParameterValues& to) const;
 
   Model& model_;
   std::shared_ptr<Plan> plan_;
@@ -88,7 +90,8 @@ class Trainer {
   const OptimizerSettings optimizer_;
   const MethodSettings method_;
   std::vector<Parameter*> parameters_;
-  std::vector<std::vector<float>> gradient_, moment1_, moment2_, average_;
+  Values gradient_, moment1_, moment2_, average_;  // like the parameters, in memory of the table
+  std::vector<Memory> memory_;
   Index updates_ = 0;
   Arena arena_;
 };

@@ -1,7 +1,6 @@
 // Power iteration with gradients of the divergence, each a finite difference of length xi away from the row.
 #include "training/virtual_adversarial.h"
 
-#include <algorithm>
 #include <limits>
 
 namespace epsball {
@@ -11,17 +10,15 @@ VirtualAdversarial::VirtualAdversarial(const Target& target, const VirtualSettin
       stream_(worker.context.stream),
       s_(settings),
       features_(target.features()),
-      probe_(target, worker),
-      infinite_(static_cast<std::size_t>(features_), std::numeric_limits<float>::infinity()),
-      negative_(static_cast<std::size_t>(features_), -std::numeric_limits<float>::infinity()) {
+      probe_(target, worker) {
   const Index rows = worker.slab_rows;
   for (Rows* buffer : {&x0_, &x_, &direction_, &lo_, &hi_, &free_lo_, &free_hi_})
     *buffer = worker.arena.take_rows(rows, features_);
   p_ = worker.arena.take<float>(rows * target.classes());
-  xi_ = worker.arena.take<float>(rows);
-  ones_ = worker.arena.take<float>(rows);
-  std::fill_n(xi_, rows, s_.xi);
-  std::fill_n(ones_, rows, 1.0f);
+  xi_ = filled(k_, worker, rows, s_.xi);
+  ones_ = filled(k_, worker, rows, 1.0f);
+  infinite_ = filled(k_, worker, features_, std::numeric_limits<float>::infinity());
+  negative_ = filled(k_, worker, features_, -std::numeric_limits<float>::infinity());
 }
 
 // A direction drawn uniformly: a point of the unit ball around 0.
@@ -43,8 +40,8 @@ void VirtualAdversarial::run(const VirtualInputs& in, Index rows, Rows x_adv) {
   k_.copy_rows(stream_, rows, features_, in.x.data, in.x.ld, x0_.data, x0_.ld, nullptr, nullptr);
   k_.limits(stream_,
             {rows, features_, x0_.data, x0_.ld, nullptr, in.box_lo, in.box_hi, nullptr, 0, lo_.data, hi_.data});
-  k_.limits(stream_, {rows, features_, x0_.data, x0_.ld, nullptr, negative_.data(), infinite_.data(), nullptr, 0,
-                      free_lo_.data, free_hi_.data});
+  k_.limits(stream_, {rows, features_, x0_.data, x0_.ld, nullptr, negative_, infinite_, nullptr, 0, free_lo_.data,
+                      free_hi_.data});
   probe_.probabilities(rows, x0_, p_);
   draw(in, rows);
   for (int i = 0; i < s_.iterations; ++i) {

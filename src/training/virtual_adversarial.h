@@ -39,8 +39,7 @@ class VirtualAdversarial {
   const Index features_;
   Probe probe_;
   Rows x0_, x_, direction_, lo_, hi_, free_lo_, free_hi_;
-  float *p_, *xi_, *ones_;
-  std::vector<float> infinite_, negative_;
+  float *p_, *xi_, *ones_, *infinite_, *negative_;
 };
 
 }  // namespace epsball

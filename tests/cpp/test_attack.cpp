@@ -221,7 +221,7 @@ void test_interruption() {
 // A kernel that writes past a buffer is found by the guards.
 void test_guards_notice_a_stray_write() {
   set_guards(true);
-  Arena arena;
+  Arena arena(chosen_table());
   float* a = arena.take<float>(5);
   a[4] = 1.0f;
   arena.check();

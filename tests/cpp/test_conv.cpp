@@ -214,20 +214,20 @@ void test_gradient(const Kernels& table, const ConvCase& c, const Rowwise& rowwi
       for (Index i = 0; i < c.in; ++i)
         for (Index o = 0; o < c.out; ++o) {
           const double v = rowwise(r, i, in) * back(r, o, out);
-          value[at((tap * c.in + i) * c.out + o)] += v, size[at((tap * c.in + i) * c.out + o)] += std::fabs(v);
+          const std::size_t weight = at((o * c.in + i) * c.w.taps() + tap);
+          value[weight] += v, size[weight] += std::fabs(v);
         }
     });
   std::vector<float> whole;
   for (const Index each : {depth, Index{1}, Index{8}}) {  // in one part, or several
-    std::vector<float> parts;
+    Guarded<float> gradient(depth * c.out);
     for (Index first = 0; first < depth; first += each) {
       const Index last = std::min(depth, first + each);
-      Guarded<float> gradient((last - first) * c.out);
       ConvGradient g;
       g.rows = rowwise.rows;
       g.in_height = c.w.down.in, g.in_width = c.w.across.in, g.in_channels = c.in;
       g.out_height = c.w.down.out(), g.out_width = c.w.across.out(), g.out_channels = c.out;
-      g.kernel_width = c.w.across.kernel;
+      g.kernel_width = c.w.across.kernel, g.taps = c.w.taps();
       g.stride_down = c.w.down.stride, g.stride_across = c.w.across.stride;
       g.padding_down = c.w.down.padding, g.padding_across = c.w.across.padding;
       g.x = x.data.data(), g.ldx = x.ld;
@@ -236,8 +236,8 @@ void test_gradient(const Kernels& table, const ConvCase& c, const Rowwise& rowwi
       g.gradient = gradient.data();
       table.conv_gradient(nullptr, g);
       CHECK(gradient.intact() && x.data.intact() && dy.data.intact());
-      for (const float v : gradient.copy()) parts.push_back(v);
     }
+    const std::vector<float> parts = gradient.copy();
     if (whole.empty()) whole = parts;
     CHECK(same_bits(whole, parts));
   }
