@@ -5,6 +5,7 @@
 #include "losses/dlr.h"
 #include "losses/hinge.h"
 #include "losses/margin.h"
+#include "losses/pair.h"
 #include "losses/squared_error.h"
 #include "table.h"
 
@@ -22,7 +23,7 @@ struct LaneRows {
     if (a.rivals) rival = load(a.rivals + row, n);
   }
   bool hard() const { return a.labels != nullptr; }
-  Vec z(Index j) const { return gather(a.logits + row * a.ld + j, a.ld, n); }
+  Vec z(Index j) const { return gather(a.logits + row * a.ld + j, a.ld, n) * a.sharpness; }
   Mask is_label(Index j) const { return label == static_cast<std::int32_t>(j); }
   Mask is_rival(Index j) const { return rival == static_cast<std::int32_t>(j); }
   Vec target(Index j) const {
@@ -37,23 +38,24 @@ struct LaneRows {
 Vec value(const LaneRows& rows) {
   const LossRows& a = rows.a;
   const bool gradient = a.dlogits != nullptr;
+  const float scale = a.scale * a.sharpness;
   switch (a.kind) {
     case Loss::cross_entropy:
-      return cross_entropy<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+      return cross_entropy<Vec>(rows, a.classes, gradient, a.unit, scale);
     case Loss::margin:
-      return margin<Vec>(rows, a.classes, gradient, a.scale);
+      return margin<Vec>(rows, a.classes, gradient, scale);
     case Loss::squared_error:
-      return squared_error<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+      return squared_error<Vec>(rows, a.classes, gradient, a.unit, scale);
     case Loss::confidence:
-      return confidence<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+      return confidence<Vec>(rows, a.classes, gradient, a.unit, scale);
     case Loss::hinge:
-      return hinge<Vec>(rows, a.classes, gradient, a.scale);
+      return hinge<Vec>(rows, a.classes, gradient, scale);
     case Loss::crammer_singer:
-      return crammer_singer<Vec>(rows, a.classes, gradient, a.scale);
+      return crammer_singer<Vec>(rows, a.classes, gradient, scale);
     case Loss::dlr:
-      return dlr<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+      return dlr<Vec>(rows, a.classes, gradient, a.unit, scale);
     case Loss::dlr_targeted:
-      return dlr_targeted<Vec>(rows, a.classes, gradient, a.unit, a.scale);
+      return dlr_targeted<Vec>(rows, a.classes, gradient, a.unit, scale);
   }
   return Vec{};
 }
@@ -79,18 +81,73 @@ IVec predict(const LaneRows& rows, Vec& poison) {
   return at;
 }
 
+Vec weighted(const LaneRows& rows, Vec value) {
+  const LossRows& a = rows.a;
+  if (!a.weights) return value;
+  const Vec weight = load(a.weights + rows.row, rows.n);
+  for (Index j = 0; a.dlogits && j < a.classes; ++j) rows.dz(j, rows.get_dz(j) * weight);
+  return value * weight;
+}
+
 void loss(Stream, const LossRows& a) {
   for_lanes(a.rows, [&](Index row, Index n) {
     const LaneRows rows(a, row, n);
     Vec poison;
     const IVec predicted = predict(rows, poison);
     store(a.predicted + row, predicted, n);
-    store(a.loss + row, value(rows) + poison, n);
+    store(a.loss + row, weighted(rows, value(rows)) + poison, n);
+  });
+}
+
+// A pair of rows per lane, as src/losses/pair.h wants it.
+struct LanePairs {
+  const PairRows& p;
+  Index row, n;
+  bool two;  // one logit that plays two classes
+  IVec label;
+
+  LanePairs(const PairRows& args, Index first, Index count)
+      : p(args), row(first), n(count), two(plays_two_classes(args.kind, args.classes)), label{} {
+    if (p.labels) label = load(p.labels + row, n);
+  }
+  Vec logit(const float* z, Index j) const {
+    if (two) return j == 0 ? Vec{} : gather(z + row * p.ld, p.ld, n);
+    return gather(z + row * p.ld + j, p.ld, n);
+  }
+  void add(float* d, Index j, Vec v) const {
+    if (two && j == 0) return;
+    float* const at = d + row * p.d_ld + (two ? 0 : j);
+    scatter(at, p.d_ld, gather(at, p.d_ld, n) + v, n);
+  }
+  Vec a(Index j) const { return logit(p.a, j); }
+  Vec b(Index j) const { return logit(p.b, j); }
+  Mask is_label(Index j) const { return label == static_cast<std::int32_t>(j); }
+  void add_a(Index j, Vec v) const { add(p.da, j, v); }
+  void add_b(Index j, Vec v) const { add(p.db, j, v); }
+};
+
+void pairs(Stream, const PairRows& a) {
+  for_lanes(a.rows, [&](Index row, Index n) {
+    const LanePairs rows(a, row, n);
+    store(a.loss + row, pair_loss<Vec>(rows, rows.two ? 2 : a.classes, a.kind, a.coupling, a.scale), n);
+  });
+}
+
+void softmax(Stream, Index rows, Index classes, const float* logits, Index ld, float* p, Index p_ld) {
+  for_lanes(rows, [&](Index row, Index n) {
+    const auto z = [&](Index j) { return gather(logits + row * ld + j, ld, n); };
+    if (classes == 1) return scatter(p + row * p_ld, p_ld, sigmoid(z(0)), n);
+    const SoftRow<Vec> soft = soft_row<Vec>(classes, z);
+    for (Index j = 0; j < classes; ++j) scatter(p + row * p_ld + j, p_ld, exp(soft.log_p(z(j))), n);
   });
 }
 
 }  // namespace
 
-void add_loss(Kernels& k) { k.loss = loss; }
+void add_loss(Kernels& k) {
+  k.loss = loss;
+  k.pair_loss = pairs;
+  k.softmax = softmax;
+}
 
 }  // namespace epsball::EPSBALL_ISA

@@ -125,9 +125,17 @@ void start_salt_and_pepper(Norm norm, const Row& r, float eps, std::uint64_t see
   project_row(norm, r, eps);
 }
 
+void start_normal(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_normals(r.features, seed, salt, id, [&](Index i, Index n, Vec v) {
+    const Vec x = mul_add(v, splat<Vec>(eps), load(r.x0 + i, n));
+    store(r.x + i, clip(x, load(r.lo + i, n), load(r.hi + i, n)), n);
+  });
+}
+
 void start_row(Norm norm, Start kind, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
   if (kind == Start::signs) return start_signs(norm, r, eps, seed, salt, id);
   if (kind == Start::gaussian) return start_gaussian(norm, r, eps, seed, salt, id);
+  if (kind == Start::normal) return start_normal(r, eps, seed, salt, id);
   if (kind == Start::salt_and_pepper) return start_salt_and_pepper(norm, r, eps, seed, salt, id);
   const bool sphere = kind == Start::sphere;
   if (norm == Norm::linf) return sphere ? start_cube(r, eps, seed, salt, id) : start_linf(r, eps, seed, salt, id);

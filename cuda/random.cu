@@ -118,10 +118,15 @@ __device__ void start_salt_and_pepper(Norm norm, const Row& r, float eps, std::u
   project_row(norm, r, eps);
 }
 
+__device__ void start_normal(const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_normals(r.features, seed, salt, id, [&](Index i, float v) { r.x[i] = clipped(r, i, mul_add(v, eps, r.x0[i])); });
+}
+
 __device__ void start_row(Norm norm, Start kind, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt,
                           Index id) {
   if (kind == Start::signs) return start_signs(norm, r, eps, seed, salt, id);
   if (kind == Start::gaussian) return start_gaussian(norm, r, eps, seed, salt, id);
+  if (kind == Start::normal) return start_normal(r, eps, seed, salt, id);
   if (kind == Start::salt_and_pepper) return start_salt_and_pepper(norm, r, eps, seed, salt, id);
   const bool sphere = kind == Start::sphere;
   if (norm == Norm::linf) return sphere ? start_cube(r, eps, seed, salt, id) : start_linf(r, eps, seed, salt, id);

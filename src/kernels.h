@@ -270,12 +270,40 @@ struct LossRows {
   Index targets_ld = 0;
   const std::int32_t* rivals = nullptr;  // (rows): the class that dlr_targeted compares with the label
   float scale = 1.0f;                    // multiplies dlogits; -1 descends towards a target
+  float sharpness = 1.0f;                // multiplies the logits: 1 / temperature
+  const float* weights = nullptr;        // (rows) that multiply loss and dlogits; null: 1
   bool unit = false;  // rescale each row of dlogits to a largest magnitude of 1: attacks only need its direction, and
                       // so it cannot underflow however confident the model is
   float* loss = nullptr;              // (rows)
   std::int32_t* predicted = nullptr;  // (rows)
   float* dlogits = nullptr;           // (rows, classes) with stride dlogits_ld, or null
   Index dlogits_ld = 0;
+};
+
+// What two passes of the same rows add to their losses. p and q are the softmax of logits a and b (one class:
+// sigmoids).
+enum class PairLoss : int {
+  none,
+  squared_distance,  // sum (a - b)^2 (ALP, CLP)
+  squared_size,      // sum a^2 (logit squeezing); there is no b
+  kl,                // KL(p || q) (TRADES)
+  kl_constant,       // the same with p held constant (VAT)
+  mart,              // -log q_y - log(1 - max_{k != y} q_k) + coupling (1 - p_y) KL(p || q) (MART)
+};
+
+struct PairRows {
+  PairLoss kind = PairLoss::none;
+  Index rows = 0, classes = 0;
+  const float* a = nullptr;
+  const float* b = nullptr;
+  Index ld = 0;
+  const std::int32_t* labels = nullptr;  // (rows), MART only
+  float coupling = 1.0f;                 // MART only
+  float scale = 1.0f;                    // multiplies the gradients
+  float* loss = nullptr;                 // (rows)
+  float* da = nullptr;                   // (rows, classes) with stride d_ld: the gradients are added
+  float* db = nullptr;
+  Index d_ld = 0;
 };
 
 // ---- attack steps, projections, random starts ----
@@ -319,8 +347,8 @@ struct StepRows {
 
 // Uniform in the ball; eps times random signs (R+FGSM); uniform on the ball's surface (L-infinity: uniform in the cube,
 // then scaled to its surface); Gaussian of norm eps on average, brought into the ball; features that leap to the ends
-// of their limits, a random part of them.
-enum class Start : int { ball, signs, sphere, gaussian, salt_and_pepper };
+// of their limits, a random part of them; eps times standard normals, within the box alone.
+enum class Start : int { ball, signs, sphere, gaussian, salt_and_pepper, normal };
 
 struct StartRows {
   BallRows ball;
@@ -379,7 +407,7 @@ struct StoreRows {
   const double* box_lo = nullptr;  // (features), null: no box
   const double* box_hi = nullptr;
   double* distance = nullptr;  // (x.rows), may be null
-  bool outward = false;            // round away from x, as far as the box lets it: a nearest point must not fall back
+  bool outward = false;        // round away from x, as far as the box lets it: a nearest point must not fall back
 };
 
 // One array of a slab that shrinks when rows leave.
@@ -462,6 +490,8 @@ struct Update {
   float beta1 = 0.0f, beta2 = 0.0f, epsilon = 0.0f;
   float correction1 = 1.0f, correction2 = 1.0f;  // 1 - beta^t
   float l2 = 0.0f, l1 = 0.0f;                    // decay added to the gradient: l2 * p + l1 * sign(p)
+  float decay = 0.0f;                            // decoupled: p shrinks by rate * decay * p beside the step
+  float scale = 1.0f;                            // multiplies the gradient before all else
 };
 
 // ---- devices ----
@@ -534,6 +564,9 @@ struct Kernels {
 
   // loss.cpp
   void (*loss)(Stream, const LossRows&) = nullptr;
+  void (*pair_loss)(Stream, const PairRows&) = nullptr;
+  // p = softmax of each row of logits; one class: the sigmoid
+  void (*softmax)(Stream, Index rows, Index classes, const float* logits, Index ld, float* p, Index p_ld) = nullptr;
 
   // step.cpp
   void (*limits)(Stream, const Limits&) = nullptr;
@@ -602,6 +635,12 @@ struct Kernels {
   // optim.cpp
   void (*sgd)(Stream, const Update&) = nullptr;
   void (*adam)(Stream, const Update&) = nullptr;
+  // the sum of squares, in double
+  double (*sum_squares)(Stream, Index count, const float* x) = nullptr;
+  // rows (rows, n) that are longer than `most` in L2 are scaled down to it
+  void (*limit_norms)(Stream, Index rows, Index n, float* x, float most) = nullptr;
+  // to += share * (from - to)
+  void (*blend)(Stream, Index count, float share, const float* from, float* to) = nullptr;
 
   // roofline.cpp: `rounds` passes of independent fused multiply-adds; returns FLOPs done
   double (*fma_loop)(Index rounds) = nullptr;

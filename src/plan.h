@@ -138,6 +138,8 @@ class PlanPass : public Pass {
   // goes by parts where layers gather statistics of a batch on the way.
   void forward(Index rows, Rows x, std::size_t first, std::size_t last);
   void backward(Index rows, Rows x, std::size_t last, std::size_t first);
+  // From the gradient of the first layer's output, which the above has left, to that of x, or into the step.
+  void backward_input(Index rows, Rows x, Rows dx, const SignStep* step) { backward_layer(0, rows, x, dx, step); }
   // Turns the gradient of the logits into that of the last layer's sums, under its activation.
   void begin_backward(Index rows);
 

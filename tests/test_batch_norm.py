@@ -245,6 +245,9 @@ METHODS = {
     "standard": lambda: T.Standard(),
     "fgsm": lambda: T.FGSMTraining(eps=0.1),
     "pgd": lambda: T.PGDTraining(eps=0.1, steps=2),
+    "free": lambda: T.FreeTraining(eps=0.1, replays=2),
+    "trades": lambda: T.TRADES(eps=0.1, steps=2),
+    "vat": lambda: T.VAT(eps=0.5),
 }
 
 

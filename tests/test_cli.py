@@ -75,6 +75,10 @@ def test_data_option_knows_the_data_sets():
         ("train",),  # no --out
         ("train", "--out", "x.safetensors", "--method", "standard", "--eps", "0.1"),
         ("train", "--out", "x.safetensors", "--method", "fgsm", "--steps", "3"),
+        ("train", "--out", "x.safetensors", "--method", "clp", "--eps", "0.1"),
+        ("train", "--out", "x.safetensors", "--recipe", "mnist-fast", "--epochs", "3"),
+        ("train", "--out", "x.safetensors", "--recipe", "mnist-fast", "--method", "pgd"),
+        ("train", "--out", "x.safetensors", "--recipe", "slow"),
         ("train", "--out", "x.safetensors", "--model", "softmax", "--hidden", "32"),
         ("train", "--out", "x.safetensors", "--hidden", "32,no"),
         ("train", "--out", "x.safetensors", "--data", "cifar"),
@@ -235,6 +239,29 @@ def test_train_writes_a_model_that_loads(run, tmp_path, method, model):
     assert [epoch["epoch"] for epoch in json.loads(text)["history"]["epochs"]] == [1, 2]
     x, _ = datasets.load("mnist-subset", "test")
     assert eb.load(out)(x[:3]).shape == (3, 10)
+
+
+def test_every_training_method_has_a_command_line_name(run, tmp_path):
+    from epsball.cli.train import _METHODS
+
+    shared = ("--model", "softmax", "--rows", 40, "--epochs", 1, "--batch-size", 20)
+    for method, (name, _) in _METHODS.items():
+        out = tmp_path / f"{method}.safetensors"
+        code, text, _ = run("train", *shared, "--method", method, "--out", out, "--json")
+        assert code == 0
+        assert json.loads(text)["method"].startswith(f"{name}(")
+
+
+def test_recipe_settles_everything_but_data_rows_and_seed(run, tmp_path):
+    out = tmp_path / "model.safetensors"
+    code, text, _ = run(
+        "train", "--recipe", "mnist-fast", "--data", "mnist-subset", "--rows", 200, "--out", out, "--json"
+    )
+    assert code == 0
+    told = json.loads(text)
+    assert "Conv2d" in told["model"]
+    assert told["method"].startswith("PGDTraining(eps=0.3, steps=2, step_size=0.2")
+    assert len(told["history"]["epochs"]) == 10
 
 
 def test_train_takes_an_optimizer_a_rate_a_seed_and_a_checkpoint(run, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,15 @@ class Transcription:
     def step(self, gradients: list[oracle.Array], lr: float) -> None:
         self.t += 1
         o = self.o
+        if "clip_norm" in o:
+            norm = np.sqrt(sum((g**2).sum() for g in gradients))
+            gradients = [g * min(1.0, o["clip_norm"] / norm) for g in gradients]
         for i, (p, g) in enumerate(zip(self.values(), gradients, strict=True)):
-            g = g + o.get("weight_decay", 0.0) * p + o.get("l1", 0.0) * np.sign(p)
+            decay = o.get("weight_decay", 0.01 if self.rule == "adamw" else 0.0)
+            if self.rule == "adamw":  # decoupled
+                p *= 1 - lr * decay
+                decay = 0.0
+            g = g + decay * p + o.get("l1", 0.0) * np.sign(p)
             if self.rule == "sgd":
                 mu = o.get("momentum", 0.0)
                 self.first[i] = mu * self.first[i] + g
@@ -63,6 +71,9 @@ class Transcription:
                 m = self.first[i] / (1 - b1**self.t)
                 v = self.second[i] / (1 - b2**self.t)
                 p -= lr * m / (np.sqrt(v) + o.get("eps", 1e-8))
+            if "max_norm" in o and p.ndim == 2:  # of the weights into each unit
+                norms = np.sqrt((p**2).sum(axis=1, keepdims=True))
+                p *= np.minimum(1.0, o["max_norm"] / norms)
 
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
@@ -76,11 +87,18 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("adam", {"betas": (0.5, 0.9)}),
     ("adam", {"eps": 0.1}),  # large enough to see that it is added after the root
     ("adam", {"weight_decay": 0.1, "l1": 0.05}),
+    ("adamw", {}),
+    ("adamw", {"weight_decay": 0.5, "betas": (0.5, 0.9)}),
+    ("sgd", {"clip_norm": 0.05, "momentum": 0.9}),
+    ("sgd", {"clip_norm": 1e3}),
+    ("sgd", {"max_norm": 0.9}),
+    ("adam", {"clip_norm": 1e-3, "eps": 1e-3, "max_norm": 1.2}),
 ]
-LR = {"sgd": 0.1, "adam": 0.01}
+LR = {"sgd": 0.1, "adam": 0.01, "adamw": 0.01}
+RULES = {"sgd": T.SGD, "adam": T.Adam, "adamw": T.AdamW}
 # An Adam step divides the gradient by its own size, so a relative error of the smallest gradients
 # (about 1e-4 in float32 here) becomes the same share of lr.
-STEP_RTOL = {"sgd": 1e-4, "adam": 1e-3}
+STEP_RTOL = {"sgd": 1e-4, "adam": 1e-3, "adamw": 1e-3}
 
 
 def biasless(net: Net) -> Net:
@@ -110,11 +128,40 @@ def test_optimizer_steps_are_the_transcribed_ones(table: str, rule: str, options
         grads = [g / len(x) for g, _ in net.gradient(x, y).parameters()]
         grads = [g if i % 2 == 0 else np.zeros_like(g) for i, g in enumerate(grads)]  # no biases
         by_hand.step(grads, LR[rule])
-    optimizer = (T.SGD if rule == "sgd" else T.Adam)(lr=LR[rule], **options)
+    optimizer = RULES[rule](lr=LR[rule], **options)
     eb.fit(model, x, y, epochs=steps, batch_size=20, optimizer=optimizer)
     for p, wanted, before in zip(model.parameters().values(), net.weights, start, strict=True):
         assert np.abs(wanted - before).max() > 0.1 * LR[rule] * steps * 0.01
         np.testing.assert_allclose(p, wanted, rtol=0, atol=STEP_RTOL[rule] * LR[rule] * steps)
+
+
+def test_clipping_and_the_constraint_bite_where_they_are_tested() -> None:
+    """The transcribed cases above are not the unconstrained ones."""
+    net = biasless(random_net([7, 9, 3], "tanh"))
+    grads = [g for g, _ in net.gradient(batch(20, 7), labels(20, 3)).parameters()]
+    assert np.sqrt(sum((g**2).sum() for g in grads)) / 20 > 0.05
+    norms = np.concatenate([np.sqrt((w**2).sum(axis=1)) for w in net.weights])
+    assert (norms > 1.2).any()
+    assert (norms < 0.9).any()
+
+
+def test_averaged_weights_are_the_transcribed_ones(table: str) -> None:
+    """a <- a + max(1 - average, 9 / (10 + t)) (p - a) after update t."""
+    net = biasless(random_net([7, 9, 3], "tanh"))
+    model = engine_without_bias(net)
+    x, y = batch(20, 7), labels(20, 3)
+    by_hand = Transcription(net, "sgd")
+    averages = [w.copy() for w in net.weights]
+    for t in range(1, 31):
+        grads = [g / len(x) for g, _ in net.gradient(x, y).parameters()]
+        by_hand.step([g if i % 2 == 0 else np.zeros_like(g) for i, g in enumerate(grads)], 0.1)
+        share = max(1 - 0.7, 9 / (10 + t))
+        averages = [a + share * (w - a) for a, w in zip(averages, net.weights, strict=True)]
+    history = eb.fit(model, x, y, epochs=30, batch_size=20, optimizer=T.SGD(lr=0.1, average=0.7))
+    for p, wanted, last in zip(model.parameters().values(), averages, net.weights, strict=True):
+        assert np.abs(wanted - last).max() > 1e-3
+        np.testing.assert_allclose(p, wanted, rtol=0, atol=1e-5)
+    assert history.epochs[-1]["train_clean_error"] == np.mean(model.predict(x) != y)  # of the averaged weights
 
 
 @pytest.mark.parametrize("classes", [1, 4])
@@ -155,7 +202,7 @@ def test_every_row_is_seen_once_per_epoch(table: str) -> None:
     model.load_parameters({"0.weight": np.zeros((1, 23), np.float32)})
     x = np.eye(23, dtype=np.float32)  # row i touches weight i alone
     eb.fit(model, x, np.ones(23, int), epochs=1, batch_size=5, optimizer=T.SGD(lr=1.0))
-    # Each weight moved once, by 0.5 over the size of its batch: four batches of 5, one of 3.
+    # Each weight moved once, by 0.5 over the size of its batch : four batches of 5, one of 3.
     moved = np.sort(model.parameters()["0.weight"][0])
     np.testing.assert_allclose(moved, [0.1] * 20 + [0.5 / 3] * 3, rtol=1e-5)
 
@@ -183,6 +230,28 @@ def test_fgsm_training_descends_the_mixed_loss(table: str) -> None:
         )  # fmt: skip
         for p, wanted in zip(model.parameters().values(), by_hand.values(), strict=True):
             np.testing.assert_allclose(p, wanted, rtol=0, atol=1e-4 * 0.1)
+
+
+def test_ramp_lets_eps_and_steps_grow_linearly(table: str) -> None:
+    """One epoch per batch: the budget of epoch i of 4 is that of a run at eps i / 2, up to the whole."""
+    x, y = batch(30, 7, low=0.3, high=0.7), labels(30, 3)
+    model, by_hand = (engine(random_net([7, 9, 3], "tanh")) for _ in range(2))
+    method = T.PGDTraining(eps=0.125, steps=2, step_size=0.0625, random_start=False, ramp=0.5)
+    eb.fit(model, x, y, method=method, epochs=4, batch_size=30, optimizer=T.SGD(lr=0.1))
+    for share in (0.0, 0.5, 1.0, 1.0):
+        fixed = replace(method, eps=0.125 * share, step_size=0.0625 * share, ramp=0.0)
+        eb.fit(by_hand, x, y, method=fixed, epochs=1, batch_size=30, optimizer=T.SGD(lr=0.1))
+    for p, q in zip(model.parameters().values(), by_hand.parameters().values(), strict=True):
+        np.testing.assert_allclose(p, q, rtol=0, atol=1e-6)
+
+
+def test_half_clean_training_descends_both_losses(table: str) -> None:
+    x, y = batch(30, 7, low=0.3, high=0.7), labels(30, 3)
+    models = [engine(random_net([7, 9, 3], "tanh")) for _ in range(2)]
+    pgd = T.PGDTraining(eps=0.1, steps=1, step_size=0.1, random_start=False, bounds=None, clean_weight=0.25)
+    for model, method in zip(models, (pgd, T.FGSMTraining(eps=0.1, alpha=0.25)), strict=True):
+        eb.fit(model, x, y, method=method, epochs=2, batch_size=10, optimizer=T.SGD(lr=0.1))
+    assert same_bits(*models)
 
 
 @pytest.mark.parametrize("make", [lambda: T.FGSMTraining(eps=0.0, alpha=0.0), lambda: T.PGDTraining(eps=0.0, steps=3)])
@@ -245,6 +314,18 @@ def test_cyclic_schedule_rises_to_its_peak_and_falls() -> None:
     assert all(a > b for a, b in pairwise(cycle[top:]))
 
 
+def test_piecewise_schedule_interpolates_between_its_points() -> None:
+    schedule = T.Piecewise([(0.2, 0.5), (0.5, 1.0), (1.0, 0.0)])
+    wanted = [0.5, 0.5, 0.5, 2 / 3, 5 / 6, 1.0, 0.8, 0.6, 0.4, 0.2]
+    assert rates(schedule, 10, lr=1.0) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_warm_up_multiplies_another_schedule() -> None:
+    wanted = [0.0, 0.5 * np.cos(np.pi / 16) ** 2, *(np.cos(np.pi * i / 16) ** 2 for i in range(2, 8))]
+    assert rates(T.WarmUp(2, T.Cosine()), 8, lr=1.0) == pytest.approx(wanted, rel=1e-5)
+    assert rates(T.WarmUp(2), 4) == pytest.approx([0.0, 0.25, 0.5, 0.5], rel=1e-5)
+
+
 def test_scheduled_rate_is_the_one_used(table: str) -> None:
     model, net = pair([7, 9, 3], "tanh")
     x, y = batch(20, 7), labels(20, 3)
@@ -256,6 +337,55 @@ def test_scheduled_rate_is_the_one_used(table: str) -> None:
     assert history.columns("learning_rate") == pytest.approx([0.1, 0.05, 0.025], rel=1e-5)
     for p, wanted in zip(model.parameters().values(), by_hand.values(), strict=True):
         np.testing.assert_allclose(p, wanted, rtol=0, atol=1e-4 * 0.1)
+
+
+# ---- early stopping
+
+
+def overfit(epochs: int = 30, patience: int | None = 3, **options: Any) -> tuple[Any, Any]:
+    """Few rows of random labels: the error on others wanders."""
+    model = student()
+    x, y, xv, yv = batch(30, 9, seed=1), labels(30, 3), batch(50, 9, seed=2), labels(50, 3)
+    history = eb.fit(
+        model, x, y, method=T.FGSMTraining(eps=0.05), epochs=epochs, batch_size=10, validation=(xv, yv),
+        patience=patience, optimizer=T.SGD(lr=0.5), **options,
+    )  # fmt: skip
+    return model, history
+
+
+def test_patience_ends_with_the_weights_of_the_lowest_adversarial_error() -> None:
+    model, history = overfit()
+    errors = history.columns("test_adversarial_error")
+    best = int(np.argmin(errors))
+    assert len(errors) == best + 1 + 3 < 30, "the run was to stop three epochs after its best"
+    assert same_bits(model, overfit(epochs=best + 1, patience=None)[0])
+    x, y = batch(50, 9, seed=2), labels(50, 3)
+    assert history.attack.run(model, x, y).success.mean() == pytest.approx(min(errors), abs=1e-9)
+
+
+def test_patience_resumes_bit_identically(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    whole, history = overfit()
+
+    class StopError(Exception):
+        pass
+
+    for stop in range(1, len(history.epochs) + 1):
+
+        def interrupt(done: int, *_: Any, at: int = stop) -> None:
+            if done == at:
+                raise StopError
+
+        with pytest.raises(StopError):
+            overfit(checkpoint=path, progress=interrupt)
+    model, again = overfit(checkpoint=path)
+    assert same_bits(model, whole)
+    assert again.columns("test_adversarial_error") == history.columns("test_adversarial_error")
+
+
+def test_patience_without_validation_is_an_error(data: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match=r"patience: .*validation"):
+        eb.fit(student(), data["x"], data["y"], patience=2)
 
 
 # ---- dropout
@@ -383,11 +513,29 @@ METHODS = {
     "standard": lambda: T.Standard(),
     "fgsm": lambda: T.FGSMTraining(eps=0.1),
     "pgd": lambda: T.PGDTraining(eps=0.1, steps=2),
+    "ramped": lambda: T.PGDTraining(eps=0.1, steps=2, ramp=0.5, clean_weight=0.5),
+    "predicted": lambda: T.FGSMTraining(eps=0.1, labels="predicted"),
+    "l2": lambda: T.PGDTraining(eps=0.3, steps=2, norm="l2"),
+    "rfgsm": lambda: T.RFGSMTraining(eps=0.1),
+    "fast": lambda: T.FastTraining(eps=0.1),
+    "free": lambda: T.FreeTraining(eps=0.1, replays=2),
+    "trades": lambda: T.TRADES(eps=0.1, steps=2),
+    "mart": lambda: T.MART(eps=0.1, steps=2),
+    "alp": lambda: T.ALP(eps=0.1, steps=2),
+    "clp": lambda: T.CLP(),
+    "squeezing": lambda: T.LogitSqueezing(),
+    "smoothing": lambda: T.LabelSmoothing(),
+    "noise": lambda: T.NoiseTraining(kind="signs"),
+    "gaussian": lambda: T.SmoothingTraining(),
+    "vat": lambda: T.VAT(eps=0.5),
+    "ensemble": lambda: T.EnsembleTraining(eps=0.1, models=(eb.models.linear(9, 3, seed=4),)),
+    "double": lambda: T.DoubleBackprop(lam=0.1),
+    "distilled": lambda: T.Distillation(3.0, eb.models.linear(9, 3, seed=4)),
 }
 
 
 def train(data: dict[str, np.ndarray], method: str = "pgd", seed: int = 0, **options: Any) -> Any:
-    model = student(dropout=0.2)
+    model = student(dropout=0.0 if method == "double" else 0.2)
     optimizer = T.SGD(lr=0.1, momentum=0.9, weight_decay=1e-3, schedule=T.Cosine())
     eb.fit(
         model, data["x"], data["y"], method=METHODS[method](), batch_size=32, optimizer=optimizer,
@@ -411,11 +559,12 @@ def test_number_of_threads_does_not_matter(table: str, data: dict[str, np.ndarra
         assert same_bits(one, train(data, method))
 
 
-def test_size_of_slabs_does_not_matter(table: str, data: dict[str, np.ndarray]) -> None:
-    automatic = train(data)
+@pytest.mark.parametrize("method", METHODS)
+def test_size_of_slabs_does_not_matter(table: str, data: dict[str, np.ndarray], method: str) -> None:
+    automatic = train(data, method, epochs=2)
     for rows in (1, 5, 14):
         eb._native.set_slab_rows(rows)
-        assert same_bits(automatic, train(data))
+        assert same_bits(automatic, train(data, method, epochs=2))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -33,7 +33,10 @@ PUBLIC = (
 )  # fmt: skip
 ATTACKS = ("FGSM", "RFGSM", "BIM", "ILCM", "PGD", "LinearExact", "AttackResult", "from_dict")
 TRAINING = (
-    "SGD", "Adam", "Constant", "Step", "Cosine", "Cyclic", "Standard", "FGSMTraining", "PGDTraining",
+    "SGD", "Adam", "AdamW", "Constant", "Step", "Cosine", "Cyclic", "Piecewise", "WarmUp", "History",
+    "ALP", "CLP", "Distillation", "DoubleBackprop", "EnsembleTraining", "FastTraining",
+    "FGSMTraining", "FreeTraining", "LabelSmoothing", "LogitSqueezing", "MART", "NoiseTraining",
+    "PGDTraining", "RFGSMTraining", "SmoothingTraining", "Standard", "TRADES", "VAT",
 )  # fmt: skip
 
 

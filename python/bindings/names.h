@@ -32,7 +32,8 @@ inline constexpr Named<Start> kStarts[] = {{"ball", Start::ball},
                                            {"signs", Start::signs},
                                            {"sphere", Start::sphere},
                                            {"gaussian", Start::gaussian},
-                                           {"salt_and_pepper", Start::salt_and_pepper}};
+                                           {"salt_and_pepper", Start::salt_and_pepper},
+                                           {"normal", Start::normal}};
 
 template <class E, std::size_t N>
 E by_name(const Named<E> (&names)[N], const char* argument, const std::string& name) {

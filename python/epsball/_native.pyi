@@ -107,6 +107,8 @@ class Diverged(FloatingPointError):
 class Trainer:
     """Optimiser state and training steps for one model."""
     def __init__(self, model: Model, optimizer: dict[str, typing.Any], method: dict[str, typing.Any]) -> None: ...
+    def averages(self) -> list[typing.Any]:
+        """The weights' moving averages as flat arrays; none where they are not made."""
     def load_moments(self, moments: list[typing.Any], updates: int) -> None: ...
     def moments(self) -> list[typing.Any]:
         """The optimiser's state as flat arrays."""
@@ -117,6 +119,7 @@ class Trainer:
         order: numpy.typing.NDArray[numpy.int64],
         batch_size: int,
         rates: numpy.typing.NDArray[numpy.float32],
+        budgets: numpy.typing.NDArray[numpy.float32],
         seed: int,
     ) -> float:
         """Trains through one epoch in the given order; returns the mean loss."""

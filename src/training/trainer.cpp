@@ -8,6 +8,8 @@
 
 #include "rounding.h"
 #include "staging.h"
+#include "training/replay.h"
+#include "training/virtual_adversarial.h"
 
 namespace epsball {
 namespace {
@@ -20,68 +22,97 @@ struct ResetAtEnd {
   ~ResetAtEnd() { arena.reset(); }
 };
 
+// A number that looks random (SplitMix64, Steele et al. 2014).
+std::uint64_t mixed(std::uint64_t seed, Index number) {
+  std::uint64_t z = seed + (static_cast<std::uint64_t>(number) + 1) * 0x9E3779B97F4A7C15;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+  return z ^ (z >> 31);
+}
+
 }  // namespace
 
-// The memory of one batch: the rows trained on stand in one matrix, clean ones first, adversarial ones behind them.
+// The memory of one batch: the rows trained on stand in one matrix, part after part, and behind them the clean ones if
+// they are no part.
 struct Trainer::Batch {
   Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
   // `order` are the rows' ids, and `ids` the same in memory of the table.
   void begin(const TrainingData& data, const Index* order, const Index* ids, Index rows);
+  void spend(float budget);
   double total_loss();
 
  private:
   template <class T>
-  T* filled(Arena& arena, Index count, T value) const;
+  void refill(T* to, Index count, T value) const;
+  void weigh();
+  double sum(const float* losses);
 
  public:
   const Kernels& k;
   const MethodSettings& method;
-  const bool clean, adversarial;
   const Index capacity, features, classes;
   float* inputs;  // rows are not padded: the attack reads and writes them as a caller's array
   std::int32_t *labels, *predicted;
-  float *targets, *loss;
+  std::int32_t* reference;  // labels that the attack moves away from
+  float *targets, *reference_targets, *weights, *loss, *pair_losses, *perturbation;
   Tape tape;
   std::vector<std::int32_t> host_labels;
-  std::vector<float> host_targets, host_loss;
+  std::vector<float> host_targets, host_weights, host_loss;
+  double* eps;
+  float *radius, *start_radius, *step_size, *box_lo, *box_hi;
   AttackInputs attack_in;
   AttackOutputs attack_out;
 
   // The batch at hand.
-  Index rows = 0;
+  Index rows = 0;  // of each part
   const Index* ids = nullptr;
+  std::shared_ptr<Plan> attacked_plan;
 
-  Index parts() const { return (clean ? 1 : 0) + (adversarial ? 1 : 0); }
-  // Where clean rows are gathered: they take part in training, or lie behind what does.
-  float* gathered() const { return inputs + (clean ? 0 : capacity * features); }
-  float* attacked() const { return inputs + (clean ? rows * features : 0); }
+  Index parts() const { return static_cast<Index>(method.parts.size()); }
+  Index drawn() const { return method.halves ? 2 * rows : rows; }  // rows of the data
+  // Where the first part from this source stands, or behind all.
+  float* rows_from(Source source) const;
+  // The first row of the data that a part holds, its others following.
+  Index offset(Index part) const { return method.halves ? part * rows : 0; }
   Rows input_of(std::size_t layer) const { return layer == 0 ? Rows{inputs, features} : tape.out[layer - 1]; }
 };
 
 Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
     : k(plan.kernels()),
       method(method),
-      clean(method.clean_weight > 0.0f),
-      adversarial(method.clean_weight < 1.0f),
       capacity(capacity),
       features(plan.features()),
       classes(plan.classes()),
       host_labels(static_cast<std::size_t>(capacity)),
       host_targets(static_cast<std::size_t>(capacity * classes)),
-      host_loss(static_cast<std::size_t>(2 * capacity)) {
-  inputs = arena.take<float>(2 * capacity * features);
+      host_weights(static_cast<std::size_t>(capacity)),
+      host_loss(static_cast<std::size_t>(capacity)) {
+  inputs = arena.take<float>((parts() + 1) * capacity * features);
   labels = arena.take<std::int32_t>(capacity);
-  predicted = arena.take<std::int32_t>(2 * capacity);
+  reference = arena.take<std::int32_t>(capacity);
+  predicted = arena.take<std::int32_t>(parts() * capacity);
   targets = arena.take<float>(capacity * classes);
-  loss = arena.take<float>(2 * capacity);
+  reference_targets = arena.take<float>(capacity * classes);
+  weights = arena.take<float>(capacity);
+  loss = arena.take<float>(parts() * capacity);
+  pair_losses = arena.take<float>(capacity);
+  perturbation = arena.take<float>(method.inner == Inner::replay ? capacity * features : 0);
+  if (method.inner == Inner::replay)
+    k.fill(nullptr, perturbation, 0, capacity * features * static_cast<Index>(sizeof(float)));
   tape = plan.training_tape(arena, parts() * capacity);
   attack_in.judge = labels;
-  attack_in.eps = filled(arena, capacity, method.eps);
-  attack_in.radius = filled(arena, capacity, float_below(method.eps));
-  attack_in.start_radius = filled(arena, capacity, method.start_radius);
-  attack_in.step_size = filled(arena, capacity, method.step_size);
-  attack_in.box_lo = filled(arena, features, float_above(method.lo));
-  attack_in.box_hi = filled(arena, features, float_below(method.hi));
+  eps = arena.take<double>(capacity);
+  for (float** each : {&radius, &start_radius, &step_size}) *each = arena.take<float>(capacity);
+  for (float** each : {&box_lo, &box_hi}) *each = arena.take<float>(features);
+  spend(1.0f);
+  refill(box_lo, features, float_above(method.lo));
+  refill(box_hi, features, float_below(method.hi));
+  attack_in.eps = eps;
+  attack_in.radius = radius;
+  attack_in.start_radius = start_radius;
+  attack_in.step_size = step_size;
+  attack_in.box_lo = box_lo;
+  attack_in.box_hi = box_hi;
   attack_out.success = arena.take<std::uint8_t>(capacity);
   attack_out.queries = arena.take<std::int64_t>(capacity);
   attack_out.loss = arena.take<float>(capacity);
@@ -89,40 +120,77 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
   attack_out.broken = arena.take<std::uint8_t>(capacity);
 }
 
+// Gives the attack this share of its eps and steps.
+void Trainer::Batch::spend(float budget) {
+  const double share = static_cast<double>(budget), now = share * method.eps;
+  refill(eps, capacity, now);
+  refill(radius, capacity, float_below(now));
+  refill(start_radius, capacity, float_below(share * static_cast<double>(method.start_radius)));
+  refill(step_size, capacity, float_below(share * static_cast<double>(method.step_size)));
+}
+
+float* Trainer::Batch::rows_from(Source source) const {
+  Index part = 0;
+  while (part < parts() && method.parts[static_cast<std::size_t>(part)].source != source) ++part;
+  return inputs + part * rows * features;
+}
+
 template <class T>
-T* Trainer::Batch::filled(Arena& arena, Index count, T value) const {
+void Trainer::Batch::refill(T* to, Index count, T value) const {
   const std::vector<T> values(static_cast<std::size_t>(count), value);
-  T* const to = arena.take<T>(count);
   k.copy(nullptr, to, values.data(), count * static_cast<Index>(sizeof(T)));
-  return to;
 }
 
 void Trainer::Batch::begin(const TrainingData& data, const Index* order, const Index* batch_ids, Index batch_rows) {
   ids = batch_ids;
-  rows = batch_rows;
-  for (Index i = 0; i < rows; ++i) {
+  rows = method.halves ? batch_rows / 2 : batch_rows;
+  const Index count = drawn();
+  for (Index i = 0; i < count; ++i) {
     host_labels[static_cast<std::size_t>(i)] = data.labels ? data.labels[order[i]] : 0;
     if (data.targets) std::copy_n(data.targets + order[i] * classes, classes, host_targets.data() + i * classes);
   }
-  k.copy(nullptr, labels, host_labels.data(), rows * static_cast<Index>(sizeof(std::int32_t)));
-  if (data.targets) k.copy(nullptr, targets, host_targets.data(), rows * classes * static_cast<Index>(sizeof(float)));
-  k.fill(nullptr, attack_out.queries, 0, rows * static_cast<Index>(sizeof(std::int64_t)));
-  attack_in.x = {gathered(), DType::float32, rows, features};
+  if (method.partly_unlabelled) weigh();
+  k.copy(nullptr, labels, host_labels.data(), count * static_cast<Index>(sizeof(std::int32_t)));
+  if (data.targets) k.copy(nullptr, targets, host_targets.data(), count * classes * static_cast<Index>(sizeof(float)));
+  k.fill(nullptr, attack_out.queries, 0, count * static_cast<Index>(sizeof(std::int64_t)));
+  attack_in.x = {rows_from(Source::clean), DType::float32, count, features};
   attack_in.labels = data.labels ? labels : nullptr;
   attack_in.targets = targets;
+  if (method.reference == Reference::predictions) attack_in.labels = reference;
+  if (method.reference == Reference::probabilities) {
+    attack_in.labels = nullptr;
+    attack_in.targets = reference_targets;
+  }
   attack_in.ids = ids;
-  attack_out.x_adv = {attacked(), DType::float32, rows, features};
+  attack_out.x_adv = {rows_from(Source::attacked), DType::float32, drawn(), features};
 }
 
-// The sum over the rows of all parts, each with its weight.
+// The mean is over the rows that have a label; the others' labels become valid ones of no weight.
+void Trainer::Batch::weigh() {
+  const auto end = host_labels.begin() + rows;
+  const auto labelled = static_cast<float>(std::count_if(host_labels.begin(), end, [](auto y) { return y >= 0; }));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
+    host_weights[i] = host_labels[i] < 0 ? 0.0f : static_cast<float>(rows) / labelled;
+    host_labels[i] = std::max(host_labels[i], 0);
+  }
+  k.copy(nullptr, weights, host_weights.data(), rows * static_cast<Index>(sizeof(float)));
+}
+
+// The sum over the batch's rows of what the method reports.
 double Trainer::Batch::total_loss() {
-  k.copy(nullptr, host_loss.data(), loss, rows * parts() * static_cast<Index>(sizeof(float)));
+  double total = 0.0;
+  for (Index part = 0; part < parts(); ++part)
+    total += static_cast<double>(method.parts[static_cast<std::size_t>(part)].reported) * sum(loss + part * rows);
+  if (method.pair != PairLoss::none) total += static_cast<double>(method.pair_weight) * sum(pair_losses);
+  return total;
+}
+
+// The sum over the batch's rows of losses that lie with the table.
+double Trainer::Batch::sum(const float* losses) {
+  k.copy(nullptr, host_loss.data(), losses, rows * static_cast<Index>(sizeof(float)));
   if (k.device) k.device->finish(nullptr);
   double total = 0.0;
-  for (Index i = 0; i < rows * parts(); ++i) {
-    const float weight = clean && i < rows ? method.clean_weight : 1.0f - method.clean_weight;
-    total += weight * static_cast<double>(host_loss[static_cast<std::size_t>(i)]);
-  }
+  for (Index i = 0; i < rows; ++i) total += static_cast<double>(host_loss[static_cast<std::size_t>(i)]);
   return total;
 }
 
@@ -137,42 +205,142 @@ Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodS
     for (Parameter& parameter : layer->parameters) {
       parameters_.push_back(&parameter);
       const auto bytes = static_cast<Index>(parameter.value.size() * sizeof(float));
-      for (Values* list : {&gradient_, &moment1_, &moment2_}) {
+      for (Values* list : {&gradient_, &moment1_, &moment2_, &average_}) {
+        if (list == &average_ && optimizer.average <= 0.0f) continue;
         memory_.emplace_back(k_, bytes);
         list->push_back(memory_.back().as<float>());
         k_.fill(nullptr, list->back(), 0, bytes);
       }
+      if (optimizer.average > 0.0f) k_.copy(nullptr, average_.back(), parameter.value.data(), bytes);
     }
 }
 
 // ---- phases ----
 
-void Trainer::gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const {
-  float* gathered = batch.gathered() + first * batch.features;
-  k_.load_rows(nullptr, data.x, batch.ids + first, 0, rows, gathered, batch.features);
+// One worker's way from the rows of the data to those of every part.
+struct Trainer::Maker {
+  Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker);
+  void make(const TrainingData& data, const Batch& batch, Index first, Index rows);
+  ReplayInputs replayed(const Batch& batch) const;
+
+  const MethodSettings& method;
+  const Kernels& k;
+  std::unique_ptr<PgdSlab> attack;
+  std::unique_ptr<VirtualAdversarial> virtual_adversarial;
+  std::unique_ptr<Replay> replay;
+  std::unique_ptr<Probe> probe;
+  Rows gradient;
+
+ private:
+  void attack_rows(const Batch& batch, Index first, Index rows);
+  void shift(const Batch& batch, Source source, float times, Index first, Index rows) const;
+};
+
+Trainer::Maker::Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker)
+    : method(trainer.method_), k(trainer.k_) {
+  const Plan& plan = *trainer.plan_;
+  const bool attacks = method.has(Source::attacked), shifts = method.has(Source::ascended);
+  if (shifts || (attacks && method.reference != Reference::labels)) probe = std::make_unique<Probe>(plan, worker);
+  if (shifts) gradient = worker.arena.take_rows(worker.slab_rows, plan.features());
+  if (!attacks) return;
+  PgdSettings settings = method.attack;
+  settings.seed = seed;
+  if (method.inner == Inner::loop) attack = std::make_unique<PgdSlab>(*batch.attacked_plan, settings, worker);
+  if (method.inner == Inner::replay) replay = std::make_unique<Replay>(k, plan.features(), worker);
+  if (method.inner == Inner::virtual_adversarial)
+    virtual_adversarial =
+        std::make_unique<VirtualAdversarial>(plan, VirtualSettings{settings.steps, method.probe, seed}, worker);
+}
+
+ReplayInputs Trainer::Maker::replayed(const Batch& b) const {
+  return {b.perturbation, b.radius, b.step_size, b.box_lo, b.box_hi};
+}
+
+void Trainer::Maker::make(const TrainingData& data, const Batch& batch, Index first, Index rows) {
+  const Index halves = method.halves ? 2 : 1, d = batch.features;
+  for (Index half = 0; half < halves; ++half) {
+    const Index at = first + half * batch.rows;
+    k.load_rows(nullptr, data.x, batch.ids + at, 0, rows, batch.rows_from(Source::clean) + at * d, d);
+    if (method.has(Source::attacked)) attack_rows(batch, at, rows);
+  }
+  if (!method.has(Source::ascended)) return;
+  const std::int32_t* labels = data.labels ? batch.labels + first : nullptr;
+  const float* targets = batch.targets + first * batch.classes;
+  probe->gradient(rows, {batch.rows_from(Source::clean) + first * d, d}, method.loss, labels, targets, false, gradient);
+  shift(batch, Source::ascended, method.probe, first, rows);
+  shift(batch, Source::descended, -method.probe, first, rows);
+}
+
+void Trainer::Maker::attack_rows(const Batch& batch, Index first, Index rows) {
+  const Index d = batch.features;
+  const Rows x{batch.rows_from(Source::clean) + first * d, d};
+  const Rows x_adv{batch.rows_from(Source::attacked) + first * d, d};
+  if (method.reference == Reference::predictions) probe->predict(rows, x, batch.reference + first);
+  if (method.reference == Reference::probabilities)
+    probe->probabilities(rows, x, batch.reference_targets + first * batch.classes);
   if (attack) attack->run(batch.attack_in, batch.attack_out, first, rows);
+  if (replay) replay->apply(replayed(batch), first, rows, x, x_adv);
+  if (virtual_adversarial)
+    virtual_adversarial->run({x, batch.ids + first, batch.radius + first, batch.box_lo, batch.box_hi}, rows, x_adv);
+}
+
+// x + times * gradient.
+void Trainer::Maker::shift(const Batch& batch, Source source, float times, Index first, Index rows) const {
+  const Index d = batch.features;
+  CombineRows sum;
+  sum.rows = rows;
+  sum.features = d;
+  sum.count = 2;
+  sum.terms[0] = {batch.rows_from(Source::clean) + first * d, d, nullptr, 1.0f};
+  sum.terms[1] = {gradient.data, gradient.ld, nullptr, times};
+  sum.out = batch.rows_from(source) + first * d;
+  sum.ld = d;
+  k.combine(nullptr, sum);
 }
 
 // Losses of a slab and the gradient of its logits.
 void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const {
-  const Index at = part * batch.rows + first;
+  const Index at = part * batch.rows + first, drawn = batch.offset(part) + first;
   const Rows logits = batch.tape.out.back(), dlogits = batch.tape.gradient.back();
-  const bool clean = batch.clean && part == 0;
   LossRows loss;
   loss.kind = method_.loss;
   loss.rows = rows;
   loss.classes = batch.classes;
   loss.logits = logits.data + at * logits.ld;
   loss.ld = logits.ld;
-  loss.labels = data.labels ? batch.labels + first : nullptr;
-  loss.targets = batch.targets + first * batch.classes;
+  loss.labels = data.labels ? batch.labels + drawn : nullptr;
+  loss.targets = batch.targets + drawn * batch.classes;
   loss.targets_ld = batch.classes;
-  loss.scale = (clean ? method_.clean_weight : 1.0f - method_.clean_weight) / static_cast<float>(batch.rows);
+  loss.scale = method_.parts[static_cast<std::size_t>(part)].weight / static_cast<float>(batch.rows);
+  loss.sharpness = method_.sharpness;
+  loss.weights = method_.partly_unlabelled ? batch.weights + drawn : nullptr;
   loss.loss = batch.loss + at;
   loss.predicted = batch.predicted + at;
   loss.dlogits = dlogits.data + at * dlogits.ld;
   loss.dlogits_ld = dlogits.ld;
   k_.loss(nullptr, loss);
+}
+
+// What couples the first part and the second, on top of their own losses.
+void Trainer::pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const {
+  if (method_.pair == PairLoss::none) return;
+  const Rows logits = batch.tape.out.back(), dlogits = batch.tape.gradient.back();
+  const Index second = batch.parts() > 1 ? batch.rows + first : first;
+  PairRows pair;
+  pair.kind = method_.pair;
+  pair.rows = rows;
+  pair.classes = batch.classes;
+  pair.a = logits.data + first * logits.ld;
+  pair.b = logits.data + second * logits.ld;
+  pair.ld = logits.ld;
+  pair.labels = data.labels ? batch.labels + first : nullptr;
+  pair.coupling = method_.coupling;
+  pair.scale = method_.pair_weight / static_cast<float>(batch.rows);
+  pair.loss = batch.pair_losses + first;
+  pair.da = dlogits.data + first * dlogits.ld;
+  pair.db = dlogits.data + second * dlogits.ld;
+  pair.d_ld = dlogits.ld;
+  k_.pair_loss(nullptr, pair);
 }
 
 // What all phases of one batch's passes share. A layer that gathers statistics of the batch is a seam: all slabs come
@@ -189,7 +357,7 @@ struct Trainer::Round {
 
 Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
                               Interruption& interruption) const {
-  const double work = 2.0 * static_cast<double>(batch.parts() + (batch.adversarial ? method_.attack.steps + 1 : 0));
+  const double work = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
   const Job job{k_,
                 model_.arenas(),
                 interruption,
@@ -203,8 +371,23 @@ Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode,
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (batch.tape.statistics[i]) seams.push_back(i);
   std::size_t lowest = 0;
-  while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
+  if (method_.inner != Inner::replay)  // which goes on to the input
+    while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
   return {data, batch, mode, seed, job, seams, lowest};
+}
+
+// Gradients that the attack takes of every row.
+double Trainer::attack_passes() const {
+  const double probes = method_.has(Source::ascended) ? 1.0 : 0.0;
+  if (!method_.has(Source::attacked) || method_.inner == Inner::replay) return probes;
+  return probes + static_cast<double>(method_.attack.steps) + 1.0;
+}
+
+// What the attack of a batch looks at: this model, or one of the others, by turns drawn from the seed.
+std::shared_ptr<Plan> Trainer::attacked_plan(std::uint64_t seed, Index batch) const {
+  if (method_.sources.empty()) return plan_;
+  const std::size_t drawn = mixed(seed, batch) % (method_.sources.size() + 1);
+  return drawn == 0 ? plan_ : method_.sources[drawn - 1]->plan(k_);
 }
 
 // Calls f(pass, x, part) for every part of the slab that starts at row `first`.
@@ -212,7 +395,7 @@ template <class F>
 void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) const {
   for (Index part = 0; part < r.batch.parts(); ++part) {
     const Index at = part * r.batch.rows + first;
-    const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + first : nullptr, r.seed,
+    const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + r.batch.offset(part) + first : nullptr, r.seed,
                            static_cast<std::uint32_t>(updates_)};
     PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw);
     f(pass, Rows{r.batch.inputs + at * r.batch.features, r.batch.features}, part);
@@ -223,19 +406,21 @@ void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) 
 void Trainer::pass_up(const Round& r, std::size_t seam) const {
   const bool last = seam + 1 == r.seams.size();
   const std::size_t end = plan_->training().size();
-  PgdSettings attack = method_.attack;
-  attack.seed = r.seed;
   for_slabs(r.job, [&](Worker& worker) {
-    std::unique_ptr<PgdSlab> slab;
-    if (r.batch.adversarial && seam == 0) slab = std::make_unique<PgdSlab>(*plan_, attack, worker);
+    std::unique_ptr<Maker> maker;
+    if (seam == 0) maker = std::make_unique<Maker>(*this, r.batch, r.seed, worker);
     for (Index first, rows; worker.next(first, rows);) {
-      if (seam == 0) gather_rows(slab.get(), r.data, r.batch, first, rows);
+      if (maker) maker->make(r.data, r.batch, first, rows);
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index part) {
         pass.forward(rows, x, r.seams[seam], last ? end : r.seams[seam + 1]);
-        if (!last) return;
-        loss(r.data, r.batch, part, first, rows);
+        if (last) loss(r.data, r.batch, part, first, rows);
+      });
+      if (!last) continue;
+      pair_loss(r.data, r.batch, first, rows);
+      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.begin_backward(rows);
         pass.backward(rows, x, end - 1, std::max(r.seams[seam], r.lowest));
+        if (maker && maker->replay) maker->replay->move(maker->replayed(r.batch), first, rows, pass, x);
       });
     }
   });
@@ -244,9 +429,12 @@ void Trainer::pass_up(const Round& r, std::size_t seam) const {
 // All slabs from one seam down to the one below.
 void Trainer::pass_down(const Round& r, std::size_t seam) const {
   for_slabs(r.job, [&](Worker& worker) {
+    std::unique_ptr<Maker> maker;
+    if (seam == 1 && method_.inner == Inner::replay) maker = std::make_unique<Maker>(*this, r.batch, r.seed, worker);
     for (Index first, rows; worker.next(first, rows);)
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.backward(rows, x, r.seams[seam], std::max(r.seams[seam - 1], r.lowest));
+        if (maker) maker->replay->move(maker->replayed(r.batch), first, rows, pass, x);
       });
   });
 }
@@ -325,6 +513,24 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
   });
 }
 
+// What scales the gradient to at most clip_norm.
+float Trainer::clip_factor() const {
+  if (optimizer_.clip_norm <= 0.0f) return 1.0f;
+  double squares = 0.0;
+  for (std::size_t p = 0; p < parameters_.size(); ++p)
+    if (parameters_[p]->trained)
+      squares += k_.sum_squares(nullptr, static_cast<Index>(parameters_[p]->value.size()), gradient_[p]);
+  const double norm = std::sqrt(squares), most = static_cast<double>(optimizer_.clip_norm);
+  return norm > most ? static_cast<float>(most / norm) : 1.0f;
+}
+
+// A unit's incoming weights are a row of its layer's weight.
+void Trainer::constrain(const Parameter& parameter, float* value) const {
+  if (optimizer_.max_norm <= 0.0f || parameter.name != "weight" || parameter.shape.size() < 2) return;
+  const Index units = parameter.shape.front(), size = static_cast<Index>(parameter.value.size());
+  k_.limit_norms(nullptr, units, size / units, value, optimizer_.max_norm);
+}
+
 void Trainer::update(float rate, Interruption& interruption) {
   ++updates_;
   const OptimizerSettings& o = optimizer_;
@@ -340,6 +546,8 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta2), t));
   common.l2 = o.l2;
   common.l1 = o.l1;
+  common.decay = o.decay;
+  common.scale = clip_factor();
   std::vector<Update> stretches;
   Values values;
   for (const auto& layer : model_.layers())
@@ -363,14 +571,23 @@ void Trainer::update(float rate, Interruption& interruption) {
   const double work = operations(kPerWeight * static_cast<double>(plan_->multiply_adds()));
   for_tasks(static_cast<Index>(stretches.size()), work, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
+  // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
+  const auto share = static_cast<float>(std::max(1.0 - static_cast<double>(o.average), 9.0 / (10.0 + t)));
+  for_tasks(static_cast<Index>(parameters_.size()), work, interruption, [&](Index i) {
+    const auto p = static_cast<std::size_t>(i);
+    constrain(*parameters_[p], values[p]);
+    if (!average_.empty())
+      k_.blend(nullptr, static_cast<Index>(parameters_[p]->value.size()), share, values[p], average_[p]);
+  });
   // Attacks read what inference does.
-  const Index first = method_.clean_weight < 1.0f ? 0 : plan_->first_training_part();
+  const Index first = method_.has(Source::attacked) || method_.has(Source::ascended) ? 0 : plan_->first_training_part();
   for_tasks(plan_->pack_parts() - first, work, interruption, [&](Index part) { plan_->pack_part(first + part); });
 }
 
 // ---- entries ----
 
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
+  for (const Model* source : method_.sources) source->check_open();
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
   try {
     const double loss = train(data, epoch, interruption);
@@ -389,19 +606,24 @@ double Trainer::train(const TrainingData& data, const Epoch& epoch, Interruption
   here.x = staging.in(data.x);
   const Index* ids = staging.in(epoch.order, epoch.count);
   Batch batch(*plan_, method_, arena_, std::min(epoch.batch_size, epoch.count));
-  double total = 0.0;
+  double total = 0.0, trained = 0.0;
   for (Index first = 0, number = 0; first < epoch.count; first += epoch.batch_size, ++number) {
     batch.begin(here, epoch.order + first, ids + first, std::min(epoch.batch_size, epoch.count - first));
-    const double loss = passes(here, batch, Mode::training, epoch.seed, interruption);
-    if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
-    total += loss;
-    parameter_gradients(batch, interruption);
-    keep_statistics(batch);
-    update(epoch.rates[number], interruption);
+    batch.attacked_plan = attacked_plan(epoch.seed, number);
+    if (epoch.budgets) batch.spend(epoch.budgets[number]);
+    for (int replay = 0; replay < method_.replays; ++replay) {
+      const double loss = passes(here, batch, Mode::training, epoch.seed, interruption);
+      if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
+      total += loss;
+      trained += static_cast<double>(batch.rows);
+      parameter_gradients(batch, interruption);
+      keep_statistics(batch);
+      update(epoch.rates[number], interruption);
+    }
   }
   for (Index part = 0; part < plan_->first_training_part(); ++part) plan_->pack_part(part);
   arena_.check();
-  return total / static_cast<double>(epoch.count);
+  return total / trained;
 }
 
 ParameterValues Trainer::gradients(const TrainingData& data, Interruption& interruption) {
@@ -414,6 +636,7 @@ ParameterValues Trainer::gradients(const TrainingData& data, Interruption& inter
   const Index* ids = staging.in(order.data(), data.x.rows);
   Batch batch(*plan_, method_, arena_, data.x.rows);
   batch.begin(here, order.data(), ids, data.x.rows);
+  batch.attacked_plan = plan_;
   passes(here, batch, Mode::inference, 0, interruption);
   parameter_gradients(batch, interruption);
   arena_.check();
@@ -425,7 +648,7 @@ ParameterValues Trainer::gradients(const TrainingData& data, Interruption& inter
 // ---- what a checkpoint holds ----
 
 void Trainer::copy_out(const Values& from, ParameterValues& to) const {
-  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+  for (std::size_t p = 0; p < from.size(); ++p) {
     to.emplace_back(parameters_[p]->value.size());
     k_.copy(nullptr, to.back().data(), from[p], static_cast<Index>(to.back().size() * sizeof(float)));
   }
@@ -436,13 +659,21 @@ ParameterValues Trainer::moments() const {
   ParameterValues values;
   copy_out(moment1_, values);
   copy_out(moment2_, values);
+  copy_out(average_, values);
+  return values;
+}
+
+ParameterValues Trainer::averages() const {
+  ParameterValues values;
+  copy_out(average_, values);
   return values;
 }
 
 void Trainer::load_moments(const ParameterValues& moments, Index updates) {
   for (std::size_t p = 0; p < moments.size(); ++p) {
     const std::size_t count = parameters_.size();
-    float* const to = p < count ? moment1_[p] : moment2_[p - count];
+    const Values& list = p < count ? moment1_ : p < 2 * count ? moment2_ : average_;
+    float* const to = list[p % count];
     k_.copy(nullptr, to, moments[p].data(), static_cast<Index>(moments[p].size() * sizeof(float)));
   }
   updates_ = updates;

@@ -1,8 +1,7 @@
 // Training steps: attack, passes and parameter gradients of a batch, then the optimiser's update.
 #pragma once
 
-#include "attacks/pgd.h"
-#include "model.h"
+#include "training/method.h"
 
 namespace epsball {
 
@@ -13,18 +12,10 @@ struct OptimizerSettings {
   float momentum = 0.0f;
   bool nesterov = false;
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
-  float l2 = 0.0f, l1 = 0.0f;
-};
-
-// What a method trains on: clean_weight * loss(x) + (1 - clean_weight) * loss(x_adv), averaged over the batch.
-struct MethodSettings {
-  Loss loss = Loss::cross_entropy;
-  float clean_weight = 1.0f;
-  PgdSettings attack;  // used where clean_weight < 1
-  double eps = 0.0;
-  float step_size = 0.0f, start_radius = 0.0f;
-  bool boxed = false;
-  double lo = 0.0, hi = 0.0;
+  float l2 = 0.0f, l1 = 0.0f, decay = 0.0f;  // of Update
+  float clip_norm = 0.0f;                    // longest gradient, over all parameters together; 0: any
+  float max_norm = 0.0f;                     // longest weight vector of a unit; 0: any
+  float average = 0.0f;                      // share of the weights' moving average kept by an update; 0: none is made
 };
 
 struct TrainingData {
@@ -37,8 +28,9 @@ struct TrainingData {
 struct Epoch {
   const Index* order = nullptr;
   Index count = 0, batch_size = 0;
-  const float* rates = nullptr;  // learning rate of each batch
-  std::uint64_t seed = 0;        // of dropout and random starts
+  const float* rates = nullptr;    // learning rate of each batch
+  const float* budgets = nullptr;  // factor on the attack's eps and steps in each batch; null: 1
+  std::uint64_t seed = 0;          // of dropout and random starts
 };
 
 // A loss that is not finite; the message names the batch.
@@ -58,30 +50,36 @@ class Trainer {
   // The mean gradient over all rows, per parameter in layer order; nothing is updated.
   ParameterValues gradients(const TrainingData& data, Interruption& interruption);
 
-  // What a checkpoint holds beside the parameters: the moments, first then second ones, per parameter each, and the
-  // number of updates made.
+  // What a checkpoint holds beside the parameters: the moments, first then second ones, then the averages if any are
+  // made, per parameter each; and the number of updates made.
   ParameterValues moments() const;
+  ParameterValues averages() const;  // of the weights; empty where none are made
   void load_moments(const ParameterValues& moments, Index updates);
   Index updates() const { return updates_; }
 
  private:
   struct Batch;
+  struct Maker;
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
   double train(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
   struct Round;
   Round round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
+  double attack_passes() const;
+  std::shared_ptr<Plan> attacked_plan(std::uint64_t seed, Index batch) const;
   template <class F>
   void for_parts(const Round& round, const Worker& worker, Index first, F f) const;
   void pass_up(const Round& round, std::size_t seam) const;
   void pass_down(const Round& round, std::size_t seam) const;
   double passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption);
-  void gather_rows(PgdSlab* attack, const TrainingData& data, Batch& batch, Index first, Index rows) const;
   void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;
+  void pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const;
   void gather_forward(const Batch& batch, Mode mode, std::size_t layer) const;
   void gather_backward(const Batch& batch, std::size_t layer);
   void keep_statistics(const Batch& batch) const;
   void parameter_gradients(const Batch& batch, Interruption& interruption);
+  float clip_factor() const;
+  void constrain(const Parameter& parameter, float* value) const;
   void update(float rate, Interruption& interruption);
   // What so much work is to the executor: on a device one thread fills the queue.
   double operations(double work) const { return k_.device ? 0.0 : work; }
@@ -93,7 +91,7 @@ class Trainer {
   const OptimizerSettings optimizer_;
   const MethodSettings method_;
   std::vector<Parameter*> parameters_;
-  Values gradient_, moment1_, moment2_;  // like the parameters, in memory of the table
+  Values gradient_, moment1_, moment2_, average_;  // like the parameters, in memory of the table
   std::vector<Memory> memory_;
   Index updates_ = 0;
   Arena arena_;

@@ -50,7 +50,8 @@ MethodSettings standard() { return {}; }
 
 MethodSettings adversarial(float clean_weight) {
   MethodSettings m;
-  m.clean_weight = clean_weight;
+  m.parts = {{Source::attacked, 1.0f - clean_weight, 1.0f - clean_weight}};
+  if (clean_weight > 0.0f) m.parts.insert(m.parts.begin(), {Source::clean, clean_weight, clean_weight});
   m.attack.steps = 3;
   m.attack.keep_best = m.attack.judge = false;
   m.eps = 0.05;
@@ -75,7 +76,7 @@ std::vector<double> train(Model& model, Lesson& lesson, const MethodSettings& me
   std::vector<double> losses;
   for (int e = 0; e < epochs; ++e) {
     Interruption never({});
-    const Epoch epoch{lesson.order.data(), lesson.rows, batch, rates.data(), static_cast<std::uint64_t>(e)};
+    const Epoch epoch{lesson.order.data(), lesson.rows, batch, rates.data(), nullptr, static_cast<std::uint64_t>(e)};
     losses.push_back(trainer.run(lesson.data(), epoch, never));
   }
   return losses;
@@ -187,7 +188,7 @@ void test_interruption() {
   const std::vector<float> rates(4, 0.01f);
   Interruption stopped({});
   stopped.stop();
-  const Epoch epoch{lesson.order.data(), lesson.rows, 10, rates.data(), 0};
+  const Epoch epoch{lesson.order.data(), lesson.rows, 10, rates.data(), nullptr, 0};
   CHECK_THROWS(trainer.run(lesson.data(), epoch, stopped), Interrupted);
   CHECK_THROWS(trainer.gradients(lesson.data(), stopped), Interrupted);
   Interruption never({});
@@ -219,7 +220,7 @@ void test_loading_between_epochs() {
     const std::vector<float> rates(6, 0.01f);
     for (int e = 0; e < 2; ++e) {
       Interruption never({});
-      trainer.run(lesson.data(), {lesson.order.data(), lesson.rows, 10, rates.data(), 0}, never);
+      trainer.run(lesson.data(), {lesson.order.data(), lesson.rows, 10, rates.data(), nullptr, 0}, never);
       if (!reload) continue;
       model.changed();  // as after load_parameters
       model.plan();     // as a call on the model makes one

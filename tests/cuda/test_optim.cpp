@@ -27,6 +27,8 @@ Update update(bool decay, float momentum, bool nesterov) {
   u.correction2 = 0.001999f;
   u.l2 = decay ? 0.01f : 0.0f;
   u.l1 = decay ? 0.02f : 0.0f;
+  u.decay = decay ? 0.03f : 0.0f;
+  u.scale = decay ? 0.7f : 1.0f;
   return u;
 }
 
@@ -59,9 +61,65 @@ void test_rule(Rule Kernels::* rule, Update u, Index count) {
   }
 }
 
+// The sum is one of doubles in another order.
+void test_sum_squares(Index count) {
+  const auto x = uniform_floats(count, 5, -1.0f, 1.0f, 0.2f);
+  DeviceArray<float> values(x);
+  double wanted = 0.0;
+  for (const float v : x) wanted += static_cast<double>(v) * static_cast<double>(v);
+  const auto near = [&](double got) { return std::fabs(got - wanted) <= 1e-13 * wanted; };
+  CHECK(near(cuda::table().sum_squares(nullptr, count, values.data())));
+  for (const Kernels* cpu : tables()) CHECK(near(cpu->sum_squares(nullptr, count, x.data())));
+}
+
+// Rows that are too long get the length `most`, the others keep their bits.
+void test_limit_norms(Index n) {
+  constexpr Index kRows = 5;
+  const float most = 0.5f * std::sqrt(static_cast<float>(n) / 3.0f);
+  auto x = uniform_floats(kRows * n, 6, -1.0f, 1.0f, 0.2f);
+  for (Index i = 0; i < n; ++i) x[i] *= 0.01f;
+  DeviceArray<float> values(x);
+  cuda::table().limit_norms(nullptr, kRows, n, values.data(), most);
+  const auto check = [&](const std::vector<float>& got) {
+    for (Index r = 0; r < kRows; ++r) {
+      double before = 0.0, after = 0.0;
+      for (Index i = r * n; i < (r + 1) * n; ++i) {
+        before += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+        after += static_cast<double>(got[i]) * static_cast<double>(got[i]);
+      }
+      const bool shortened = std::sqrt(before) > static_cast<double>(most);
+      if (!shortened) CHECK(same_bits(&got[r * n], &x[r * n], n));
+      if (shortened) CHECK(std::fabs(std::sqrt(after) - static_cast<double>(most)) <= 2e-7 * static_cast<double>(most));
+    }
+  };
+  check(values.host());
+  for (const Kernels* cpu : tables()) {
+    auto got = x;
+    cpu->limit_norms(nullptr, kRows, n, got.data(), most);
+    check(got);
+  }
+}
+
+void test_blend(Index count) {
+  const auto from = uniform_floats(count, 7, -1.0f, 1.0f), to = uniform_floats(count, 8, -1.0f, 1.0f);
+  DeviceArray<float> source(from), target(to);
+  cuda::table().blend(nullptr, count, 0.3f, source.data(), target.data());
+  for (const Kernels* cpu : tables()) {
+    auto wanted = to;
+    cpu->blend(nullptr, count, 0.3f, from.data(), wanted.data());
+    CHECK(fuses(*cpu) ? same_bits(target.host(), wanted) : all_near(target.host(), wanted, 2 * 0x1p-24));
+  }
+}
+
 }  // namespace
 
 int main() {
+  for (const Index count : kSizes) {
+    test_sum_squares(count);
+    test_limit_norms(count);
+    test_blend(count);
+  }
+  test_sum_squares(5000);
   for (const Index count : kSizes)
     for (const bool decay : {false, true}) {
       test_rule(&Kernels::sgd, update(decay, 0.0f, false), count);

@@ -151,6 +151,7 @@ int main() {
       for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1})
         for (const Start kind : {Start::sphere, Start::gaussian, Start::salt_and_pepper})
           test_start(Problem(norm, kind, n, box));
+      test_start(Problem(Norm::l2, Start::normal, n, box));
     }
   }
   test_uniforms_are_the_same_bits(1000);

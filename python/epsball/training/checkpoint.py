@@ -16,17 +16,25 @@ FORMAT_VERSION = 1
 
 
 def save(
-    path: str | PathLike[str], model: Sequential, trainer: Any, run: dict[str, Any], records: list[dict[str, Any]]
+    path: str | PathLike[str],
+    model: Sequential,
+    trainer: Any,
+    run: dict[str, Any],
+    records: list[dict[str, Any]],
+    kept: dict[str, Any] | None,
 ) -> None:
-    """Write parameters, optimiser state and history under a temporary name, then rename."""
+    """Write parameters, optimiser state, history and the weights to end with under a temporary name, then rename."""
     tensors = {f"parameter.{name}": value for name, value in model.parameters().items()}
     tensors |= {f"moment.{i}": value for i, value in enumerate(trainer.moments())}
+    tensors |= {f"kept.{name}": value for name, value in (kept or {}).items()}
     header = {"run": run, "updates": trainer.updates, "epochs": records}
     save_tensors(path, tensors, FORMAT, FORMAT_VERSION, header)
 
 
-def resume(path: str | PathLike[str], model: Sequential, trainer: Any, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put a checkpoint's state into model and trainer; return the records of the epochs done.
+def resume(
+    path: str | PathLike[str], model: Sequential, trainer: Any, run: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Put a checkpoint's state into model and trainer; return the records of the epochs done, and the kept weights.
 
     Raises
     ------
@@ -42,12 +50,17 @@ def resume(path: str | PathLike[str], model: Sequential, trainer: Any, run: dict
                 f"checkpoint: {path} is of another run: {key} was {before.get(key)!r}, now it is {run.get(key)!r}"
             )
     try:
-        parameters = {
-            name.removeprefix("parameter."): t for name, t in tensors.items() if name.startswith("parameter.")
-        }
-        moments = [np.ascontiguousarray(tensors[f"moment.{i}"]) for i in range(2 * len(parameters))]
-        model.load_parameters(parameters)
+        count = sum(name.startswith("moment.") for name in tensors)
+        moments = [np.ascontiguousarray(tensors[f"moment.{i}"]) for i in range(count)]
+        kept = _named("kept.", tensors) or None
+        if kept is not None:
+            model.load_parameters(kept)  # they fit, or this raises
+        model.load_parameters(_named("parameter.", tensors))
         trainer.load_moments(moments, int(header["updates"]))
-        return [dict(record) for record in header["epochs"]]
+        return [dict(record) for record in header["epochs"]], kept
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"checkpoint: {path} is damaged: {error}") from error
+
+
+def _named(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

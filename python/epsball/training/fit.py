@@ -11,7 +11,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,10 @@ from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
 from epsball.reports.progress import check_progress
 from epsball.training.history import History
-from epsball.training.method import Method
-from epsball.training.optimizers import Adam, Optimizer
+from epsball.training.method import NATIVE, Method
+from epsball.training.optimizers import Optimizer
 from epsball.training.standard import Standard
+from epsball.training.stopping import is_over, kept_epoch
 
 Progress: TypeAlias = bool | Callable[[int, int, dict[str, Any]], object]
 Data: TypeAlias = tuple[Array, Array]
@@ -47,6 +48,7 @@ def fit(
     loss: str = "cross_entropy",
     validation: tuple[Any, Any] | None = None,
     monitor: Attack | None = None,
+    patience: int | None = None,
     checkpoint: str | PathLike[str] | None = None,
     seed: int = 0,
     progress: Progress = False,
@@ -60,14 +62,15 @@ def fit(
     model
         Trained in place.
     x, y
-        (N, ...) inputs; class indices (N,) or, where the loss takes them, one value per class (N, K).
+        (N, ...) inputs; class indices (N,) or, where the loss takes them, one value per class (N, K); to `VAT`, -1 is
+        no label.
     method
-        `Standard` (the default), `FGSMTraining` or `PGDTraining`.
+        One of `epsball.training`; None: `Standard`.
     epochs, batch_size
         Passes over the data in an order drawn anew each time, and rows per update; the last batch may be shorter, but
         leaves a batch normalisation at least two values per channel.
     optimizer
-        None: ``Adam(1e-3)``.
+        None: the method's own, which is ``Adam(1e-3)`` for all but `FastTraining`.
     loss
         "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer" or "dlr", as in
         `Sequential.loss`.
@@ -76,6 +79,9 @@ def fit(
     monitor
         The attack whose errors are recorded; None: the method's own, ``FGSM(0.25, bounds=None)`` for `Standard`.
         Training errors are those of the first rows, as many as validation has, or 1,000.
+    patience
+        Stop after so many epochs without a lower adversarial error on the validation data, and end with the weights of
+        the epoch that had the lowest; None: train through all epochs.
     checkpoint
         A file written after every epoch (temporary name, then rename). If it exists the run goes on from there,
         bit-identically; a file of a run with other settings is an error.
@@ -97,17 +103,20 @@ def fit(
         The loss of a batch, or a logit after an epoch, was not finite; epoch and batch are named.
     """
     method = Standard() if method is None else method
-    optimizer = Adam() if optimizer is None else optimizer
+    if optimizer is None and isinstance(method, Method):
+        optimizer = method.optimizer()
     check_progress(progress)
-    run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, seed)
+    run = _Run(model, x, y, method, epochs, batch_size, optimizer, loss, validation, monitor, patience, seed)
     with run.closed_model(), _reporting(progress) as report:
         done = run.resume(checkpoint)
         for epoch in range(done, run.epochs):
+            if run.is_over():
+                break
             record = run.epoch(epoch)
-            run.history.epochs.append(record)
             if checkpoint is not None:
                 run.save(checkpoint)
             report(epoch + 1, run.epochs, record)
+        run.finish()
     return run.history
 
 
@@ -122,10 +131,11 @@ class _Run:
         method: Method,
         epochs: int,
         batch_size: int,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         loss: str,
         validation: tuple[Any, Any] | None,
         monitor: Attack | None,
+        patience: int | None,
         seed: int,
     ) -> None:
         check_own_model(model, "fit trains epsball models")
@@ -134,27 +144,35 @@ class _Run:
         _check_type("loss", loss, str)
         self.epochs, self.batch_size = whole("epochs", epochs, 0), whole("batch_size", batch_size, 1)
         self.seed = check_seed(seed)
-        self.model, self.method, self.optimizer, self.loss = model, method, optimizer, loss
-        self.data = _checked(model, x, y, loss, "x", "y")
+        self.model, self.method, self.optimizer, self.loss = model, method, cast(Optimizer, optimizer), loss
+        self.data = _checked(model, x, y, loss, "x", "y", method.unlabelled)
         if len(self.data[0]) == 0:
             raise ValueError("x: wanted at least one row to train on, got none")
+        method.check(model, self.data[1])
+        self.targets = method.targets(model, *self.data)
         self.validation = None if validation is None else _validation(model, validation, loss)
+        self.patience = None if patience is None else whole("patience", patience, 1)
+        if self.patience is not None and self.validation is None:
+            raise ValueError("patience: wanted validation data beside it, whose adversarial error decides; got none")
         attack = method.monitor() if monitor is None else monitor
         _check_type("monitor", attack, Attack)
         if getattr(attack, "targeted", False):
             raise ValueError(f"monitor: wanted an untargeted attack, got {attack!r}")
         self.history = History(attack)
+        self.kept: dict[str, Array] | None = None  # the weights to end with: of the last epoch, or of the best
         self._check_boxes()
         self._check_batches()
         self._check_monitor()
-        self.trainer = _native.Trainer(model._native, optimizer.settings(), {"loss": loss, **method.settings()})
+        told = {**NATIVE, "loss": loss, **method.settings()}
+        self.trainer = _native.Trainer(model._native, self.optimizer.settings(), told)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What a checkpoint's run has in common with this one; hashes all data, so only checkpoints ask for it."""
         return {
-            "layers": repr(self.model.layers), "method": repr(self.method), "optimizer": repr(self.optimizer),
+            "layers": repr(self.model.layers), "method": self.method.identity(), "optimizer": repr(self.optimizer),
             "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
+            "patience": self.patience,
             "monitor": self.history.attack.to_dict(), "data": _fingerprint(self.data),
             "validation": None if self.validation is None else _fingerprint(self.validation),
             "table": _native.table(),
@@ -163,7 +181,10 @@ class _Run:
     def monitored(self) -> Data:
         """Return the training rows whose errors are recorded."""
         rows = MONITORED_ROWS if self.validation is None else len(self.validation[0])
-        return self.data[0][:rows], self.data[1][:rows]
+        if not self.method.unlabelled:
+            return self.data[0][:rows], self.data[1][:rows]
+        labelled = np.flatnonzero(self.data[1] >= 0)[:rows]
+        return self.data[0][labelled], self.data[1][labelled]
 
     def _check_boxes(self) -> None:
         """Refuse, before the first update, data outside the box that the method or the monitor keeps to."""
@@ -176,7 +197,7 @@ class _Run:
     def _check_batches(self) -> None:
         """Refuse, before the first update, batches that leave a batch normalisation a single value per channel."""
         rows = len(self.data[0]) % self.batch_size or self.batch_size  # of the last batch
-        both = 0 < self.method.settings().get("clean_weight", 1.0) < 1  # clean rows and adversarial ones
+        both = len(self.method.settings()["parts"]) > 1  # clean rows and adversarial ones
         shape = self.model.input_shape
         for i, layer in enumerate(self.model.layers):
             if isinstance(layer, BatchNorm) and rows == math.prod(shape[1:]) == 1 and not both:
@@ -185,6 +206,11 @@ class _Run:
                     f"{len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
                 )
             shape = layer.output_shape(shape)
+        if rows == 1 and self.method.settings().get("halves", False):
+            raise ValueError(
+                f"batch_size: {type(self.method).__name__} pairs the rows of a batch, but of {len(self.data[0])} rows "
+                f"in batches of {self.batch_size} the last batch has one row"
+            )
 
     def _check_monitor(self) -> None:
         """Refuse, before the first update, a monitor that does not fit model and rows; it runs without its steps."""
@@ -217,6 +243,26 @@ class _Run:
         finally:
             self.model._native.admit(False)
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the average of the weights, where one is made, into the model for a while."""
+        average = self.average()
+        if average is None:
+            yield
+            return
+        last = self.model.parameters()
+        self.model.load_parameters(average)
+        try:
+            yield
+        finally:
+            self.model.load_parameters(last)
+
+    def average(self) -> dict[str, Array] | None:
+        """Return the moving average of the parameters, None where there is none."""
+        values = self.trainer.averages()
+        shapes = {name: p.shape for name, p in self.model.parameters().items()}
+        return {n: v.reshape(s) for (n, s), v in zip(shapes.items(), values, strict=True)} if values else None
+
     def resume(self, checkpoint: str | PathLike[str] | None) -> int:
         """Return how many epochs a checkpoint has done."""
         if checkpoint is None:
@@ -227,35 +273,51 @@ class _Run:
         from epsball.training import checkpoint as files
 
         with self.own_calls():
-            self.history.epochs = files.resume(checkpoint, self.model, self.trainer, self.settings)
+            found = files.resume(checkpoint, self.model, self.trainer, self.settings)
+        self.history.epochs, self.kept = found
         return len(self.history.epochs)
+
+    def finish(self) -> None:
+        """Leave the model with the weights that the history is of."""
+        if self.kept is not None:
+            with self.own_calls():
+                self.model.load_parameters(self.kept)
 
     def save(self, checkpoint: str | PathLike[str]) -> None:
         from epsball.training import checkpoint as files
 
         with self.own_calls():
-            files.save(checkpoint, self.model, self.trainer, self.settings, self.history.epochs)
+            files.save(checkpoint, self.model, self.trainer, self.settings, self.history.epochs, self.kept)
+
+    def is_over(self) -> bool:
+        """Return whether training is to stop before its last epoch."""
+        return is_over(self.history.epochs, self.patience, self.method)
 
     def epoch(self, number: int) -> dict[str, Any]:
-        """Train through epoch `number` (from 0) and record its errors."""
+        """Train through epoch `number` (from 0), record its errors, and keep its weights if they are the best."""
         start = perf_counter()
-        x, y = self.data
+        x, y = self.data[0], self.targets
         batches = -(-len(x) // self.batch_size)
-        rates = [self.optimizer.rate(number + i / batches, self.epochs) for i in range(batches)]
+        when = [number + i / batches for i in range(batches)]
+        rates = [self.optimizer.rate(t, self.epochs) for t in when]
+        budgets = np.asarray([self.method.budget(t, self.epochs) for t in when], np.float32)
         # Every epoch draws from a stream of its own.
         seed = (self.seed * 0x9E3779B97F4A7C15 + number) % 2**64
         try:
-            loss = self.trainer.run(x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), seed)
+            loss = self.trainer.run(
+                x, y, _order(len(x), seed), self.batch_size, np.asarray(rates, np.float32), budgets, seed
+            )
         except FloatingPointError as error:
             raise FloatingPointError(f"epoch {number + 1}: {error}") from error
         try:
-            with self.own_calls():
+            with self.own_calls(), self.averaged():
                 train = self._errors(self.monitored())
                 test = (None, None) if self.validation is None else self._errors(self.validation)
+                weights = self.model.parameters()
         except ValueError as error:  # the monitor has been tried: now it is the weights
             raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
-        attack_steps = int(self.method.settings().get("steps", 0))
-        return {
+        told = {**NATIVE, **self.method.settings()}
+        record = {
             "epoch": number + 1,
             "train_loss": loss,
             "train_clean_error": train[0],
@@ -263,9 +325,14 @@ class _Run:
             "test_clean_error": test[0],
             "test_adversarial_error": test[1],
             "seconds": perf_counter() - start,
-            "sample_steps": len(x) * (attack_steps + 1),
+            "sample_steps": len(x) * (told["steps"] + 1) * told["replays"],
             "learning_rate": rates[0],
         }
+        epochs = self.history.epochs
+        epochs.append(record)
+        if kept_epoch(epochs, self.patience, self.method) == len(epochs):
+            self.kept = weights
+        return record
 
     def _errors(self, data: Data) -> tuple[float, float]:
         """Return the clean error and the error under the monitoring attack."""
@@ -288,11 +355,12 @@ def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
     return np.argsort(_native.uniform(rows, 0.0, 1.0, seed, -1), kind="stable").astype(np.int64)
 
 
-def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str) -> Data:
-    """Return inputs and labels as arrays, after a look at one pass over them."""
+def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str, unlabelled: bool = False) -> Data:
+    """Return inputs and labels as arrays, after a look at one pass over them; `unlabelled`: -1 is no label."""
     inputs = as_numpy(x_name, x, device=model.device)
     labels = as_numpy(y_name, y, device=model.device)
-    model._native.loss_and_gradient(inputs, labels, loss, False)
+    known = np.where(labels == -1, 0, labels) if unlabelled and labels.dtype.kind == "i" else labels
+    model._native.loss_and_gradient(inputs, known, loss, False)
     return inputs, labels
 
 

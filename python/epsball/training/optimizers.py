@@ -1,4 +1,4 @@
-"""Optimisers; weight decay is added to the gradient, as in torch."""
+"""Optimisers; weight decay is added to the gradient, as in torch, but for AdamW."""
 
 from __future__ import annotations
 
@@ -23,16 +23,35 @@ class Optimizer:
         L1 decay: adds l1 · sign(p) to the gradient.
     schedule
         How the rate changes; None: it stays.
+    clip_norm
+        The gradient of all parameters together is scaled down to this L2 norm (Pascanu et al. 2013, arXiv 1211.5063);
+        None: it may be any.
+    max_norm
+        After an update, the weights into a unit (a row of a `weight` parameter) are scaled down to this L2 norm
+        (Srebro and Shraibman 2005; Goodfellow et al. 2013, arXiv 1302.4389); None: they may be any.
+    average
+        Share that an update keeps of the exponential moving average of the weights, in [0, 1), at most
+        (1 + t) / (10 + t) in update t; the history is measured, and the run ends, with the average (Polyak and
+        Juditsky 1992; Izmailov et al. 2018, arXiv 1803.05407). None: with the last weights.
     """
 
     lr: float
     weight_decay: float
     l1: float
     schedule: Schedule | None
+    clip_norm: float | None
+    max_norm: float | None
+    average: float | None
 
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay", "l1"):
             settle(self, **{name: number(name, getattr(self, name), 0, float(FLOAT32.max))})
+        least = float(FLOAT32.tiny)
+        for name in ("clip_norm", "max_norm"):
+            if getattr(self, name) is not None:
+                settle(self, **{name: number(name, getattr(self, name), least, float(FLOAT32.max))})
+        if self.average is not None:
+            settle(self, average=number("average", self.average, least, BELOW_ONE))
         if self.schedule is not None and not isinstance(self.schedule, Schedule):
             raise TypeError(f"schedule: wanted a schedule of epsball.training or None, got {self.schedule!r}")
 
@@ -43,7 +62,9 @@ class Optimizer:
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""
         neutral = {"momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0}
-        return {**neutral, "l2": self.weight_decay, "l1": self.l1}
+        given = {"clip_norm": self.clip_norm, "max_norm": self.max_norm, "average": self.average}
+        return {**neutral, "l2": self.weight_decay, "l1": self.l1, "decay": 0.0,
+                **{name: value or 0.0 for name, value in given.items()}}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,9 +73,10 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, schedule
+    lr, weight_decay, l1, schedule, clip_norm, max_norm, average
         As in all optimisers: the rate; L2 decay, which adds weight_decay · p to the gradient; L1 decay, which adds
-        l1 · sign(p); how the rate changes (None: it stays).
+        l1 · sign(p); how the rate changes (None: it stays); the longest gradient; the longest weight vector of a unit;
+        share kept of the weights' moving average, which the run then ends with (None: none of these).
     momentum
         Share of the velocity kept, in [0, 1].
     nesterov
@@ -67,6 +89,9 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
     l1: float = 0.0
     schedule: Schedule | None = None
+    clip_norm: float | None = None
+    max_norm: float | None = None
+    average: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,9 +108,10 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, schedule
+    lr, weight_decay, l1, schedule, clip_norm, max_norm, average
         As in all optimisers: the rate; L2 decay, which adds weight_decay · p to the gradient; L1 decay, which adds
-        l1 · sign(p); how the rate changes (None: it stays).
+        l1 · sign(p); how the rate changes (None: it stays); the longest gradient; the longest weight vector of a unit;
+        share kept of the weights' moving average, which the run then ends with (None: none of these).
     betas
         Share kept of the mean gradient and of its mean square, in [0, 1).
     eps
@@ -98,6 +124,9 @@ class Adam(Optimizer):
     weight_decay: float = 0.0
     l1: float = 0.0
     schedule: Schedule | None = None
+    clip_norm: float | None = None
+    max_norm: float | None = None
+    average: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,3 +137,24 @@ class Adam(Optimizer):
         """Return the native trainer's settings."""
         beta1, beta2 = self.betas
         return {**super().settings(), "rule": "adam", "beta1": beta1, "beta2": beta2, "epsilon": self.eps}
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled decay: p shrinks by lr · weight_decay · p beside the step (Loshchilov and Hutter 2019).
+
+    arXiv 1711.05101. The schedule multiplies both.
+
+    Parameters
+    ----------
+    lr, betas, eps, l1, schedule, clip_norm, max_norm, average
+        As in `Adam`.
+    weight_decay
+        The decoupled decay.
+    """
+
+    weight_decay: float = 0.01
+
+    def settings(self) -> dict[str, Any]:
+        """Return the native trainer's settings."""
+        return {**super().settings(), "l2": 0.0, "decay": self.weight_decay}

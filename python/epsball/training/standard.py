@@ -7,7 +7,7 @@ from typing import Any
 
 from epsball.attacks.base import Attack
 from epsball.attacks.fgsm import FGSM
-from epsball.training.method import Method
+from epsball.training.method import Method, part
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Standard(Method):
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""
-        return {"clean_weight": 1.0}
+        return {"parts": [part("clean", 1.0)]}
 
     def monitor(self) -> Attack:
         """Return the attack of the FGSM paper's MNIST rows: eps 0.25, no clipping."""

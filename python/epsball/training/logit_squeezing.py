@@ -1,0 +1,51 @@
+"""Clean logit squeezing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from epsball.arguments import FLOAT32, number, settle
+from epsball.attacks.base import Attack, Bounds
+from epsball.attacks.fgsm import FGSM
+from epsball.training.method import Method, box, noise, part
+
+
+@dataclass(frozen=True)
+class LogitSqueezing(Method):
+    """Minimise J(x', y) + lam · ‖z(x')‖² of the logits on noisy rows x' = x + N(0, sigma²) (Kannan et al. 2018).
+
+    arXiv 1803.06373. The square is summed over the classes. It looks robust to weak PGD and falls to many restarts
+    (Mosbach et al. 2018, arXiv 1810.12042).
+
+    Parameters
+    ----------
+    lam
+        Weight of the logits' squared length.
+    sigma
+        Standard deviation of the noise; 0: none.
+    bounds
+        (lower, upper) as numbers that noisy rows are clipped to, or None.
+    """
+
+    lam: float = 0.5
+    sigma: float = 0.5
+    bounds: Bounds = None
+
+    def __post_init__(self) -> None:
+        most = float(FLOAT32.max)
+        settle(
+            self,
+            lam=number("lam", self.lam, 0, most),
+            sigma=number("sigma", self.sigma, 0, most),
+            bounds=None if self.bounds is None else box(self.bounds),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the native trainer's settings."""
+        return {**noise("gaussian", self.sigma, self.bounds), "parts": [part("attacked", 1.0)],
+                "pair": "squared_size", "pair_weight": self.lam}  # fmt: skip
+
+    def monitor(self) -> Attack:
+        """Return the attack of `Standard`."""
+        return FGSM(eps=0.25, bounds=None)

@@ -1,0 +1,54 @@
+// What a training method trains on: parts of a batch, the losses of each, and what couples them.
+#pragma once
+
+#include <vector>
+
+#include "attacks/pgd.h"
+#include "model.h"
+
+namespace epsball {
+
+// Where a part's rows come from: the data as they are, what the method's inner attack makes of them, or a small step
+// up or down the gradient of the loss.
+enum class Source : int { clean, attacked, ascended, descended };
+
+struct PartSettings {
+  Source source = Source::clean;
+  float weight = 1.0f;    // of the loss whose gradient is taken
+  float reported = 1.0f;  // of the loss in what an epoch reports
+};
+
+// Who makes the attacked rows: the gradient loop; the virtual adversarial direction; or the gradients of the training
+// steps themselves, each batch being replayed.
+enum class Inner : int { loop, virtual_adversarial, replay };
+
+// What the inner attack moves away from: the labels, the model's own predictions, or its own probabilities.
+enum class Reference : int { labels, predictions, probabilities };
+
+struct MethodSettings {
+  Loss loss = Loss::cross_entropy;
+  float sharpness = 1.0f;          // of the logits in the losses: 1 / temperature
+  bool partly_unlabelled = false;  // a label of -1 is none: such a row's own loss is left out
+  std::vector<PartSettings> parts{PartSettings{}};
+  bool halves = false;  // the two parts are the halves of a batch, not the same rows twice; an odd last row is left out
+  PairLoss pair = PairLoss::none;  // of the first part and the second, if there is one
+  float pair_weight = 0.0f, coupling = 0.0f;
+
+  Inner inner = Inner::loop;
+  Reference reference = Reference::labels;
+  PgdSettings attack;
+  double eps = 0.0;
+  float step_size = 0.0f, start_radius = 0.0f;
+  double lo = 0.0, hi = 0.0;
+  int replays = 1;
+  float probe = 0.0f;           // VAT's finite difference; of ascended and descended rows, the factor on the gradient
+  std::vector<Model*> sources;  // other models, one of which (or this one) each batch is attacked on
+
+  bool has(Source source) const {
+    for (const PartSettings& part : parts)
+      if (part.source == source) return true;
+    return false;
+  }
+};
+
+}  // namespace epsball
