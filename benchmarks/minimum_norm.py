@@ -63,7 +63,7 @@ def torchattacks_fab(norm: str, steps: int) -> Callable[..., NDArray]:
         with torch.no_grad():
             correct = module(images).argmax(1) == y
         found = images.clone()
-        found[correct] = attack.attack_single_run(images[correct], y[correct], use_rand_start=False)[1]
+        found[correct] = attack.attack_single_run(images[correct], y[correct], use_rand_start=False)
         return found.detach().numpy().reshape(x.shape)
 
     return run
@@ -113,7 +113,7 @@ def main() -> None:
         for p in module.parameters():
             p.requires_grad_(False)
         if shape == (784,):
-            module = torch.nn.Sequential(torch.nn.Flatten(), module)
+            module = torch.nn.Sequential(torch.nn.Flatten(), module).eval()
         tx, ty = torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
         print(f"\n### {title}\n")
         print("| attack | norm | median | reference | ratio | failed | reference | seconds | reference | speed |")
