@@ -345,7 +345,7 @@ BAD: list[tuple[str, str, Any]] = [
     *((n, "step_size", v) for n in ("fmn-l2", "cw", "ead") for v in (0.0, None, np.ones(3), float("nan"))),
     *(("deepfool-l2", "overshoot", v) for v in (-0.1, float("inf"))),
     *(("deepfool-l2", "candidates", v) for v in (0, 1.5)),
-    *(("fab-l2", "targets", v) for v in (0, "all")),
+    *(("fab-l2", "targets", v) for v in (-1, "all")),
     *(("fab-l2", "alpha", v) for v in (-0.1, 1.1)),
     *(("fab-l2", "beta", v) for v in (-0.1, 1.1)),
     ("fab-l2", "eta", 0.9),

@@ -421,7 +421,7 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(TypeError, match="logits: wanted a function"):
         eb.CallableModel(3, network.input_gradient)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="input_gradient: wanted a function"):
-        eb.CallableModel(network.logits, None)  # type: ignore[arg-type]
+        eb.CallableModel(network.logits, 3)  # type: ignore[arg-type]
     for name, value in (("input_shape", (0, 3)), ("input_shape", 20), ("classes", 0), ("batch_size", 0)):
         with pytest.raises(ValueError, match=name):
             eb.CallableModel(network.logits, network.input_gradient, **{name: value})

@@ -104,7 +104,7 @@ DeepFoolSettings deepfool_settings(const py::dict& o) {
 
 FabSettings fab_settings(const py::dict& o) {
   auto s = minimum_norm_settings<FabSettings>(o);
-  s.targets = get<Index>(o, "targets");
+  s.rivals = get<Index>(o, "rivals");
   s.alpha = get<float>(o, "alpha");
   s.eta = get<float>(o, "eta");
   s.beta = get<float>(o, "beta");

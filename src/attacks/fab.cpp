@@ -6,7 +6,7 @@
 namespace epsball {
 
 FabSlab::FabSlab(const Target& target, const FabSettings& settings, Worker& worker)
-    : PlaneAttack(target, settings, worker, rivals_of(target, settings.targets)), s_(settings) {
+    : PlaneAttack(target, settings, worker, rivals_of(target, settings.rivals)), s_(settings) {
   const Index rows = worker.slab_rows;
   from_here_ = worker.arena.take_rows(rows, features_);
   from_start_ = worker.arena.take_rows(rows, features_);
@@ -18,7 +18,7 @@ FabSlab::FabSlab(const Target& target, const FabSettings& settings, Worker& work
 
 // x <- (1 - alpha) (x + eta d) + alpha (x0 + eta d0), d and d0 leading x and x0 to the plane.
 void FabSlab::move(Index run) {
-  s_.targets > 0 ? find_plane(run, 1) : find_plane(0, rivals_count_);
+  s_.rivals > 0 ? find_plane(run, 1) : find_plane(0, rivals_count_);
   const auto project = [&](const Rows& x, const Rows& z, float* distance) {
     k_.hyperplane(stream(), {s_.norm, active_, features_, x.data, x_.data, normal_.data, value_, lo_.data, hi_.data,
                              x_.ld, z.data});
@@ -71,7 +71,7 @@ void FabSlab::attack() {
   keep_improved();
   rank_rivals();
   drop_solved();
-  const Index runs = s_.targets > 0 ? rivals_count_ : 1;
+  const Index runs = s_.rivals > 0 ? rivals_count_ : 1;
   for (Index i = 0; i < runs && active_ > 0; ++i) pursue(i);
 }
 

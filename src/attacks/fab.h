@@ -7,7 +7,7 @@ namespace epsball {
 
 struct FabSettings : AttackSettings {
   int steps = 100;
-  Index targets = 0;  // FAB-T: a run for each of so many rivals; 0: one run towards the nearest of all
+  Index rivals = 0;  // FAB-T: a run for each of so many rivals; 0: one run towards the nearest of all
   float alpha = 0.1f, eta = 1.05f, beta = 0.9f;
 };
 
@@ -15,7 +15,7 @@ class FabSlab : public PlaneAttack {
  public:
   FabSlab(const Target& target, const FabSettings& settings, Worker& worker);
 
-  static Index runs(const FabSettings& s) { return s.targets > 0 ? s.targets : 1; }
+  static Index runs(const FabSettings& s) { return s.rivals > 0 ? s.rivals : 1; }
   static Index iterates(const FabSettings& s) { return 1 + runs(s) * s.steps; }
   static double passes(const FabSettings& s) { return 3.0 * static_cast<double>(iterates(s)); }
   static Index floats_per_row(const Target& target) {

@@ -13,7 +13,7 @@ Index PlaneAttack::rivals_of(const Target& target, Index wanted) {
 }
 
 PlaneAttack::PlaneAttack(const Target& target, const AttackSettings& settings, Worker& worker, Index rivals)
-    : SlabAttack(target, settings, worker), rivals_count_(rivals), rivals_(moved<std::int32_t>(rivals)) {
+    : SlabAttack(target, settings, worker), rivals_count_(rivals), ranked_(moved<std::int32_t>(rivals)) {
   gradient_ = worker.arena.take_rows(worker.slab_rows, features_);
   normal_ = worker.arena.take_rows(worker.slab_rows, features_);
   slope_ = worker.arena.take<float>(worker.slab_rows);
@@ -22,19 +22,19 @@ PlaneAttack::PlaneAttack(const Target& target, const AttackSettings& settings, W
 }
 
 void PlaneAttack::rank_rivals() {
-  k_.rank_rivals(stream(), active_, {classes_, rivals_count_, logits_.data, logits_.ld, judge_, rivals_});
+  k_.rank_rivals(stream(), active_, {classes_, rivals_count_, logits_.data, logits_.ld, judge_, ranked_});
 }
 
 void PlaneAttack::find_plane(Index first, Index count, float beyond) {
   const Rows dlogits = pass_->dlogits();
   for (Index i = first; i < first + count; ++i) {
-    LogitPair pair{classes_, judge_, rivals_ + i, rivals_count_};
+    LogitPair pair{classes_, judge_, ranked_ + i, rivals_count_};
     pair.dlogits = dlogits.data;
     pair.ld = dlogits.ld;
     k_.logit_pair(stream(), active_, pair);
     pass_->backward(active_, x_, gradient_, nullptr);
     slope(gradient_, slope_);
-    NearestPlane plane{classes_,      logits_.data, logits_.ld, judge_, rivals_ + i,
+    NearestPlane plane{classes_,      logits_.data, logits_.ld, judge_, ranked_ + i,
                        rivals_count_, slope_,       i == first, beyond};
     plane.away = away_;
     plane.value = value_;

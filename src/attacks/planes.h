@@ -23,7 +23,7 @@ class PlaneAttack : public SlabAttack {
   void find_plane(Index first, Index count, float beyond = 0.0f);
 
   const Index rivals_count_;
-  std::int32_t* rivals_;  // (rows, rivals_count_)
+  std::int32_t* ranked_;  // (rows, rivals_count_)
   Rows gradient_, normal_;
   float *slope_, *value_, *away_;
 };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from epsball.arguments import one_of
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.apgd import APGD
 from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, device_of
+from epsball.attacks.fab import FAB
 from epsball.attacks.square import Square
 from epsball.classifier import Classifier
 
@@ -39,10 +40,11 @@ class AutoAttack(Attack):
     eps, norm, bounds, mask, seed
         As in `PGD`.
     version
-        "standard": APGD with cross-entropy, APGD towards 9 classes with the targeted ratio, 100 steps each, Square with
-        5,000 queries; for L1 the first has 5 restarts and the second 5 classes. "plus": APGD with cross-entropy and
-        with the ratio, 5 restarts each, Square, APGD towards 9 classes. "rand", for models with random logits: APGD
-        with cross-entropy and with the ratio, each with 20 draws of the model at every point.
+        "standard": APGD with cross-entropy, APGD towards 9 classes with the targeted ratio, FAB-T towards 9 classes,
+        100 steps each, Square with 5,000 queries; for L1 the first has 5 restarts and the second 5 classes. "plus":
+        APGD with cross-entropy and with the ratio, 5 restarts each, FAB (a single run, where the authors have 5),
+        Square, then APGD and FAB-T towards 9 classes. "rand", for models with random logits: APGD with cross-entropy
+        and with the ratio, each with 20 draws of the model at every point.
     """
 
     eps: Any
@@ -64,13 +66,16 @@ class AutoAttack(Attack):
         ratio = "dlr" if classes >= 3 else "margin"
         aimed = APGD(self.eps, targets=targets, loss="dlr" if classes >= 4 else "cross_entropy", **shared)
         square = Square(self.eps, **shared)
+        near = FAB(norm=self.norm, bounds=self.bounds)
+        near_aimed = replace(near, targets=min(9, max(classes - 1, 1)))
         if self.version == "rand":
             draws = {"model_draws": 20, **shared}
             return [APGD(self.eps, **draws), APGD(self.eps, loss=ratio, **draws)]
         if self.version == "plus":
             restarts = {"restarts": 5, **shared}
-            return [APGD(self.eps, **restarts), APGD(self.eps, loss=ratio, **restarts), square, aimed]
-        return [APGD(self.eps, restarts=5 if sparse else 1, **shared), aimed, square]
+            free = [APGD(self.eps, **restarts), APGD(self.eps, loss=ratio, **restarts), near, square]
+            return [*free, aimed, near_aimed]
+        return [APGD(self.eps, restarts=5 if sparse else 1, **shared), aimed, near_aimed, square]
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         check_model(model)
@@ -104,15 +109,19 @@ class _Run:
         rows = np.flatnonzero(~self.success)
         if len(rows) == 0:
             return
-        options = {**attack.__dict__, "eps": _of_rows(whole.eps, rows)}
+        options, eps = dict(attack.__dict__), _of_rows(whole.eps, rows)
+        if "eps" in options:
+            options["eps"] = eps
         if whole.mask is not None:
             options["mask"] = np.broadcast_to(as_numpy("mask", whole.mask), self.x.shape)[rows]
         found = type(attack)(**options).run(self.model, self.x[rows], self.labels[rows], index=self.index[rows])
         margin = np.asarray(self.model.loss(found.x_adv, self.labels[rows], loss="margin"))
-        better = found.success | (margin > self.loss[rows])
+        inside = found.distance <= eps  # a minimum-norm member may end beyond
+        broken = found.success & inside
+        better = broken | ((margin > self.loss[rows]) & inside)
         self.x_adv[rows[better]] = found.x_adv[better]
         self.loss[rows[better]] = margin[better]
-        self.success[rows] = found.success
+        self.success[rows] = broken
         self.queries[rows] += found.queries
         self.still[rows] &= found.zero_gradient
 

@@ -29,8 +29,7 @@ class FAB(Attack):
     steps
         Projections per run.
     targets
-        None: the nearest plane of all rival classes at every step, a backward pass for each (FAB). A number: as many
-        runs, each towards one of the classes with the highest logits at x (FAB-T; AutoAttack takes 9).
+        0: the nearest plane of all rival classes at every step, a backward pass for each (FAB). More: as many runs, each towards one of the classes with the highest logits at x (FAB-T; AutoAttack takes 9).
     alpha
         The most that a step leans towards x's own projection, in [0, 1].
     eta
@@ -43,7 +42,7 @@ class FAB(Attack):
 
     norm: str = "l2"
     steps: int = 100
-    targets: int | None = None
+    targets: int = 0
     alpha: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
@@ -57,7 +56,6 @@ class FAB(Attack):
         settle(
             self,
             steps=whole("steps", self.steps, 1),
-            targets=None if self.targets is None else whole("targets", self.targets, 1, 1000),
             alpha=number("alpha", self.alpha, 0.0, 1.0),
             eta=number("eta", self.eta, 1.0, float(FLOAT32.max)),
             beta=number("beta", self.beta, 0.0, 1.0),
@@ -66,5 +64,5 @@ class FAB(Attack):
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         return run_minimum_norm(
             self, _native.fab, model, x, y, index, loss=MARGIN, judged=judged, trace=trace,
-            steps=self.steps, targets=self.targets or 0, alpha=self.alpha, eta=self.eta, beta=self.beta,
+            steps=self.steps, rivals=self.targets, alpha=self.alpha, eta=self.eta, beta=self.beta,
         )  # fmt: skip

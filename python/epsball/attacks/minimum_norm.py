@@ -45,6 +45,7 @@ def run_minimum_norm(
         "keep_best": True,
         "measured": judged,
         "early_stop": early_stop,
+        "targets": 0,
         "seed": getattr(attack, "seed", 0),
         "bounds": None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:]),
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),

@@ -23,8 +23,8 @@ from epsball.interop.following import Followed
 
 NORMS = {"Linf": "linf", "L2": "l2", "L1": "l1"}
 VERSIONS = {
-    "standard": ("apgd-ce", "apgd-t", "square"),
-    "plus": ("apgd-ce", "apgd-dlr", "square", "apgd-t"),
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
     "rand": ("apgd-ce", "apgd-dlr"),
 }
 # Members by the authors' names, with the restarts they have outside of the named versions.
@@ -32,6 +32,8 @@ MEMBERS: dict[str, Callable[..., attacks.Attack]] = {
     "apgd-ce": lambda eps, **shared: attacks.APGD(eps, restarts=5, **shared),
     "apgd-dlr": lambda eps, **shared: attacks.APGD(eps, restarts=5, loss="dlr", **shared),
     "apgd-t": lambda eps, **shared: attacks.APGD(eps, targets=9, loss="dlr", **shared),
+    "fab": lambda eps, norm, **shared: attacks.FAB(norm=norm),
+    "fab-t": lambda eps, norm, **shared: attacks.FAB(norm=norm, targets=9),
     "square": lambda eps, **shared: attacks.Square(eps, **shared),
 }
 
@@ -50,7 +52,7 @@ class AutoAttack:
     verbose
         Accepted; nothing is printed.
     attacks_to_run
-        Of the version "custom": some of "apgd-ce", "apgd-dlr", "apgd-t" and "square".
+        Of the version "custom": some of "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t" and "square".
     version
         "standard", "plus", "rand" or "custom".
     is_tf_model, log_path
@@ -175,7 +177,7 @@ class AutoAttack:
             if len(rows) == 0:
                 break
             result = attack.run(model, x[rows], y[rows], index=rows.numpy())
-            broken = torch.from_numpy(result.success)
+            broken = torch.from_numpy(result.success & (result.distance <= self.epsilon))  # FAB may end beyond
             x_adv[rows[broken]] = result.x_adv[broken]
             predicted[rows[broken]] = model.predict(result.x_adv[broken])
         return x_adv, predicted
