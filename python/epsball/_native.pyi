@@ -147,6 +147,24 @@ def apgd(
 ) -> tuple[typing.Any, ...]:
     """Auto-PGD; returns what pgd does."""
 
+@typing.overload
+def carlini_wagner(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """C&W L2; returns as pgd does."""
+
+@typing.overload
+def carlini_wagner(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """C&W L2; returns as pgd does."""
+
 def check_guards(on: bool) -> bool:
     """Puts guard bytes and poison around every workspace buffer."""
 

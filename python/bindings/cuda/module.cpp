@@ -35,11 +35,9 @@ PYBIND11_MODULE(EPSBALL_CUDA_MODULE, m) {
       },
       py::arg("values"), "Device memory with these values, until `release` of its address.");
   m.def(
-      "release",
-      [](std::uintptr_t data) { epsball::cuda::table().device->release(reinterpret_cast<void*>(data)); },
+      "release", [](std::uintptr_t data) { epsball::cuda::table().device->release(reinterpret_cast<void*>(data)); },
       py::arg("address"));
-  m.def(
-      "memory", [] { return epsball::cuda::emulate::device_memory().bytes; }, "Bytes of device memory in use.");
+  m.def("memory", [] { return epsball::cuda::emulate::device_memory().bytes; }, "Bytes of device memory in use.");
   m.def("limit_memory", &epsball::cuda::emulate::limit_device_memory, py::arg("bytes"),
         "Bytes that the device has; 0: no end of them.");
 #endif

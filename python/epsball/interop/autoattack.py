@@ -32,8 +32,8 @@ MEMBERS: dict[str, Callable[..., attacks.Attack]] = {
     "apgd-ce": lambda eps, **shared: attacks.APGD(eps, restarts=5, **shared),
     "apgd-dlr": lambda eps, **shared: attacks.APGD(eps, restarts=5, loss="dlr", **shared),
     "apgd-t": lambda eps, **shared: attacks.APGD(eps, targets=9, loss="dlr", **shared),
-    "fab": lambda eps, norm, **shared: attacks.FAB(norm=norm),
-    "fab-t": lambda eps, norm, **shared: attacks.FAB(norm=norm, targets=9),
+    "fab": lambda _eps, norm, **_shared: attacks.FAB(norm=norm),
+    "fab-t": lambda _eps, norm, **_shared: attacks.FAB(norm=norm, targets=9),
     "square": lambda eps, **shared: attacks.Square(eps, **shared),
 }
 
