@@ -29,7 +29,8 @@ class FAB(Attack):
     steps
         Projections per run.
     targets
-        0: the nearest plane of all rival classes at every step, a backward pass for each (FAB). More: as many runs, each towards one of the classes with the highest logits at x (FAB-T; AutoAttack takes 9).
+        0: the nearest plane of all rival classes at every step, a backward pass for each (FAB). More: as many runs,
+        each towards one of the classes with the highest logits at x (FAB-T; AutoAttack takes 9).
     alpha
         The most that a step leans towards x's own projection, in [0, 1].
     eta
