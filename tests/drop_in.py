@@ -21,6 +21,7 @@ def library(name: str) -> Any:
         try:
             return import_module(name)
         except ImportError as error:
+            # Peers are optional: CI has torch alone, and the drop-ins need nothing else to work.
             pytest.skip(f"{name.partition('.')[0]} is not installed ({error})")
 
 

@@ -18,6 +18,7 @@ Modules are followed: their weights are those they have at each call, they are c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
@@ -34,7 +35,7 @@ from epsball.sources.base import LabelSource
 NORMS = {np.inf: "linf", "inf": "linf", 1: "l1", 2: "l2"}
 
 
-class EvasionAttack:
+class EvasionAttack(ABC):
     """Base of the attacks: the estimator and the call. A subclass is its options, and `translated`."""
 
     targeted: bool = False
@@ -46,9 +47,9 @@ class EvasionAttack:
         self._followed, self._bounds = _of_estimator(given)
         self._check()
 
+    @abstractmethod
     def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
         """Return the epsball attack of these options; `common` goes to every attack."""
-        raise NotImplementedError
 
     @property
     def engine(self) -> str:

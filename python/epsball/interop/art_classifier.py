@@ -94,6 +94,7 @@ class EpsballClassifier(ClassGradientsMixin, ClassifierMixin, LossGradientsMixin
 
     def get_activations(self, x: Array, layer: Any, batch_size: int, framework: bool = False) -> Array:
         """Not offered: the engine keeps no activations."""
+        # ART's base class asks for it; this is how its own estimators say that they have none.
         raise NotImplementedError("get_activations: epsball's engine keeps no activations to look at")
 
     def _index(self, y: Any) -> Array:

@@ -17,6 +17,7 @@ A module is followed: its weights are those it has at each call, it is computed 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
@@ -145,14 +146,14 @@ def accuracy(fmodel: Any, inputs: Any, labels: Any) -> float:
 # ---- attacks
 
 
-class Attack:
+class Attack(ABC):
     """Base of the attacks with a fixed budget: the call. A subclass is its options, and `translated`."""
 
     times: ClassVar[int] = 1
 
+    @abstractmethod
     def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
         """Return the epsball attack of these options for a budget; `common` goes to every attack."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         options = ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))  # type: ignore[arg-type]

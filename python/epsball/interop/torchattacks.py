@@ -46,7 +46,8 @@ class Attack:
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return the epsball attack of these options; `seed` draws a number where the attack is random."""
-        raise NotImplementedError
+        # Not abstract: VANILA and MultiAttack are attacks of that library, too, and translate to none of ours.
+        raise NotImplementedError(f"{type(self).__name__} is no single attack of epsball's")
 
     @property
     def attack(self) -> str:
