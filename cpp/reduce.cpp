@@ -14,6 +14,16 @@ bool all_finite(Stream, Index count, const float* x) {
   return !any(sum != 0.0f);
 }
 
+bool all_inside(Stream, Index rows, Index n, const float* x, const float* lo, const float* hi) {
+  Mask outside = {};
+  for (Index r = 0; r < rows; ++r)
+    for_lanes(n, [&](Index j, Index m) {
+      const Vec v = load(x + r * n + j, m);
+      outside = outside | !(v >= load(lo + j, m)) | !(v <= load(hi + j, m));
+    });
+  return !any(outside);
+}
+
 // sums[j] = x[0][j] + x[1][j] + ... in that order.
 void column_sums(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) {
   for_lanes(n, [&](Index j, Index m) {
@@ -72,6 +82,7 @@ void channel_products(Stream, const Channels& c, const float* center, const floa
 
 void add_reduce(Kernels& k) {
   k.all_finite = all_finite;
+  k.all_inside = all_inside;
   k.column_sums = column_sums;
   k.channel_sums = channel_sums;
   k.channel_moments = channel_moments;

@@ -1,6 +1,5 @@
 // Rows between the caller's arrays and a slab, and what attacks decide per row.
 #include "attacks/apgd_row.h"
-#include "attacks/rivals_row.h"
 #include "attacks/track_best.h"
 #include "element.h"
 #include "project.h"
@@ -154,10 +153,6 @@ void apgd(Stream, Index rows, const ApgdRows& a) {
   for (Index r = 0; r < rows; ++r) apgd_row(a, r);
 }
 
-void rivals(Stream, Index rows, const Rivals& a) {
-  for (Index r = 0; r < rows; ++r) rivals_row(a, r);
-}
-
 }  // namespace
 
 void add_rows(Kernels& k) {
@@ -169,7 +164,6 @@ void add_rows(Kernels& k) {
   k.compact = compact;
   k.track_best = track_best;
   k.apgd = apgd;
-  k.rivals = rivals;
 }
 
 }  // namespace epsball::EPSBALL_ISA

@@ -20,6 +20,14 @@ __global__ void finite_kernel(Index count, const float* x, std::int32_t* found) 
   if (any(sum != 0.0f) && threadIdx.x % kWarpSize == 0) atomic_or(found, 1);
 }
 
+__global__ void inside_kernel(Index count, Index n, const float* x, const float* lo, const float* hi,
+                              std::int32_t* found) {
+  bool outside = false;
+  for (Index i = Index{blockIdx.x} * kFiniteThreads + threadIdx.x; i < count; i += Index{gridDim.x} * kFiniteThreads)
+    outside |= !(x[i] >= lo[i % n] && x[i] <= hi[i % n]);
+  if (any(outside) && threadIdx.x % kWarpSize == 0) atomic_or(found, 1);
+}
+
 __global__ void column_sums_kernel(Index rows, Index n, const float* x, Index ldx, float* sums,
                                    const std::int32_t* active) {
   const Index j = Index{blockIdx.x} * kWarpSize + threadIdx.x;
@@ -104,13 +112,23 @@ class DeviceNumber {
   std::int32_t* at_;
 };
 
-// The only kernel here whose result the host waits for: once per call, not per step.
+dim3 finite_grid(Index count) {
+  const Index blocks = ceil_div<Index>(count, kFiniteThreads);
+  return dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks));
+}
+
+// The only kernels here whose result the host waits for: once per call, not per step.
 bool all_finite(Stream stream, Index count, const float* x) {
   const DeviceStream s = device_stream(stream);
-  const Index blocks = ceil_div<Index>(count, kFiniteThreads);
   DeviceNumber found(s.stream);
-  launch(finite_kernel, dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), dim3(kFiniteThreads),
-         0, s, count, x, found.data());
+  launch(finite_kernel, finite_grid(count), dim3(kFiniteThreads), 0, s, count, x, found.data());
+  return found.value() == 0;
+}
+
+bool all_inside(Stream stream, Index rows, Index n, const float* x, const float* lo, const float* hi) {
+  const DeviceStream s = device_stream(stream);
+  DeviceNumber found(s.stream);
+  launch(inside_kernel, finite_grid(rows * n), dim3(kFiniteThreads), 0, s, rows * n, n, x, lo, hi, found.data());
   return found.value() == 0;
 }
 
@@ -142,6 +160,7 @@ void channel_products(Stream stream, const Channels& c, const float* center, con
 
 void add_reduce(Kernels& k) {
   k.all_finite = all_finite;
+  k.all_inside = all_inside;
   k.column_sums = column_sums;
   k.channel_sums = channel_sums;
   k.channel_moments = channel_moments;

@@ -4,7 +4,6 @@
 #include "launch.cuh"
 
 #include "attacks/apgd_row.h"
-#include "attacks/rivals_row.h"
 #include "attacks/track_best.h"
 #include "ball.h"
 #include "element.h"
@@ -155,10 +154,6 @@ __global__ void apgd_kernel(Index rows, ApgdRows a, const std::int32_t* active) 
   for_flat(rows_now(rows, active), [&](Index r) { apgd_row(a, r); });
 }
 
-__global__ void rivals_kernel(Index rows, Rivals a, const std::int32_t* active) {
-  for_flat(rows_now(rows, active), [&](Index r) { rivals_row(a, r); });
-}
-
 // ---- what the table calls ----
 
 // source and ids are the device's.
@@ -222,11 +217,6 @@ void apgd(Stream stream, Index rows, const ApgdRows& a) {
   launch(apgd_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
 }
 
-void rivals(Stream stream, Index rows, const Rivals& a) {
-  const DeviceStream s = device_stream(stream);
-  launch(rivals_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
-}
-
 }  // namespace
 
 void add_rows(Kernels& k) {
@@ -238,7 +228,6 @@ void add_rows(Kernels& k) {
   k.compact = compact;
   k.track_best = track_best;
   k.apgd = apgd;
-  k.rivals = rivals;
 }
 
 }  // namespace epsball::cuda

@@ -431,7 +431,6 @@ struct NoiseRows {
 
 struct TrackBest;          // src/attacks/track_best.h
 struct ApgdRows;           // src/attacks/apgd_row.h
-struct Rivals;             // src/attacks/rivals_row.h
 struct SquareRows;         // src/attacks/square_row.h
 struct LinearCase;         // src/attacks/linear_row.h
 struct BatchNormChannels;  // src/layers/batch_norm_channel.h
@@ -589,6 +588,8 @@ struct Kernels {
 
   // reduce.cpp
   bool (*all_finite)(Stream, Index count, const float* x) = nullptr;
+  // Whether lo[j] <= x[r][j] <= hi[j] for all; x is (rows, n), contiguous.
+  bool (*all_inside)(Stream, Index rows, Index n, const float* x, const float* lo, const float* hi) = nullptr;
   void (*column_sums)(Stream, Index rows, Index n, const float* x, Index ldx, float* sums) = nullptr;
   // sums[c]; mean[c] and variance[c] (not corrected for bias); sums of dy[c] and of dy[c] * (x[c] - center[c])
   void (*channel_sums)(Stream, const Channels&, float* sums) = nullptr;
@@ -609,7 +610,6 @@ struct Kernels {
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
   void (*apgd)(Stream, Index rows, const ApgdRows&) = nullptr;
-  void (*rivals)(Stream, Index rows, const Rivals&) = nullptr;
 
   // square.cpp
   void (*square)(Stream, const SquareRows&) = nullptr;

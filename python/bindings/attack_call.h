@@ -1,6 +1,8 @@
 // One call of a native attack: its arguments checked and in the engine's types, and what it found as Python has it.
 #pragma once
 
+#include <functional>
+
 #include "attacks/attack.h"
 #include "box.h"
 #include "names.h"
@@ -104,13 +106,13 @@ struct AttackArguments {
   }
 };
 
-// Runs Slab on the rows of x: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).
-template <class Slab, class M, class Settings>
-py::tuple run_on(M& model, const py::array& x, const py::array& y, Settings settings, const py::dict& options) {
-  const Use use(model);
+using RunAttack = std::function<void(const AttackInputs&, const AttackOutputs&, Interruption&)>;
+
+// Calls run with the rows of x: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).
+inline py::tuple found_by(const RunAttack& run, const Target& target, const py::array& x, const py::array& y,
+                          const AttackSettings& settings, Index iterates, const py::dict& options) {
   const bool measured = get<bool>(options, "measured");
-  settings.judge_again = !use.plan && settings.early_stop && measured;
-  const AttackArguments in(*use.target, x, y, settings, options);
+  const AttackArguments in(target, x, y, settings, options);
   const Index rows = in.view.x.rows;
 
   py::array x_adv = array_like(x, in.x);
@@ -121,7 +123,7 @@ py::tuple run_on(M& model, const py::array& x, const py::array& y, Settings sett
   std::vector<std::uint8_t> broken(static_cast<std::size_t>(rows));
   py::object trace = py::none();
   AttackOutputs out;
-  out.x_adv = {x_adv.mutable_data(), in.view.x.dtype, rows, model.features()};
+  out.x_adv = {x_adv.mutable_data(), in.view.x.dtype, rows, target.features()};
   out.success = reinterpret_cast<std::uint8_t*>(success.mutable_data());
   out.zero_gradient = reinterpret_cast<std::uint8_t*>(zero_gradient.mutable_data());
   out.distance = measured ? distance.mutable_data() : nullptr;
@@ -129,14 +131,24 @@ py::tuple run_on(M& model, const py::array& x, const py::array& y, Settings sett
   out.loss = loss.mutable_data();
   out.broken = broken.data();
   if (get<bool>(options, "trace")) {
-    out.trace_ld = Slab::iterates(settings);
+    out.trace_ld = iterates;
     auto values = filled<float>({rows, out.trace_ld}, std::numeric_limits<float>::quiet_NaN());
     out.trace = values.mutable_data();
     trace = values;
   }
-  without_gil([&](Interruption& i) { run_attack<Slab>(*use.target, *use.arenas, settings, in.view, out, i); });
+  without_gil([&](Interruption& i) { run(in.view, out, i); });
   check_logits(rows, [&](Index r) { return broken[static_cast<std::size_t>(r)] != 0; });
   return py::make_tuple(x_adv, success, distance, queries, loss, zero_gradient, trace);
+}
+
+template <class Slab, class M, class Settings>
+py::tuple run_on(M& model, const py::array& x, const py::array& y, Settings settings, const py::dict& options) {
+  const Use use(model);
+  settings.judge_again = !use.plan && settings.early_stop && get<bool>(options, "measured");
+  const auto run = [&](const AttackInputs& in, const AttackOutputs& out, Interruption& i) {
+    run_attack<Slab>(*use.target, *use.arenas, settings, in, out, i);
+  };
+  return found_by(run, *use.target, x, y, settings, Slab::iterates(settings), options);
 }
 
 // m.name(model, x, y, options) runs Slab with the settings that settings_of reads from the options.

@@ -44,15 +44,9 @@ struct Box {
  private:
   // A float is inside the exact box if and only if it is inside the one rounded inwards.
   bool all_inside(const Array& x) const {
-    if (x.dtype != DType::float32) return false;
-    const auto* values = static_cast<const float*>(x.data);
-    int outside = 0;
-    for (Index r = 0; r < x.rows; ++r) {
-      const float *v = values + r * x.features, *least = inner_lo.data(), *most = inner_hi.data();
-      for (Index i = 0; i < x.features; ++i)
-        outside |= static_cast<int>(v[i] < least[i]) | static_cast<int>(v[i] > most[i]);
-    }
-    return outside == 0;
+    return x.dtype == DType::float32 &&
+           host_table().all_inside(nullptr, x.rows, x.features, static_cast<const float*>(x.data), inner_lo.data(),
+                                   inner_hi.data());
   }
   static void set_side(const py::handle& value, std::size_t n, float (*inwards)(double), std::vector<double>& exact,
                        std::vector<float>& inner) {

@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "attacks/rivals_row.h"
+#include "attacks/planes_row.h"
 
 namespace epsball {
 
@@ -99,7 +99,7 @@ void SlabAttack::remember_logits() {
 }
 
 void SlabAttack::aim(int rank) {
-  k_.rivals(stream(), active_, {clean_logits_.data, clean_logits_.ld, classes_, judge_, rank, rivals_});
+  k_.rank_rivals(stream(), active_, {classes_, 1, clean_logits_.data, clean_logits_.ld, judge_, rivals_, rank});
 }
 
 void SlabAttack::combine(std::initializer_list<Term> terms, Rows out) {

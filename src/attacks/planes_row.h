@@ -7,14 +7,15 @@
 
 namespace epsball {
 
-// The `count` classes other than the label with the highest logits, highest first, the first of equals; the one other
-// class of a logistic model.
+// The `count` classes from rank `first` on of those that are not the label, in order of their logits, highest first,
+// the first of equals; the one other class of a logistic model.
 struct RankRivals {
   Index classes = 0, count = 0;
   const float* logits = nullptr;
   Index ld = 0;
   const std::int32_t* labels = nullptr;  // (rows)
   std::int32_t* rivals = nullptr;        // (rows, count)
+  Index first = 0;
 };
 
 // dlogits of the rival's logit minus the label's; of the label's alone; or, without rivals, of the sum of all others.
@@ -56,13 +57,14 @@ EPSBALL_HD void decide(const RankRivals& a, Index row) {
     return;
   }
   std::int32_t last = -1;
-  for (Index k = 0; k < a.count; ++k) {
+  for (Index rank = 0; rank < a.first + a.count; ++rank) {
     std::int32_t best = -1;
     for (std::int32_t j = 0; j < a.classes; ++j) {
       const bool taken = last >= 0 && (z[j] > z[last] || (z[j] == z[last] && j <= last));
       if (j != label && !taken && (best < 0 || z[j] > z[best])) best = j;
     }
-    rivals[k] = last = best;
+    last = best;
+    if (rank >= a.first) rivals[rank - a.first] = best;
   }
 }
 

@@ -208,6 +208,24 @@ void test_saliency(Index n, bool increase) {
   if (n > 30) CHECK(x.cpu != before);
 }
 
+// One rank at a time.
+void test_ranks(Index rows, Index classes, std::int32_t active_rows) {
+  const Index ld = classes + 1;
+  const auto logits = uniform_floats(rows * ld, 1, -2, 2, 0.3f);  // ties occur
+  std::vector<std::int32_t> labels, wanted(static_cast<std::size_t>(rows), -1);
+  for (Index r = 0; r < rows; ++r) labels.push_back(static_cast<std::int32_t>(r % std::max<Index>(classes, 2)));
+  DeviceArray<float> gpu_logits(logits);
+  DeviceArray<std::int32_t> gpu_labels(labels), rivals(wanted), active(std::vector<std::int32_t>{active_rows});
+  cuda::DeviceStream stream{nullptr, active.data()};
+  for (Index rank = 0; rank < std::max<Index>(classes - 1, 1); ++rank) {
+    cuda::table().rank_rivals(&stream, rows,
+                              {classes, 1, gpu_logits.data(), ld, gpu_labels.data(), rivals.data(), rank});
+    tables().front()->rank_rivals(nullptr, std::min<Index>(rows, active_rows),
+                                  {classes, 1, logits.data(), ld, labels.data(), wanted.data(), rank});
+    CHECK(rivals.host() == wanted);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -222,6 +240,8 @@ int main() {
   test_hyperplane(Norm::l1, 300);  // more than a block's threads
   test_saliency(300, true);
   for (const Index classes : {1, 2, 3, 10}) test_planes(classes);
+  for (const Index n : kSizes)
+    for (const Index classes : {1, 2, 10}) test_ranks(n, classes, n < 20 ? 1000 : 5);
   test_radii();
   CHECK(cuda::emulate::device_memory().blocks == 0);
   return finish();

@@ -43,6 +43,21 @@ void test_all_finite_of_many() {
   CHECK(gpu().all_finite(nullptr, 0, bad.data()));
 }
 
+void test_all_inside(Index rows, Index n) {
+  const std::vector<float> lo = uniform_floats(n, 1, -2, -1), hi = uniform_floats(n, 2, 1, 2);
+  std::vector<float> x;
+  for (Index i = 0; i < rows * n; ++i) x.push_back(i % 3 == 0 ? lo[i % n] : i % 3 == 1 ? hi[i % n] : 0.5f);
+  DeviceArray<float> least(lo), most(hi), good(x);
+  CHECK(gpu().all_inside(nullptr, rows, n, good.data(), least.data(), most.data()));
+  for (const Index i : {Index{0}, rows * n / 2, rows * n - 1})
+    for (const float bad : {std::nextafter(lo[i % n], -9.0f), std::nextafter(hi[i % n], 9.0f), std::nanf("")}) {
+      std::vector<float> values = x;
+      values[i] = bad;
+      DeviceArray<float> spoilt(values);
+      CHECK(!gpu().all_inside(nullptr, rows, n, spoilt.data(), least.data(), most.data()));
+    }
+}
+
 void test_column_sums(Index rows, Index n) {
   const Index ld = n + kGap;
   const std::vector<float> x = uniform_floats(rows * ld, static_cast<unsigned>(rows + n), -1, 1);
@@ -128,6 +143,8 @@ int main() {
   for (const Index n : kSizes) test_all_finite(n);
   test_all_finite(1000);
   test_all_finite_of_many();
+  for (const Index n : kSizes)
+    for (const Index rows : {1, 3}) test_all_inside(rows, n);
   for (const Index rows : {1, 2, 31, 33, 97})
     for (const Index n : {1, 7, 32, 33, 65}) test_column_sums(rows, n);
   for (const Index channels : {1, 3, 17, 32, 65})

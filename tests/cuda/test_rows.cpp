@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "attacks/apgd_row.h"
-#include "attacks/rivals_row.h"
 #include "attacks/track_best.h"
 #include "check.h"
 #include "cpu.h"
@@ -397,22 +396,6 @@ void test_apgd(Index rows, bool first, bool descend, bool sparse, std::int32_t s
   CHECK(halved.host() == c.halved && improved.host() == c.improved && back.host() == c.back);
 }
 
-void test_rivals(Index rows, Index classes, std::int32_t active_rows) {
-  const Index ld = classes + 1;
-  const auto logits = uniform_floats(rows * ld, 1, -2, 2, 0.3f);  // ties occur
-  std::vector<std::int32_t> labels, wanted(static_cast<std::size_t>(rows), -1);
-  for (Index r = 0; r < rows; ++r) labels.push_back(static_cast<std::int32_t>(r % std::max<Index>(classes, 2)));
-  DeviceArray<float> gpu_logits(logits);
-  DeviceArray<std::int32_t> gpu_labels(labels), rivals(wanted), active(std::vector<std::int32_t>{active_rows});
-  cuda::DeviceStream stream{nullptr, active.data()};
-  for (Index rank = 0; rank < std::max<Index>(classes - 1, 1); ++rank) {
-    cuda::table().rivals(&stream, rows, {gpu_logits.data(), ld, classes, gpu_labels.data(), rank, rivals.data()});
-    tables().front()->rivals(nullptr, std::min<Index>(rows, active_rows),
-                             {logits.data(), ld, classes, labels.data(), rank, wanted.data()});
-    CHECK(rivals.host() == wanted);
-  }
-}
-
 }  // namespace
 
 int main() {
@@ -438,7 +421,6 @@ int main() {
     for (const bool first : {false, true})
       for (const bool sparse : {false, true})
         for (const std::int32_t steps : {0, 4}) test_apgd(n, first, n % 2 == 0, sparse, steps, n < 20 ? 1000 : 5);
-    for (const Index classes : {1, 2, 10}) test_rivals(n, classes, n < 20 ? 1000 : 5);
   }
   test_copies_in_every_direction();
   for (const Index rows : kSizes)
