@@ -95,7 +95,7 @@ endif()
 # The planted bugs, in this build's manner; an unsanitized build also has them under both sanitizers.
 set(planted_variants plain)
 if(EPSBALL_SANITIZE MATCHES "address|thread")
-  set(planted_variants ${EPSBALL_SANITIZE})
+  set(planted_variants ${CMAKE_MATCH_0})
 elseif(NOT EPSBALL_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # QEMU runs neither
   list(APPEND planted_variants address thread)
 endif()

@@ -623,6 +623,17 @@ def test_checkpoint_that_cannot_be_written_is_an_error_before_the_first_update(
     assert all(np.array_equal(p, before[name]) for name, p in model.parameters().items())
 
 
+@pytest.mark.parametrize("row", [0, 1099])  # looked at in blocks of rows
+def test_data_outside_the_box_is_an_error_before_the_first_update(row: int) -> None:
+    model = eb.models.linear(4, 3)
+    before = model.parameters()
+    x = np.full((1100, 2, 2), 0.5, np.float32)
+    x[row, 1, 1] = 1.001
+    with pytest.raises(ValueError, match=rf"x: wanted values within .*\(0.0, 1.0\).* in row {row};"):
+        eb.fit(model, x, np.zeros(1100, int), epochs=1, method=eb.training.PGDTraining(eps=0.1))
+    assert all(np.array_equal(p, before[name]) for name, p in model.parameters().items())
+
+
 KILLED = """
 import sys, os
 sys.path.insert(0, sys.argv[1])

@@ -10,7 +10,8 @@ import time
 import pytest
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 import numpy as np
 import epsball as eb
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,6 +58,14 @@ def test_synced_model_is_the_one_made_anew(table: str) -> None:
         model(batch(2, 192))  # the plan is there, so the second and third sync are packed into it
         eb.sync_from_torch(model, changed(module, seed))
         assert_same(model, eb.from_torch(module, SHAPE))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_can_be_synced_too(copied: Callable[[Any], Any]) -> None:
+    module = Net().eval()
+    twin = copied(eb.from_torch(module, SHAPE))
+    eb.sync_from_torch(twin, changed(module, 1))
+    assert_same(twin, eb.from_torch(module, SHAPE))
 
 
 def test_optimizer_steps_are_followed() -> None:

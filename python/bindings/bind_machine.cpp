@@ -86,7 +86,13 @@ void bind_machine(py::module_& m) {
       py::arg("table"), "Registers the table of a device, which its module hands over; returns its name.");
   m.def("lanes", [] { return chosen_table().lanes; }, "Floats per vector of the table in force.");
   m.def("threads", &available_threads, "Threads a call may use now.");
-  m.def("set_threads", &set_threads, py::arg("threads"), "Fixes the number of threads (0: as OpenMP says).");
+  m.def(
+      "set_threads",
+      [](int threads) {
+        if (threads < 0) throw py::value_error("threads: wanted 0 or more, got " + std::to_string(threads));
+        return set_threads(threads);
+      },
+      py::arg("threads"), "Fixes the number of threads (0: as OpenMP says); returns the number before.");
   m.def("set_slab_rows", &set_slab_rows, py::arg("rows"), "Fixes the rows of a slab (0: from the cache size).");
   m.def("check_guards", &set_guards, py::arg("on"), "Puts guard bytes and poison around every workspace buffer.");
   m.def("executor", &executor_name, "Who runs the slabs: openmp, threads or serial.");

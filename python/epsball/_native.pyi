@@ -348,7 +348,7 @@ def set_slab_rows(rows: int) -> int:
     """Fixes the rows of a slab (0: from the cache size)."""
 
 def set_threads(threads: int) -> int:
-    """Fixes the number of threads (0: as OpenMP says)."""
+    """Fixes the number of threads (0: as OpenMP says); returns the number before."""
 
 def sign_step(
     x_adv: numpy.typing.NDArray[typing.Any],

@@ -91,7 +91,8 @@ class Sequential(Classifier):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy.deepcopy take layers, parameters and device; a copy has weights of its own."""
-        return _with_parameters, (self.layers, self.input_shape, self.parameters(), self.device)
+        state = {"_torch_source": self._torch_source}
+        return _with_parameters, (self.layers, self.input_shape, self.parameters(), self.device), state
 
     def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
         return self._native

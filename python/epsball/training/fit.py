@@ -35,6 +35,8 @@ Data: TypeAlias = tuple[Array, Array]
 
 MONITORED_ROWS = 1000  # training rows whose errors are recorded where no validation set says how many
 
+CHECKED_ROWS = 1024  # that temporary arrays are as long as, where data may be a mapped file larger than memory
+
 
 def fit(
     model: Sequential,
@@ -387,13 +389,14 @@ def _check_inside(name: str, x: Array, bounds: Any) -> None:
     if bounds is None:
         return
     lo, hi = (np.asarray(side, np.float64) for side in normal_bounds(bounds, x.shape[1:]))
-    rows = x.reshape(len(x), -1)
-    outside = ((rows < lo) | (rows > hi)).any(axis=1)
-    if outside.any():
-        raise ValueError(
-            f"{name}: wanted values within the bounds {bounds} of method and monitor, got others in row "
-            f"{outside.argmax()}; bounds=None is no box"
-        )
+    for first in range(0, len(x), CHECKED_ROWS):
+        rows = x[first : first + CHECKED_ROWS].reshape(-1, math.prod(x.shape[1:]))
+        outside = ((rows < lo) | (rows > hi)).any(axis=1)
+        if outside.any():
+            raise ValueError(
+                f"{name}: wanted values within the bounds {bounds} of method and monitor, got others in row "
+                f"{first + outside.argmax()}; bounds=None is no box"
+            )
 
 
 def _fingerprint(data: Data) -> str:
