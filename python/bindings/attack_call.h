@@ -64,14 +64,14 @@ struct AttackArguments {
   std::vector<std::int32_t> judge;
   std::vector<double> eps;
   std::vector<float> radius, start_radius, step_size;
-  Box box;
+  const Box& box;
   py::array_t<std::uint8_t, py::array::c_style> mask;
   std::vector<Index> ids;
   AttackInputs view;
 
   AttackArguments(const Target& model, const py::array& inputs, const py::array& y, const AttackSettings& s,
                   const py::dict& o)
-      : x(rows_in(inputs, "x", model.features())), box(o["bounds"], model.features()) {
+      : x(rows_in(inputs, "x", model.features())), box(o["box"].cast<const Box&>()) {
     check_finite(x.view, "x");
     box.check(x.view);
     const Index rows = x.view.rows, features = model.features();

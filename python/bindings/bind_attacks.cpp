@@ -132,14 +132,13 @@ JsmaSettings jsma_settings(const py::dict& o) {
 // ---- linear models ----
 
 py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y, const py::object& eps,
-                           const std::string& norm, const py::object& bounds) {
+                           const std::string& norm, const Box& box) {
   const Use use(model);
   const RowsIn in = rows_in(x, "x", model.features());
   check_finite(in.view, "x");
   const Index rows = in.view.rows;
   const std::vector<std::int32_t> labels = labels_in(y, "y", rows, model.classes());
   const std::vector<double> radius = per_row(eps, "eps", rows);
-  const Box box(bounds, model.features());
   box.check(in.view);
   const LinearExactInputs inputs{in.view,        norm_of(norm),       labels.data(),
                                  radius.data(),  box.inner_lo.data(), box.inner_hi.data(),
@@ -158,6 +157,9 @@ py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y,
 }  // namespace
 
 void bind_attacks(py::module_& m) {
+  py::class_<Box>(m, "Box", "The box of an attack, made once for many calls.")
+      .def(py::init<py::object, py::object, Index>(), py::arg("lower"), py::arg("upper"), py::arg("features"),
+           "Sides are numbers or arrays of one input; both None: no box.");
   bind_attack<PgdSlab>(m, "pgd", pgd_settings,
                        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
   bind_attack<ApgdSlab>(m, "apgd", apgd_settings, "Auto-PGD; returns what pgd does.");
@@ -172,7 +174,7 @@ void bind_attacks(py::module_& m) {
   bind_attack<LinearMinimumSlab>(m, "linear_minimum", linear_minimum_settings,
                                  "Nearest points of linear models; returns as pgd does.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
-        py::arg("norm"), py::arg("bounds"), "Worst points of a linear model: (x_adv, distance, margin).");
+        py::arg("norm"), py::arg("box"), "Worst points of a linear model: (x_adv, distance, margin).");
 }
 
 }  // namespace epsball::bindings

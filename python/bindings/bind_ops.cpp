@@ -39,11 +39,6 @@ std::vector<float> radii(const py::object& value, const char* name, Index rows) 
   return floats;
 }
 
-// lo, hi: both None, or what `Box` takes.
-Box box_of(const py::object& lo, const py::object& hi, Index features) {
-  return {lo.is_none() ? py::object(py::none()) : py::object(py::make_tuple(lo, hi)), features};
-}
-
 void check_values(const float* values, const char* name, Shape shape, const Box* box = nullptr) {
   const Array a{const_cast<float*>(values), DType::float32, shape.rows, shape.features};
   check_finite(a, name);
@@ -80,12 +75,11 @@ void for_boxes(Staging& staging, Norm norm, Shape shape, const float* x0, const 
 }
 
 void sign_step(const py::array& x_adv, const py::array& gradient, const py::array& x, const py::object& step_size,
-               const py::object& eps, const py::object& lo, const py::object& hi) {
+               const py::object& eps, const Box& box) {
   const Shape shape(x_adv);
   float* to = in_place(x_adv, "x_adv", x_adv, true);
   const float *g = in_place(gradient, "grad", x_adv, false), *from = in_place(x, "x", x_adv, false);
   const auto radius = radii(eps, "eps", shape.rows), size = radii(step_size, "step_size", shape.rows);
-  const Box box = box_of(lo, hi, shape.features);
   check_values(to, "x_adv", shape);
   check_values(g, "grad", shape);
   check_values(from, "x", shape, &box);
@@ -105,13 +99,12 @@ void sign_step(const py::array& x_adv, const py::array& gradient, const py::arra
 }
 
 void project(const py::array& x_adv, const py::array& x, const py::object& eps, const std::string& norm,
-             const py::object& lo, const py::object& hi) {
+             const Box& box) {
   const Shape shape(x_adv);
   float* to = in_place(x_adv, "x_adv", x_adv, true);
   const float* from = in_place(x, "x", x_adv, false);
   const auto radius = radii(eps, "eps", shape.rows);
   const Norm which = norm_of(norm);
-  const Box box = box_of(lo, hi, shape.features);
   check_values(to, "x_adv", shape);
   check_values(from, "x", shape, &box);
   Staging staging(chosen_table(), arenas());
@@ -141,9 +134,9 @@ py::array_t<float> uniform(Index count, double lo, double hi, std::uint64_t seed
 
 void bind_ops(py::module_& m) {
   m.def("sign_step", &sign_step, py::arg("x_adv"), py::arg("grad"), py::arg("x"), py::arg("step_size"), py::arg("eps"),
-        py::arg("lo"), py::arg("hi"), "x_adv <- x_adv + step_size * sign(grad), into ball and box; in place.");
-  m.def("project", &project, py::arg("x_adv"), py::arg("x"), py::arg("eps"), py::arg("norm"), py::arg("lo"),
-        py::arg("hi"), "Projects x_adv onto the ball around x within the box; in place.");
+        py::arg("box"), "x_adv <- x_adv + step_size * sign(grad), into ball and box; in place.");
+  m.def("project", &project, py::arg("x_adv"), py::arg("x"), py::arg("eps"), py::arg("norm"), py::arg("box"),
+        "Projects x_adv onto the ball around x within the box; in place.");
   m.def("uniform", &uniform, py::arg("count"), py::arg("lo"), py::arg("hi"), py::arg("seed"), py::arg("id"),
         "Philox uniforms in [lo, hi), float32; the same on every table up to the last rounding.");
 }

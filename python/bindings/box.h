@@ -6,22 +6,23 @@
 
 namespace epsball::bindings {
 
-// The box of the attack, per feature: exact, as floats inside it, and whether there is one at all.
+// The box of an attack, per feature: exact, as floats inside it, and whether there is one at all. Python makes it once
+// for many calls.
 struct Box {
   std::vector<double> lo, hi;
   std::vector<float> inner_lo, inner_hi;
   bool given = false;
 
-  Box(const py::object& bounds, Index features) {
+  // Each side is a number or an array of one input; both None: no box.
+  Box(const py::object& lower, const py::object& upper, Index features) {
     const auto n = static_cast<std::size_t>(features);
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     inner_lo.assign(n, -kInfinity);
     inner_hi.assign(n, kInfinity);
-    if (bounds.is_none()) return;
+    if (lower.is_none()) return;
     given = true;
-    const auto pair = bounds.cast<py::tuple>();
-    set_side(pair[0], n, float_above, lo, inner_lo);
-    set_side(pair[1], n, float_below, hi, inner_hi);
+    set_side(lower, n, float_above, lo, inner_lo);
+    set_side(upper, n, float_below, hi, inner_hi);
     const auto crossed = std::mismatch(lo.begin(), lo.end(), hi.begin(), std::less_equal<>());
     if (crossed.first != lo.end())
       throw py::value_error("bounds: wanted lower <= upper, got " + number_text(*crossed.first) + " and " +
@@ -31,6 +32,9 @@ struct Box {
   const double* exact_hi() const { return given ? hi.data() : nullptr; }
 
   void check(const Array& x) const {
+    if (static_cast<Index>(inner_lo.size()) != x.features)
+      throw py::value_error("bounds: wanted a box of " + std::to_string(x.features) + " features, got one of " +
+                            std::to_string(inner_lo.size()));
     if (!given || all_inside(x)) return;
     for_values(x, [&](Index i, double v) {
       const auto f = static_cast<std::size_t>(i % x.features);

@@ -67,6 +67,11 @@ class Foreign:
     @property
     def features(self) -> int: ...
 
+class Box:
+    """The box of an attack, made once for many calls."""
+    def __init__(self, lower: typing.Any, upper: typing.Any, features: int) -> None:
+        """Sides are numbers or arrays of one input; both None: no box."""
+
 class Trees:
     """Decision trees and sums of them; the arrays' sizes are checked by their caller."""
     def __init__(
@@ -294,7 +299,7 @@ def linear_exact(
     y: numpy.typing.NDArray[typing.Any],
     eps: typing.Any,
     norm: str,
-    bounds: typing.Any,
+    box: Box,
 ) -> tuple[typing.Any, ...]:
     """Worst points of a linear model: (x_adv, distance, margin)."""
 
@@ -335,12 +340,7 @@ def pgd(
     """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
 
 def project(
-    x_adv: numpy.typing.NDArray[typing.Any],
-    x: numpy.typing.NDArray[typing.Any],
-    eps: typing.Any,
-    norm: str,
-    lo: typing.Any,
-    hi: typing.Any,
+    x_adv: numpy.typing.NDArray[typing.Any], x: numpy.typing.NDArray[typing.Any], eps: typing.Any, norm: str, box: Box
 ) -> None:
     """Projects x_adv onto the ball around x within the box; in place."""
 
@@ -356,8 +356,7 @@ def sign_step(
     x: numpy.typing.NDArray[typing.Any],
     step_size: typing.Any,
     eps: typing.Any,
-    lo: typing.Any,
-    hi: typing.Any,
+    box: Box,
 ) -> None:
     """x_adv <- x_adv + step_size * sign(grad), into ball and box; in place."""
 

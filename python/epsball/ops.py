@@ -9,7 +9,7 @@ import numpy as np
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy, is_tensor
-from epsball.attacks.base import Bounds, check_eps, check_step_size, normal_bounds
+from epsball.attacks.base import Bounds, box_of, check_eps, check_step_size
 
 __all__ = ["project_", "sign_step_"]
 
@@ -40,8 +40,8 @@ def sign_step_(x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: 
     eps = check_eps(eps)
     step_size = _checked_step_size(step_size)
     to = _memory("x_adv", x_adv)
-    lo, hi = _box(bounds, to)
-    _native.sign_step(to, _memory("grad", grad), _memory("x", x), step_size, eps, lo, hi)
+    box = box_of(bounds, tuple(to.shape)[1:])
+    _native.sign_step(to, _memory("grad", grad), _memory("x", x), step_size, eps, box)
     return _written(x_adv)
 
 
@@ -77,8 +77,8 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
         raise TypeError(f"norm: wanted a name, got {norm!r}")
     eps = check_eps(eps)
     to = _memory("x_adv", x_adv)
-    lo, hi = _box(bounds, to)
-    _native.project(to, _memory("x", x), eps, norm, lo, hi)
+    box = box_of(bounds, tuple(to.shape)[1:])
+    _native.project(to, _memory("x", x), eps, norm, box)
     return _written(x_adv)
 
 
@@ -100,7 +100,3 @@ def _checked_step_size(step_size: Any) -> Any:
     if step_size is None:
         raise TypeError("step_size: wanted a number or one per row, got None")
     return check_step_size(step_size)
-
-
-def _box(bounds: Bounds, x_adv: Any) -> tuple[Any, Any]:
-    return (None, None) if bounds is None else normal_bounds(bounds, tuple(x_adv.shape)[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -306,7 +307,6 @@ def run_loop(
     labels = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
     aims = loop.targets > 0
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
-    bounds = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
     options = {
         "judge": judge,
         "eps": attack.eps,
@@ -331,7 +331,7 @@ def run_loop(
         "measured": judged,
         "early_stop": loop.early_stop,
         "seed": loop.seed,
-        "bounds": bounds,
+        "box": box_of(attack.bounds, x.shape[1:]),
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
@@ -440,6 +440,18 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "mask": lambda name, value: None if value is None else _own(name, value, "biuf", "an array of 0 and 1"),
     "seed": lambda name, value: check_seed(value, name),
 }
+
+
+def box_of(bounds: Any, shape: tuple[int, ...]) -> _native.Box:
+    """Return the box as the engine takes it; one of numbers is made once."""
+    lower, upper = (None, None) if bounds is None else normal_bounds(bounds, shape)
+    make = _native.Box if isinstance(lower, np.ndarray) or isinstance(upper, np.ndarray) else _plain_box
+    return make(lower, upper, math.prod(shape))
+
+
+@lru_cache(maxsize=16)
+def _plain_box(lower: float | None, upper: float | None, features: int) -> _native.Box:
+    return _native.Box(lower, upper, features)
 
 
 def normal_bounds(bounds: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:

@@ -14,11 +14,11 @@ from epsball.attacks.base import (
     Attack,
     Bounds,
     Found,
+    box_of,
     check_index,
     check_own_model,
     configured,
     device_of,
-    normal_bounds,
 )
 from epsball.model import Sequential
 
@@ -120,6 +120,6 @@ def _worst(
 ) -> tuple[Array, npt.NDArray[np.float64], npt.NDArray[np.float64], Array]:
     check_own_model(model, "the closed form is for linear epsball models")
     labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y, device=device_of(model))
-    box = None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
+    box = box_of(attack.bounds, x.shape[1:])
     x_adv, distance, margin = _native.linear_exact(model._native, x, labels, attack.eps, attack.norm, box)
     return x_adv, distance, margin, labels

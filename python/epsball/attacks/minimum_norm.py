@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Found, _mask, check_index, check_model, device_of, normal_bounds
+from epsball.attacks.base import Found, _mask, box_of, check_index, check_model, device_of
 from epsball.classifier import Classifier
 
 MARGIN = "margin"
@@ -47,7 +47,7 @@ def run_minimum_norm(
         "early_stop": early_stop,
         "targets": 0,
         "seed": getattr(attack, "seed", 0),
-        "bounds": None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:]),
+        "box": box_of(attack.bounds, x.shape[1:]),
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
