@@ -1,6 +1,7 @@
 // What minimum-norm attacks need beyond vectors: the nearest point of a plane within the box, the steps of Carlini and
 // Wagner and of EAD, JSMA's pair, and all that they decide per row.
 #include "attacks/ddn_row.h"
+#include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
 #include "attacks/fmn_row.h"
 #include "attacks/planes_row.h"
@@ -297,6 +298,16 @@ void add_minimum_norm(Kernels& k) {
   k.box_adam = box_adam;
   k.shrink = shrink;
   k.saliency = saliency;
+  k.ask = decide_rows<AskRows>;
+  k.answer = decide_rows<AnswerRows>;
+  k.begin = decide_rows<BeginRows>;
+  k.cut = decide_rows<CutRows>;
+  k.nearest = decide_rows<NearestRows>;
+  k.probe = decide_rows<ProbeRows>;
+  k.baseline = decide_rows<BaselineRows>;
+  k.leap = decide_rows<LeapRows>;
+  k.walk = decide_rows<WalkRows>;
+  k.adapt = decide_rows<AdaptRows>;
 }
 
 }  // namespace epsball::EPSBALL_ISA

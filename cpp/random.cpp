@@ -132,10 +132,19 @@ void start_normal(const Row& r, float eps, std::uint64_t seed, std::uint32_t sal
   });
 }
 
+// lo + u (hi - lo), where both are finite.
+void start_box(const Row& r, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_uniforms(r.features, seed, salt, id, [&](Index i, Index n, Vec u) {
+    const Vec lo = load(r.lo + i, n), hi = load(r.hi + i, n);
+    store(r.x + i, clip(mul_add(u, hi - lo, lo), lo, hi), n);
+  });
+}
+
 void start_row(Norm norm, Start kind, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt, Index id) {
   if (kind == Start::signs) return start_signs(norm, r, eps, seed, salt, id);
   if (kind == Start::gaussian) return start_gaussian(norm, r, eps, seed, salt, id);
   if (kind == Start::normal) return start_normal(r, eps, seed, salt, id);
+  if (kind == Start::box) return start_box(r, seed, salt, id);
   if (kind == Start::salt_and_pepper) return start_salt_and_pepper(norm, r, eps, seed, salt, id);
   const bool sphere = kind == Start::sphere;
   if (norm == Norm::linf) return sphere ? start_cube(r, eps, seed, salt, id) : start_linf(r, eps, seed, salt, id);

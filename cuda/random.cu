@@ -122,11 +122,18 @@ __device__ void start_normal(const Row& r, float eps, std::uint64_t seed, std::u
   for_normals(r.features, seed, salt, id, [&](Index i, float v) { r.x[i] = clipped(r, i, mul_add(v, eps, r.x0[i])); });
 }
 
+// lo + u (hi - lo), where both are finite.
+__device__ void start_box(const Row& r, std::uint64_t seed, std::uint32_t salt, Index id) {
+  for_uniforms(r.features, seed, salt, id,
+               [&](Index i, float u) { r.x[i] = clipped(r, i, mul_add(u, r.hi[i] - r.lo[i], r.lo[i])); });
+}
+
 __device__ void start_row(Norm norm, Start kind, const Row& r, float eps, std::uint64_t seed, std::uint32_t salt,
                           Index id) {
   if (kind == Start::signs) return start_signs(norm, r, eps, seed, salt, id);
   if (kind == Start::gaussian) return start_gaussian(norm, r, eps, seed, salt, id);
   if (kind == Start::normal) return start_normal(r, eps, seed, salt, id);
+  if (kind == Start::box) return start_box(r, seed, salt, id);
   if (kind == Start::salt_and_pepper) return start_salt_and_pepper(norm, r, eps, seed, salt, id);
   const bool sphere = kind == Start::sphere;
   if (norm == Norm::linf) return sphere ? start_cube(r, eps, seed, salt, id) : start_linf(r, eps, seed, salt, id);

@@ -347,8 +347,8 @@ struct StepRows {
 
 // Uniform in the ball; eps times random signs (R+FGSM); uniform on the ball's surface (L-infinity: uniform in the cube,
 // then scaled to its surface); Gaussian of norm eps on average, brought into the ball; features that leap to the ends
-// of their limits, a random part of them; eps times standard normals, within the box alone.
-enum class Start : int { ball, signs, sphere, gaussian, salt_and_pepper, normal };
+// of their limits, a random part of them; eps times standard normals, within the box alone; uniform in the box alone.
+enum class Start : int { ball, signs, sphere, gaussian, salt_and_pepper, normal, box };
 
 struct StartRows {
   BallRows ball;
@@ -475,6 +475,16 @@ struct SearchRows;    // src/attacks/search_row.h
 struct BoxAdam;       // src/attacks/search_row.h
 struct Shrinkage;     // src/attacks/search_row.h
 struct SaliencyRows;  // src/attacks/saliency_row.h
+struct AskRows;       // src/attacks/decision_row.h, as all that follow
+struct AnswerRows;
+struct BeginRows;
+struct CutRows;
+struct NearestRows;
+struct ProbeRows;
+struct BaselineRows;
+struct LeapRows;
+struct WalkRows;
+struct AdaptRows;
 
 // ---- optimisers ----
 
@@ -628,6 +638,16 @@ struct Kernels {
   void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
   void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
   void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
+  void (*ask)(Stream, Index rows, const AskRows&) = nullptr;
+  void (*answer)(Stream, Index rows, const AnswerRows&) = nullptr;
+  void (*begin)(Stream, Index rows, const BeginRows&) = nullptr;
+  void (*cut)(Stream, Index rows, const CutRows&) = nullptr;
+  void (*nearest)(Stream, Index rows, const NearestRows&) = nullptr;
+  void (*probe)(Stream, Index rows, const ProbeRows&) = nullptr;
+  void (*baseline)(Stream, Index rows, const BaselineRows&) = nullptr;
+  void (*leap)(Stream, Index rows, const LeapRows&) = nullptr;
+  void (*walk)(Stream, Index rows, const WalkRows&) = nullptr;
+  void (*adapt)(Stream, Index rows, const AdaptRows&) = nullptr;
 
   // linear_exact.cpp
   void (*linear_exact)(Stream, const LinearCase&) = nullptr;

@@ -70,7 +70,17 @@ def test_bad_x_is_named_everywhere(bad: Callable[[np.ndarray], Any]) -> None:
     rejects("x", lambda: A.BIM(eps=0.1)(model, wrong, y))
     rejects("x", lambda: A.ILCM(eps=0.1)(model, wrong, y))
     rejects("x", lambda: A.RFGSM(eps=0.1)(model, wrong, y))
-    for attack in (A.DDN(), A.FMN(), A.DeepFool(), A.FAB(), A.CarliniWagner(), A.EAD(), A.JSMA()):
+    for attack in (
+        A.DDN(),
+        A.FMN(),
+        A.DeepFool(),
+        A.FAB(),
+        A.CarliniWagner(),
+        A.EAD(),
+        A.JSMA(),
+        A.Boundary(),
+        A.HopSkipJump(),
+    ):
         rejects("x", lambda attack=attack: attack(model, wrong, y))
     rejects("x", lambda: eb.fit(model, wrong, y, epochs=1))
     rejects("x", lambda: eb.evaluate(model, wrong, y, attacks=[A.FGSM(eps=0.1)]))
@@ -92,6 +102,8 @@ def test_x_outside_the_bounds_is_refused(value: float) -> None:
         A.CarliniWagner(),
         A.EAD(),
         A.JSMA(),
+        A.Boundary(),
+        A.HopSkipJump(),
     ):
         with pytest.raises(ValueError, match="bounds"):
             attack(model, changed(x, value), y)

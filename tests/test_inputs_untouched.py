@@ -49,6 +49,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "cw": lambda m, x, y: A.CarliniWagner(steps=5, search_steps=2)(m, x, y),
     "ead": lambda m, x, y: A.EAD(steps=5, search_steps=2)(m, x, y),
     "jsma": lambda m, x, y: A.JSMA()(m, x, y),
+    "boundary": lambda m, x, y: A.Boundary(steps=5)(m, x, y),
+    "hop-skip-jump": lambda m, x, y: A.HopSkipJump(steps=1, probes=5, start=x[::-1])(m, x, y),
     "evaluate": lambda m, x, y: eb.evaluate(m, x, y, attacks=[A.FGSM(eps=0.1)]),
     "fit": lambda m, x, y: eb.fit(m, x, y, epochs=1, batch_size=5),
 }

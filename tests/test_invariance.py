@@ -49,6 +49,9 @@ ATTACKS: dict[str, Any] = {
     "cw": eb.attacks.CarliniWagner(steps=15, search_steps=3, step_size=0.05),
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),
+    "boundary": eb.attacks.Boundary(steps=25, seed=3),
+    "hop-skip-jump": eb.attacks.HopSkipJump(steps=2, probes=15, seed=3),
+    "hop-skip-jump-linf": eb.attacks.HopSkipJump("linf", steps=2, probes=15, budget=70, seed=3),
 }
 FIELDS = ("x_adv", "success", "distance", "queries", "loss", "zero_gradient")
 

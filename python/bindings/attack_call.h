@@ -1,6 +1,7 @@
 // One call of a native attack: its arguments checked and in the engine's types, and what it found as Python has it.
 #pragma once
 
+#include <cstring>
 #include <functional>
 
 #include "attacks/attack.h"
@@ -67,6 +68,7 @@ struct AttackArguments {
   const Box& box;
   py::array_t<std::uint8_t, py::array::c_style> mask;
   std::vector<Index> ids;
+  std::optional<RowsIn> start;
   AttackInputs view;
 
   AttackArguments(const Target& model, const py::array& inputs, const py::array& y, const AttackSettings& s,
@@ -98,6 +100,11 @@ struct AttackArguments {
     view.exact_lo = box.exact_lo();
     view.exact_hi = box.exact_hi();
     view.ids = ids.data();
+    if (o.contains("start_points") && !o["start_points"].is_none()) {
+      start = rows_in(get<py::array>(o, "start_points"), "start", features);
+      check_finite(start->view, "start");
+      view.start = start->view;
+    }
     if (!o["mask"].is_none()) {
       mask = get<py::array_t<std::uint8_t, py::array::c_style>>(o, "mask");
       view.mask = mask.data();
@@ -108,7 +115,8 @@ struct AttackArguments {
 
 using RunAttack = std::function<void(const AttackInputs&, const AttackOutputs&, Interruption&)>;
 
-// Calls run with the rows of x: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).
+// Calls run with the rows of x: (x_adv, success, distance, queries, loss, zero_gradient, trace or None). With the
+// option "partial" an exception of Python's ends the run, not the call: it is returned as one more, or None.
 inline py::tuple found_by(const RunAttack& run, const Target& target, const py::array& x, const py::array& y,
                           const AttackSettings& settings, Index iterates, const py::dict& options) {
   const bool measured = get<bool>(options, "measured");
@@ -136,15 +144,24 @@ inline py::tuple found_by(const RunAttack& run, const Target& target, const py::
     out.trace = values.mutable_data();
     trace = values;
   }
-  without_gil([&](Interruption& i) { run(in.view, out, i); });
+  const bool partial = options.contains("partial") && get<bool>(options, "partial");
+  py::object failure = py::none();
+  if (partial) std::memcpy(x_adv.mutable_data(), in.x.owner.data(), static_cast<std::size_t>(x_adv.nbytes()));
+  try {
+    without_gil([&](Interruption& i) { run(in.view, out, i); });
+  } catch (py::error_already_set& error) {
+    if (!partial || !error.matches(PyExc_Exception)) throw;
+    failure = error.value();
+  }
   check_logits(rows, [&](Index r) { return broken[static_cast<std::size_t>(r)] != 0; });
+  if (partial) return py::make_tuple(x_adv, success, distance, queries, loss, zero_gradient, trace, failure);
   return py::make_tuple(x_adv, success, distance, queries, loss, zero_gradient, trace);
 }
 
 template <class Slab, class M, class Settings>
 py::tuple run_on(M& model, const py::array& x, const py::array& y, Settings settings, const py::dict& options) {
   const Use use(model);
-  settings.judge_again = !use.plan && settings.early_stop && get<bool>(options, "measured");
+  settings.judge_again |= !use.plan && settings.early_stop && get<bool>(options, "measured");
   const auto run = [&](const AttackInputs& in, const AttackOutputs& out, Interruption& i) {
     run_attack<Slab>(*use.target, *use.arenas, settings, in, out, i);
   };

@@ -2,12 +2,14 @@
 // models.
 #include "attack_call.h"
 #include "attacks/apgd.h"
+#include "attacks/boundary.h"
 #include "attacks/carlini_wagner.h"
 #include "attacks/ddn.h"
 #include "attacks/deepfool.h"
 #include "attacks/ead.h"
 #include "attacks/fab.h"
 #include "attacks/fmn.h"
+#include "attacks/hop_skip_jump.h"
 #include "attacks/jsma.h"
 #include "attacks/linear_exact.h"
 #include "attacks/linear_minimum.h"
@@ -129,6 +131,36 @@ JsmaSettings jsma_settings(const py::dict& o) {
   return s;
 }
 
+// ---- labels only ----
+
+template <class Settings>
+Settings decision_settings(const py::dict& o) {
+  Settings s;
+  read_common(s, o);
+  s.minimum_norm = true;
+  s.judge = false;  // what Python asks at the end it counts
+  s.keep_partial = true;
+  s.steps = get<int>(o, "steps");
+  s.starts = get<int>(o, "starts");
+  s.queries = get<std::int64_t>(o, "queries");
+  return s;
+}
+
+BoundarySettings boundary_settings(const py::dict& o) {
+  auto s = decision_settings<BoundarySettings>(o);
+  s.orthogonal = get<float>(o, "orthogonal");
+  s.towards = get<float>(o, "towards");
+  return s;
+}
+
+HopSkipJumpSettings hop_skip_jump_settings(const py::dict& o) {
+  auto s = decision_settings<HopSkipJumpSettings>(o);
+  s.probes = get<int>(o, "probes");
+  s.most_probes = get<int>(o, "most_probes");
+  s.first_reach = get<float>(o, "first_reach");
+  return s;
+}
+
 // ---- linear models ----
 
 py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y, const py::object& eps,
@@ -173,6 +205,9 @@ void bind_attacks(py::module_& m) {
   bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
   bind_attack<LinearMinimumSlab>(m, "linear_minimum", linear_minimum_settings,
                                  "Nearest points of linear models; returns as pgd does.");
+  bind_attack<BoundarySlab>(m, "boundary", boundary_settings, "Boundary; returns as pgd does, and what stopped it.");
+  bind_attack<HopSkipJumpSlab>(m, "hop_skip_jump", hop_skip_jump_settings,
+                               "HopSkipJump; returns as pgd does, and what stopped it.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("box"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

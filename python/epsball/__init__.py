@@ -34,11 +34,11 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "sources", "training")
 
 __all__ = [
-    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Exp",
-    "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne",
-    "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh",
-    "TorchModel", "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation", "exact_robust_accuracy",
-    "fgsm", "fit", "from_onnx",
+    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout",
+    "Exp", "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize",
+    "OneVsOne", "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus",
+    "Tanh", "TorchModel", "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation",
+    "exact_robust_accuracy", "fgsm", "fit", "from_onnx",
     "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
     "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip

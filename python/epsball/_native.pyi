@@ -153,6 +153,24 @@ def apgd(
     """Auto-PGD; returns what pgd does."""
 
 @typing.overload
+def boundary(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Boundary; returns as pgd does, and what stopped it."""
+
+@typing.overload
+def boundary(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Boundary; returns as pgd does, and what stopped it."""
+
+@typing.overload
 def carlini_wagner(
     model: Model,
     x: numpy.typing.NDArray[typing.Any],
@@ -271,6 +289,24 @@ def fmn(
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """FMN; returns as pgd does."""
+
+@typing.overload
+def hop_skip_jump(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """HopSkipJump; returns as pgd does, and what stopped it."""
+
+@typing.overload
+def hop_skip_jump(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any],
+    y: numpy.typing.NDArray[typing.Any],
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """HopSkipJump; returns as pgd does, and what stopped it."""
 
 @typing.overload
 def jsma(

@@ -223,7 +223,12 @@ void SlabAttack::run(const AttackInputs& in, const AttackOutputs& out, Index fir
   load(rows);
   if (common_.minimum_norm)  // what a row that fails returns
     k_.copy_rows(stream(), rows, features_, x0_.data, x0_.ld, best_.data, best_.ld, nullptr, nullptr);
-  attack();
+  try {
+    attack();
+  } catch (...) {
+    if (common_.keep_partial) store(rows);
+    throw;
+  }
   store(rows);
   if (!common_.judge || (!common_.judge_again && in.x.dtype == DType::float32)) return;
   judge_stored(rows);
@@ -238,6 +243,7 @@ AttackInputs staged(Staging& staging, const AttackInputs& in, Index classes) {
   const Index rows = in.x.rows, features = in.x.features;
   AttackInputs here = in;
   here.x = staging.in(in.x);
+  if (in.start.data) here.start = staging.in(in.start);
   here.labels = staging.in(in.labels, rows);
   here.targets = staging.in(in.targets, rows * classes);
   here.judge = staging.in(in.judge, rows);

@@ -21,7 +21,8 @@ struct AttackSettings {
                     // it is that of the label
   bool judge_again = false;  // as the last thing the stored points are judged in one batch: there are models that round
                              // a row's logits otherwise when rows have left
-  float confidence = 0.0f;   // margin that success needs while the attack runs
+  bool keep_partial = false;  // what was found is stored even if the model throws midway
+  float confidence = 0.0f;    // margin that success needs while the attack runs
   std::uint64_t seed = 0;
 };
 
@@ -42,6 +43,7 @@ struct AttackInputs {
   const std::uint8_t* mask = nullptr;  // 1 where the attacker may change a feature; null: everywhere
   Index mask_ld = 0;                   // 0: one mask for all rows
   const Index* ids = nullptr;          // what keys each row's random numbers
+  Array start;                         // adversarial points to begin at, for attacks that need one; or no data
 };
 
 // All per row of x; queries start at 0, a trace at NaN.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "attacks/ddn_row.h"
+#include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
 #include "attacks/fmn_row.h"
 #include "attacks/planes_row.h"
@@ -208,6 +209,56 @@ void test_saliency(Index n, bool increase) {
   if (n > 30) CHECK(x.cpu != before);
 }
 
+// Questions and answers, cuts, probes, leaps and walks of attacks that learn labels only, over several rounds.
+void test_decisions(bool targeted) {
+  const std::vector<std::uint8_t> none(kRows, 0), all(kRows, 1);
+  const std::vector<float> zeros(kRows, 0.0f);
+  Twin<std::int32_t> predicted(classes_of_rows(3, 0)), labels(classes_of_rows(2, 0)), slot({3, 0, 1, 4, 2}),
+      asked(std::vector<std::int32_t>(kRows, 0)), passed(asked.cpu);
+  Twin<std::int64_t> queries({0, 3, 1, 0, 2});
+  Twin<std::uint8_t> waiting({1, 1, 0, 1, 1}), unasked(none), adversarial(none), broken(none), success({0, 1, 0, 1, 0}),
+      improved(none), done(none), leaping(none);
+  Twin<float> loss(floats(kRows, 1)), distance(floats(kRows, 2, 0, 2)), reached(floats(kRows, 3, 0, 2)), low(zeros),
+      high(zeros), middle(zeros), rest(zeros), radius(zeros), best(floats(kRows, 4, 0, 2)),
+      trace(std::vector<float>(2 * kRows, -7.0f)), sign(zeros), weight(zeros), sum(zeros), count(zeros), size(zeros),
+      orthogonal(floats(kRows, 5, 0, 1)), towards(floats(kRows, 6, 0, 1)), stay(zeros), move(zeros), ones(zeros);
+  loss.cpu[1] = __builtin_inff();
+  Twin<float> losses(loss.cpu);
+  for (int round = 0; round < 40; ++round)
+    on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+      k.ask(s, rows, {round < 2 ? waiting.on(d) : nullptr, slot.on(d), 35, queries.on(d), unasked.on(d)});
+      k.answer(s, rows,
+               {kRows, nullptr, predicted.on(d), losses.on(d), labels.on(d), slot.on(d), unasked.on(d), targeted,
+                adversarial.on(d), broken.on(d)});
+      k.begin(s, rows, {adversarial.on(d), waiting.on(d)});
+      k.cut(s, rows,
+            {round == 0 ? nullptr : unasked.on(d), adversarial.on(d), distance.on(d), low.on(d), high.on(d),
+             middle.on(d), rest.on(d), radius.on(d)});
+      NearestRows n{waiting.on(d), slot.on(d), distance.on(d), queries.on(d), 35, best.on(d), success.on(d)};
+      n.improved = improved.on(d), n.done = done.on(d), n.trace = trace.on(d), n.trace_ld = 2;
+      k.nearest(s, rows, n);
+      k.probe(s, rows, {unasked.on(d), adversarial.on(d), sign.on(d), ones.on(d), sum.on(d), count.on(d)});
+      k.baseline(s, rows, {sum.on(d), count.on(d), weight.on(d)});
+      k.leap(
+          s, rows,
+          {round == 0 ? nullptr : unasked.on(d), adversarial.on(d), distance.on(d), 0.5f, size.on(d), leaping.on(d)});
+      k.walk(s, rows,
+             {distance.on(d), round % 2 ? reached.on(d) : nullptr, orthogonal.on(d), towards.on(d), stay.on(d),
+              move.on(d)});
+      AdaptRows a{unasked.on(d), adversarial.on(d), round % 2 == 0, distance.on(d),
+                  reached.on(d), orthogonal.on(d),  towards.on(d)};
+      a.asked = asked.on(d), a.passed = passed.on(d), a.improved = improved.on(d);
+      k.adapt(s, rows, a);
+    });
+  CHECK(queries.same() && unasked.same() && adversarial.same() && broken.same() && waiting.same() && success.same());
+  CHECK(improved.same() && done.same() && leaping.same() && asked.same() && passed.same());
+  CHECK(low.same() && high.same() && middle.same() && rest.same() && best.same() && trace.same() && sign.same());
+  CHECK(sum.same() && count.same() && size.same() && radius.same() && ones.same());
+  for (Twin<float>* each : {&weight, &orthogonal, &towards, &stay, &move})
+    CHECK(all_near(each->gpu.host(), each->cpu, 0x1p-21));
+  CHECK(queries.cpu[3] == 35 && queries.cpu[2] == 2 && broken.cpu[0] == 1 && asked.cpu[kActive] == 0);
+}
+
 // One rank at a time.
 void test_ranks(Index rows, Index classes, std::int32_t active_rows) {
   const Index ld = classes + 1;
@@ -243,6 +294,7 @@ int main() {
   for (const Index n : kSizes)
     for (const Index classes : {1, 2, 10}) test_ranks(n, classes, n < 20 ? 1000 : 5);
   test_radii();
+  for (const bool targeted : {false, true}) test_decisions(targeted);
   CHECK(cuda::emulate::device_memory().blocks == 0);
   return finish();
 }

@@ -98,7 +98,7 @@ bool near(const Problem& p, const Kernels& cpu, const std::vector<float>& got, c
 
 void test_start(const Problem& p) {
   const auto got = on_gpu(p);
-  const bool summed = p.kind != Start::signs && (p.kind != Start::ball || p.norm != Norm::linf);
+  const bool summed = p.kind != Start::signs && p.kind != Start::box && (p.kind != Start::ball || p.norm != Norm::linf);
   for (const Kernels* cpu : tables()) {
     const auto wanted = on_cpu(*cpu, p);
     if (!CHECK(summed ? near(p, *cpu, got, wanted) : same_bits(got, wanted)))
@@ -107,7 +107,7 @@ void test_start(const Problem& p) {
   bool inside = true, gaps = true;
   for (Index r = 0; r < 4; ++r) {
     const float *x = &got[r * p.ld], *x0 = &p.x0[r * p.ld];
-    const bool ball = summed && p.norm != Norm::linf && p.kind != Start::normal;
+    const bool ball = summed && p.norm != Norm::linf && p.kind != Start::normal && p.kind != Start::box;
     if (ball) inside &= distance(p.norm, p.n, x, x0) <= static_cast<double>(p.eps[r]);
     for (Index i = 0; i < p.n; ++i) inside &= x[i] >= p.lo[r * p.ld + i] && x[i] <= p.hi[r * p.ld + i];
     gaps &= x[p.n] == 7.0f && x[p.n + 1] == 7.0f;
@@ -153,6 +153,7 @@ int main() {
         for (const Start kind : {Start::sphere, Start::gaussian, Start::salt_and_pepper})
           test_start(Problem(norm, kind, n, box));
       test_start(Problem(Norm::l2, Start::normal, n, box));
+      if (box) test_start(Problem(Norm::l2, Start::box, n, box));
     }
   }
   test_uniforms_are_the_same_bits(1000);

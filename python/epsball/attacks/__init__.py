@@ -5,13 +5,16 @@ from epsball.attacks.apgd import APGD
 from epsball.attacks.autoattack import AutoAttack, AutoAttackWarning, autoattack
 from epsball.attacks.base import Attack, AttackResult, from_dict
 from epsball.attacks.bim import BIM
+from epsball.attacks.boundary import Boundary
 from epsball.attacks.carlini_wagner import CarliniWagner
 from epsball.attacks.ddn import DDN
+from epsball.attacks.decision import AttackStopped
 from epsball.attacks.deepfool import DeepFool
 from epsball.attacks.ead import EAD
 from epsball.attacks.fab import FAB
 from epsball.attacks.fgsm import FGSM, fgsm
 from epsball.attacks.fmn import FMN
+from epsball.attacks.hop_skip_jump import HopSkipJump
 from epsball.attacks.ilcm import ILCM
 from epsball.attacks.jsma import JSMA
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
@@ -43,10 +46,13 @@ __all__ = [
     "AdamPGD",
     "Attack",
     "AttackResult",
+    "AttackStopped",
     "AutoAttack",
     "AutoAttackWarning",
+    "Boundary",
     "CarliniWagner",
     "DeepFool",
+    "HopSkipJump",
     "LinearExact",
     "LinearMinimum",
     "MaxConfidence",

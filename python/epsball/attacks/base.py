@@ -49,6 +49,8 @@ class AttackResult:
     trace
         (N, restarts · (steps + 1)) float32 if asked for: the loss at every iterate, restart after restart; NaN after
         a row left early.
+    reason
+        (N,) str: why a row failed, "" where it did not; None for attacks that can only fail by not finding anything.
     """
 
     x_adv: Any
@@ -58,6 +60,7 @@ class AttackResult:
     loss: npt.NDArray[np.float32]
     zero_gradient: npt.NDArray[np.bool_]
     trace: npt.NDArray[np.float32] | None = None
+    reason: npt.NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ CLASSES = {
     "random-search": "RandomSearch", "spsa": "SPSA", "nes": "NES",
     "autoattack": "AutoAttack", "deepfool": "DeepFool", "cw": "CarliniWagner",
     "ddn": "DDN", "fmn": "FMN", "fab": "FAB", "ead": "EAD", "jsma": "JSMA",
+    "boundary": "Boundary", "hop-skip-jump": "HopSkipJump",
 }  # fmt: skip
 if TYPE_CHECKING:
     Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it

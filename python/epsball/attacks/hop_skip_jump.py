@@ -1,0 +1,77 @@
+"""HopSkipJump: the boundary's direction from labels of random probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from epsball import _native
+from epsball.arguments import settle, whole
+from epsball.arrays import Array
+from epsball.attacks.base import Attack, Bounds, Found
+from epsball.attacks.decision import check_budget, check_start, run_decision, widest
+
+
+@dataclass(frozen=True, eq=False)
+class HopSkipJump(Attack):
+    """HopSkipJump: gradient estimates at the boundary from labels (Chen et al. 2020, arXiv 1904.02144).
+
+    It asks for labels and for nothing else, so that it runs on `LabelOracle`, `Trees` and `KNN` as on every model. A
+    row begins at an adversarial point. Bisection takes it to the boundary; the labels of random probes around it, less
+    their mean, tell where the boundary's normal points; the row leaps that way by distance / √t in step t, half as far
+    again and again until the leap lands on an adversarial point, and bisection takes it back. Step t asks for √t times
+    as many probes as the first. The segment is halved until it is d^(−3/2) of its length (L∞: d^−2), but 10 to 24
+    times: in few dimensions the paper's tolerance is coarse. Probes lie on a sphere around the point, whose radius is a
+    tenth of the box's longest side in the first step and then 1/d of the distance before the bisection.
+
+    Every row keeps its nearest adversarial point. One without a starting point fails alone: x itself comes back, and
+    ``result.reason`` says why. The trace is the smallest distance so far, at the start and after every step.
+
+    Parameters
+    ----------
+    norm
+        "l2" or "linf", which the attack minimises.
+    steps
+        Leaps.
+    budget
+        The most labels that a row may cost, every question counted; None: as many as the steps take.
+    probes, most_probes
+        Of the first step; of any step.
+    starts, start, targeted
+        As in `Boundary`.
+    bounds, mask
+        As in `PGD`; without bounds `start` is needed.
+    seed
+        Of the random points and probes, in [0, 2**64).
+    """
+
+    norm: str = "l2"
+    steps: int = 64
+    budget: int | None = None
+    probes: int = 100
+    most_probes: int = 10000
+    starts: int = 100
+    start: Any = None
+    targeted: bool = False
+    bounds: Bounds = (0.0, 1.0)
+    mask: Any = None
+    seed: int = 0
+
+    norms: ClassVar[tuple[str, ...]] = ("l2", "linf")
+    needs: ClassVar[str] = "labels"
+
+    def __post_init__(self) -> None:
+        settle(self, budget=check_budget("budget", self.budget), start=check_start("start", self.start))
+        super().__post_init__()
+        settle(
+            self,
+            most_probes=whole("most_probes", self.most_probes, 1),
+            starts=whole("starts", self.starts, 1, 2**24 - 1),
+        )
+
+    def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+        side = widest(self.bounds)
+        return run_decision(
+            self, _native.hop_skip_jump, model, x, y, index, judged=judged, trace=trace,
+            probes=self.probes, most_probes=self.most_probes, first_reach=0.1 * side if side < 1e37 else 0.0,
+        )  # fmt: skip
