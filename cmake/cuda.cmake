@@ -106,6 +106,9 @@ foreach(variant IN LISTS planted_variants)
   if(variant STREQUAL "plain") # the emulator's own guards are to find it, not UndefinedBehaviorSanitizer
     target_compile_options(planted_plain PRIVATE -fno-sanitize=all)
   endif()
+  if(variant STREQUAL "address") # likewise
+    target_compile_options(planted_address PRIVATE -fno-sanitize=undefined)
+  endif()
   if(NOT variant STREQUAL "plain" AND NOT EPSBALL_SANITIZE)
     target_compile_options(planted_${variant} PRIVATE -fsanitize=${variant} -fno-omit-frame-pointer)
     target_link_options(planted_${variant} PRIVATE -fsanitize=${variant})
