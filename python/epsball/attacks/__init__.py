@@ -27,6 +27,7 @@ from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
+from epsball.attacks.substitute import Substitute
 
 __all__ = [
     "APGD",
@@ -59,6 +60,7 @@ __all__ = [
     "MomentumPGD",
     "RandomSearch",
     "Square",
+    "Substitute",
     "autoattack",
     "exact_robust_accuracy",
     "fgsm",
