@@ -28,6 +28,7 @@ from epsball.attacks.slide import SLIDE
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
 from epsball.attacks.substitute import Substitute
+from epsball.attacks.tree_minimum import TreeMinimum
 
 __all__ = [
     "APGD",
@@ -61,6 +62,7 @@ __all__ = [
     "RandomSearch",
     "Square",
     "Substitute",
+    "TreeMinimum",
     "autoattack",
     "exact_robust_accuracy",
     "fgsm",

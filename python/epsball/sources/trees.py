@@ -75,6 +75,10 @@ class Trees(LabelSource):
     ----------
     classes, features : int
         Classes predicted; features per row.
+    trees : tuple of Tree
+        As given.
+    rounds_inputs : bool
+        As given.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Trees(LabelSource):
                 f"columns: wanted one of 0 to {first.size - width} for each of {len(given)} trees, got "
                 f"{column.tolist()}"
             )
+        self.trees, self.rounds_inputs = tuple(parts), flag("rounds_inputs", rounds_inputs)
         whole("trees", sum(sizes), 1)  # the native index is 32 bits wide
         self._native = _native.Trees(
             feature=np.concatenate([p.feature for p in parts]).astype(np.int32),
@@ -123,7 +128,7 @@ class Trees(LabelSource):
             features=self.features,
             scale=number("scale", scale, -float(FLOAT32.max), float(FLOAT32.max)),
             divisor=float(len(given)) if flag("mean", mean) else 1.0,
-            rounds_inputs=flag("rounds_inputs", rounds_inputs),
+            rounds_inputs=self.rounds_inputs,
             decision=decision,
         )
 
