@@ -21,6 +21,7 @@ from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, lin
 from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.max_confidence import MaxConfidence
 from epsball.attacks.momentum_pgd import MomentumPGD
+from epsball.attacks.neighbour_minimum import NeighbourMinimum
 from epsball.attacks.pgd import PGD, pgd
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
@@ -59,6 +60,7 @@ __all__ = [
     "LinearMinimum",
     "MaxConfidence",
     "MomentumPGD",
+    "NeighbourMinimum",
     "RandomSearch",
     "Square",
     "Substitute",

@@ -64,8 +64,10 @@ class KNN(LabelSource):
 
     Attributes
     ----------
-    classes, features : int
-        Classes predicted; features per row.
+    classes, features, k : int
+        Classes predicted; features per row; neighbours that vote.
+    points, point_labels : ndarray
+        (M, features) float64 and (M,) int64.
     """
 
     def __init__(
@@ -74,7 +76,8 @@ class KNN(LabelSource):
         p, y, count = _points(points, labels, classes)
         super().__init__(classes=count)
         self.features = p.shape[1]
-        k = whole("k", k, 1, len(p))
+        self.points, self.point_labels = p, y
+        self.k = k = whole("k", k, 1, len(p))
         by_distance = one_of("weights", weights, WEIGHTS) == "distance"
         self._native = _native.Knn(p, y, count, k, by_distance)
 
