@@ -34,7 +34,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("attacks", "datasets", "evaluation", "interop", "models", "ops", "sources", "training")
 
 __all__ = [
-    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout",
+    "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Ensemble",
     "Exp", "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize",
     "OneVsOne", "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus",
     "Tanh", "TorchModel", "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation",
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from epsball.perturber import Perturber
     from epsball.sources.base import QueryBudgetExceeded
     from epsball.sources.callable_model import CallableModel
+    from epsball.sources.ensemble import Ensemble
     from epsball.sources.jax_model import JaxModel
     from epsball.sources.label_oracle import LabelOracle
     from epsball.sources.torch_model import TorchModel

@@ -2,6 +2,7 @@
 
 from epsball.sources.base import GradientSource, LabelSource, QueryBudgetExceeded
 from epsball.sources.callable_model import CallableModel
+from epsball.sources.ensemble import Ensemble
 from epsball.sources.jax_model import JaxModel
 from epsball.sources.knn import KNN, SoftenedKNN
 from epsball.sources.label_oracle import LabelOracle
@@ -11,6 +12,7 @@ from epsball.sources.trees import Tree, Trees
 __all__ = [
     "KNN",
     "CallableModel",
+    "Ensemble",
     "GradientSource",
     "JaxModel",
     "LabelOracle",
