@@ -25,6 +25,7 @@ _HOMES = {
     "epsball.perturber": ("Perturber",),
     "epsball.sources.base": ("QueryBudgetExceeded",),
     "epsball.sources.callable_model": ("CallableModel",),
+    "epsball.sources.ensemble": ("Ensemble",),
     "epsball.sources.jax_model": ("JaxModel",),
     "epsball.sources.label_oracle": ("LabelOracle",),
     "epsball.sources.torch_model": ("TorchModel",),

@@ -29,6 +29,7 @@ from epsball.attacks.slide import SLIDE
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
 from epsball.attacks.substitute import Substitute
+from epsball.attacks.targets import target_labels
 from epsball.attacks.tree_minimum import TreeMinimum
 
 __all__ = [
@@ -71,4 +72,5 @@ __all__ = [
     "from_dict",
     "linear_exact",
     "pgd",
+    "target_labels",
 ]

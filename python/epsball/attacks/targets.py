@@ -1,0 +1,95 @@
+"""Which class a targeted attack aims at: policies, and the best of all classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball.arguments import check_seed, one_of
+from epsball.arrays import as_numpy, like
+from epsball.attacks.base import check_index
+from epsball.classifier import Classifier
+
+POLICIES = ("random", "least_likely", "likeliest", "next")
+Labels = npt.NDArray[np.int64]
+
+
+def target_labels(
+    model: Classifier, x: Any, y: Any, policy: str = "random", *, seed: int = 0, index: Any = None
+) -> Any:
+    """Return a class to aim at for every row, never its label y.
+
+    Parameters
+    ----------
+    model
+        Asked for logits where the policy looks at them; of two classes or more.
+    x
+        (N, ...) inputs.
+    y
+        (N,) labels to leave; None: the model's own predictions.
+    policy
+        "random": uniform among the other classes, drawn from seed and index. "least_likely": the lowest logit (Kurakin
+        et al. 2017, arXiv 1607.02533). "likeliest": the highest but the label's, and so the prediction of a row that is
+        misclassified. "next": y + 1, and 0 after the last
+        (Carlini and Wagner 2017, arXiv 1608.04644). Of
+        equal logits the first counts.
+    seed
+        Of random targets, in [0, 2**64).
+    index
+        (N,) integers that key each row's draw; None: 0 … N−1.
+
+    Returns
+    -------
+    array
+        (N,) int64, of x's kind.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named with what was wanted and what was given.
+
+    Examples
+    --------
+    >>> import epsball as eb, numpy as np
+    >>> model = eb.models.linear(4, 3)
+    >>> eb.attacks.target_labels(model, np.zeros((2, 4), np.float32), np.array([1, 2]), "next")
+    array([2, 0])
+    """
+    one_of("policy", policy, POLICIES)
+    if not isinstance(model, Classifier):
+        raise TypeError(f"model: wanted a model with logits, got {type(model).__name__}")
+    rows = as_numpy("x", x, device=model.device)
+    logits = as_numpy("logits", model(rows))
+    classes = max(logits.shape[1], 2)
+    if logits.shape[1] == 1:  # a single logit speaks for label 1
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    labels = logits.argmax(axis=1) if y is None else _labels(as_numpy("y", y, device=model.device), len(rows), classes)
+    if policy == "next":
+        return like((labels + 1) % classes, x)
+    if policy == "random":
+        ids = np.arange(len(rows)) if index is None else check_index(index, len(rows))
+        drawn = _draws(check_seed(seed), ids) % np.uint64(classes - 1)
+        return like((labels + 1 + drawn.astype(np.int64)) % classes, x)
+    sign = -1.0 if policy == "least_likely" else 1.0
+    other = np.where(np.arange(classes) == labels[:, None], -np.inf, sign * logits.astype(np.float64))
+    return like(other.argmax(axis=1), x)
+
+
+def _labels(y: npt.NDArray[Any], rows: int, classes: int) -> Labels:
+    if y.dtype.kind not in "iu" or y.shape != (rows,):
+        raise TypeError(f"y: wanted {rows} class indices, got {y.dtype} of shape {y.shape}")
+    if rows and not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(f"y: wanted labels from 0 to {classes - 1}, got {y.min()} to {y.max()}")
+    return y.astype(np.int64)
+
+
+def _draws(seed: int, ids: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """Return 64 bits for every id, those of SplitMix64 (Steele et al. 2014) started at seed and id."""
+    with np.errstate(over="ignore"):
+        z = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(seed)
+        for factor, shift in ((0xBF58476D1CE4E5B9, 30), (0x94D049BB133111EB, 27)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        bits: npt.NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return bits >> np.uint64(8)
