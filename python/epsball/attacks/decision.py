@@ -12,7 +12,7 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import FLOAT32, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import AttackResult, Found, _mask, check_index, check_model, device_of, normal_bounds
+from epsball.attacks.base import AttackResult, Found, _mask, box_of, check_index, check_model, device_of
 from epsball.classifier import Classifier
 from epsball.sources.base import GradientSource, LabelSource, shape_of_rows
 
@@ -87,7 +87,7 @@ def run_decision(
         "early_stop": False,
         "targets": 0,
         "seed": attack.seed,
-        "bounds": None if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:]),
+        "box": box_of(attack.bounds, x.shape[1:]),
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
