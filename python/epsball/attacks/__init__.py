@@ -26,6 +26,7 @@ from epsball.attacks.pgd import PGD, pgd
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
+from epsball.attacks.spatial import Spatial
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
 from epsball.attacks.substitute import Substitute
@@ -63,6 +64,7 @@ __all__ = [
     "MomentumPGD",
     "NeighbourMinimum",
     "RandomSearch",
+    "Spatial",
     "Square",
     "Substitute",
     "TreeMinimum",
