@@ -289,6 +289,7 @@ enum class PairLoss : int {
   kl,                // KL(p || q) (TRADES)
   kl_constant,       // the same with p held constant (VAT)
   mart,              // -log q_y - log(1 - max_{k != y} q_k) + coupling (1 - p_y) KL(p || q) (MART)
+  worst_case,        // the largest cross-entropy of logits within a - b and a + b (interval bound propagation)
 };
 
 struct PairRows {
@@ -297,7 +298,7 @@ struct PairRows {
   const float* a = nullptr;
   const float* b = nullptr;
   Index ld = 0;
-  const std::int32_t* labels = nullptr;  // (rows), MART only
+  const std::int32_t* labels = nullptr;  // (rows), MART and the worst case only
   float coupling = 1.0f;                 // MART only
   float scale = 1.0f;                    // multiplies the gradients
   float* loss = nullptr;                 // (rows)

@@ -527,6 +527,7 @@ METHODS = {
     "smoothing": lambda: T.LabelSmoothing(),
     "noise": lambda: T.NoiseTraining(kind="signs"),
     "gaussian": lambda: T.SmoothingTraining(),
+    "ibp": lambda: T.IBPTraining(eps=0.05, warmup=0.1),
     "vat": lambda: T.VAT(eps=0.5),
     "ensemble": lambda: T.EnsembleTraining(eps=0.1, models=(eb.models.linear(9, 3, seed=4),)),
     "double": lambda: T.DoubleBackprop(lam=0.1),
@@ -535,7 +536,7 @@ METHODS = {
 
 
 def train(data: dict[str, np.ndarray], method: str = "pgd", seed: int = 0, **options: Any) -> Any:
-    model = student(dropout=0.0 if method == "double" else 0.2)
+    model = student(dropout=0.0 if method in ("double", "ibp") else 0.2)
     optimizer = T.SGD(lr=0.1, momentum=0.9, weight_decay=1e-3, schedule=T.Cosine())
     eb.fit(
         model, data["x"], data["y"], method=METHODS[method](), batch_size=32, optimizer=optimizer,

@@ -3,6 +3,7 @@
 #include "bind.h"
 #include "bind_calls.h"
 #include "dispatch.h"
+#include "intervals.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
@@ -147,6 +148,30 @@ py::dict parameter_gradients(Model& model, const py::array& x, const py::array& 
   return dict_of(model, gradients);
 }
 
+// The first layer that does not carry intervals, or -1.
+Index interval_misfit(const Model& model) {
+  for (std::size_t i = 0; i < model.layers().size(); ++i)
+    if (model.layers()[i]->intervals() == Intervals::none) return static_cast<Index>(i);
+  return -1;
+}
+
+// (lower (N, K), upper (N, K))
+py::tuple bounds(Model& model, const py::array& low, const py::array& high) {
+  model.check_open();
+  const auto plan = model.training_plan();
+  model.check_open();  // training may have begun in between, and the plan may be the trainer's
+  if (interval_misfit(model) >= 0) throw py::value_error("model: intervals do not pass one of its layers");
+  const RowsIn from = rows_in(low, "low", model.features()), to = rows_in(high, "high", model.features());
+  check_finite(from.view, "low");
+  check_finite(to.view, "high");
+  if (to.view.rows != from.view.rows) throw py::value_error("high: wanted as many rows as low");
+  auto lower = new_array<float>({from.view.rows, model.classes()}),
+       upper = new_array<float>({from.view.rows, model.classes()});
+  float *l = lower.mutable_data(), *u = upper.mutable_data();
+  without_gil([&](Interruption& i) { call_bounds(*plan, model.arenas(), i, from.view, to.view, l, u); });
+  return py::make_tuple(lower, upper);
+}
+
 }  // namespace
 
 void bind_model(py::module_& m) {
@@ -167,6 +192,8 @@ void bind_model(py::module_& m) {
       .def("admit", &Model::admit, py::arg("on"), "Lets this thread's calls through a closed model, or no longer.")
       .def("parameters", &parameters, "Copies of all parameters by name, in layer order.")
       .def("load_parameters", &load_parameters, py::arg("values"), "Copies all parameters in; all or nothing.")
+      .def("interval_misfit", &interval_misfit, "The first layer that intervals do not pass, or -1.")
+      .def("bounds", &bounds, py::arg("low"), py::arg("high"), "Bounds (N, K) of the logits over boxes.")
       .def("parameter_gradients", &parameter_gradients, py::arg("x"), py::arg("y"), py::arg("loss"),
            "Gradients of the mean loss by parameter name.");
 }

@@ -55,7 +55,7 @@ std::vector<PartSettings> parts_of(const py::dict& d) {
   std::vector<PartSettings> parts;
   for (const py::handle& part : get<py::list>(d, "parts")) {
     const auto p = part.cast<py::dict>();
-    parts.push_back({named<Source>(p, "source", {"clean", "attacked", "ascended", "descended"}),
+    parts.push_back({named<Source>(p, "source", {"clean", "attacked", "ascended", "descended", "centre", "radius"}),
                      get<float>(p, "weight"), get<float>(p, "reported")});
   }
   return parts;
@@ -69,9 +69,11 @@ MethodSettings method_of(const py::dict& d) {
   s.partly_unlabelled = get<bool>(d, "partly_unlabelled");
   s.parts = parts_of(d);
   s.halves = get<bool>(d, "halves");
-  s.pair = named<PairLoss>(d, "pair", {"none", "squared_distance", "squared_size", "kl", "kl_constant", "mart"});
+  s.pair = named<PairLoss>(d, "pair",
+                           {"none", "squared_distance", "squared_size", "kl", "kl_constant", "mart", "worst_case"});
   s.pair_weight = get<float>(d, "pair_weight");
   s.coupling = get<float>(d, "coupling");
+  s.traded = get<bool>(d, "traded");
   s.inner = named<Inner>(d, "inner", {"loop", "virtual_adversarial", "replay"});
   s.reference = named<Reference>(d, "reference", {"labels", "predictions", "probabilities"});
   s.attack.loss = s.reference == Reference::probabilities ? Loss::cross_entropy : s.loss;

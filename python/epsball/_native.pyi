@@ -13,8 +13,14 @@ class Model:
     def __init__(self, layers: collections.abc.Sequence[tuple[typing.Any, ...]]) -> None: ...
     def admit(self, on: bool) -> None:
         """Lets this thread's calls through a closed model, or no longer."""
+    def bounds(
+        self, low: numpy.typing.NDArray[typing.Any], high: numpy.typing.NDArray[typing.Any]
+    ) -> tuple[typing.Any, ...]:
+        """Bounds (N, K) of the logits over boxes."""
     def close(self) -> None:
         """Refuses all calls but admitted ones, while the model is trained."""
+    def interval_misfit(self) -> int:
+        """The first layer that intervals do not pass, or -1."""
     def jacobian(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
         """Derivatives of the logits, (N, K, features)."""
     def load_parameters(self, values: dict[str, typing.Any]) -> None:

@@ -102,6 +102,49 @@ class Sequential(Classifier):
         a = as_numpy("x", x, device=self.device)
         return dict(self._native.parameter_gradients(a, self._labels(a, y), word("loss", loss)))
 
+    # ---- intervals
+
+    def output_bounds(self, low: Any, high: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return bounds of the logits over boxes of inputs, by interval bound propagation (Gowal et al. 2018).
+
+        arXiv 1810.12715. Intervals are widened by more than float32 rounding can amount to in the sums. Dropout is off,
+        and batch normalisation goes by its running statistics.
+
+        Parameters
+        ----------
+        low, high
+            (N, ...) the boxes' corners, low ≤ high.
+
+        Returns
+        -------
+        (ndarray, ndarray)
+            Lower and upper bounds, (N, K) float32 each.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, named; a layer that does not carry intervals.
+        """
+        self.check_intervals()
+        ends = [as_numpy(name, side, device=self.device) for name, side in (("low", low), ("high", high))]
+        if ends[0].shape != ends[1].shape:
+            raise ValueError(f"high: wanted the shape of low, {ends[0].shape}, got {ends[1].shape}")
+        if not (ends[0] <= ends[1]).all():
+            raise ValueError("high: wanted values that are not below those of low")
+        lower, upper = self._native.bounds(*ends)
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            raise ValueError("model: it gave a bound that is not finite; its weights are too large for float32")
+        return lower, upper
+
+    def check_intervals(self) -> None:
+        """Raise unless all layers carry intervals."""
+        misfit = self._native.interval_misfit()
+        if misfit >= 0:
+            raise ValueError(
+                f"model: wanted layers that carry intervals (linear ones, maxima, activations that never fall), got "
+                f"layer {misfit} ({self.layers[misfit]})"
+            )
+
     # ---- parameters and files
 
     def parameters(self) -> dict[str, npt.NDArray[np.float32]]:

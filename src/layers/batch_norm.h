@@ -14,6 +14,8 @@ class BatchNorm : public Layer {
 
   bool takes_epilogue() const override { return true; }
   const Images* images() const override { return image_.pixels() > 1 ? &images_ : nullptr; }
+  Intervals intervals() const override { return Intervals::affine; }
+  std::unique_ptr<Layer> companion() const override { return std::make_unique<BatchNorm>(image_, eps_, momentum_); }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override { return 1; }
   void pack(const Kernels&, const Values& values, float* packed, Index part) const override;

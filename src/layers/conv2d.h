@@ -15,6 +15,10 @@ class Conv2d : public Layer {
   std::unique_ptr<Layer> copy_with_bias() const override {
     return std::make_unique<Conv2d>(images_.in, images_.out.channels, window_, true);
   }
+  Intervals intervals() const override { return Intervals::affine; }
+  std::unique_ptr<Layer> companion() const override {
+    return std::make_unique<Conv2d>(images_.in, images_.out.channels, window_, false);
+  }
   Index multiply_adds() const override { return images_.out.features() * depth(); }
   Index packed_floats() const override;
   void pack_constants(const Kernels&, float* packed) const override;

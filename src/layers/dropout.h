@@ -11,6 +11,7 @@ class Dropout : public Layer {
   Dropout(Index features, float p) : Layer(features, features), p_(p) {}
 
   float dropout() const override { return p_; }
+  Intervals intervals() const override { return Intervals::affine; }
   void forward(const Context& context, const float*, const Stage& s) const override {
     context.kernels.copy_rows(context.stream, s.rows, in, s.x.data, s.x.ld, s.y.data, s.y.ld, nullptr, nullptr);
   }

@@ -10,6 +10,7 @@ class Flatten : public Layer {
   explicit Flatten(Index features) : Layer(features, features) {}
 
   bool is_identity() const override { return true; }
+  Intervals intervals() const override { return Intervals::affine; }
   void forward(const Context&, const float*, const Stage&) const override {}
   void backward(const Context&, const float*, const Stage&) const override {}
 };

@@ -95,6 +95,13 @@ struct GradientPart {
   float* scratch = nullptr;          // gradient_scratch floats
 };
 
+// How a layer carries intervals, each given by its centre and its radius.
+enum class Intervals {
+  none,      // it does not
+  affine,    // the centre like any row, the radius by the layer's companion
+  monotone,  // no output falls where an input rises: either end like any row
+};
+
 class Layer {
  public:
   Layer(Index in, Index out) : in(in), out(out) {}
@@ -131,6 +138,11 @@ class Layer {
   virtual float dropout() const { return 0.0f; }
   // Nothing to compute (Flatten).
   virtual bool is_identity() const { return false; }
+
+  virtual Intervals intervals() const { return Intervals::none; }
+  // A layer of the same kind for the radii, where they need other parameters: "weight" and "running_var" by their
+  // absolute values, all others 0.
+  virtual std::unique_ptr<Layer> companion() const { return nullptr; }
 
   // What its passes read, weights as the table's products want them and all else: `packed_floats` floats. Constants are
   // written once; what depends on parameters in `pack_parts` independent parts from `values`: its own parameters, or

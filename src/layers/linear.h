@@ -12,6 +12,8 @@ class Linear : public Layer {
 
   bool takes_epilogue() const override { return true; }
   bool fuses_step() const override { return true; }
+  Intervals intervals() const override { return Intervals::affine; }
+  std::unique_ptr<Layer> companion() const override { return std::make_unique<Linear>(in, out, false); }
   std::unique_ptr<Layer> copy_with_bias() const override { return std::make_unique<Linear>(in, out, true); }
   std::unique_ptr<Layer> copy_on_images(Image) const override;
   Index multiply_adds() const override { return in * out; }

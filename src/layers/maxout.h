@@ -10,6 +10,7 @@ class Maxout : public Layer {
   // `in` values, piece after piece of in / pieces units each.
   Maxout(Index in, Index pieces) : Layer(in, in / pieces), pieces_(pieces) {}
 
+  Intervals intervals() const override { return Intervals::monotone; }
   void forward(const Context&, const float*, const Stage&) const override;
   void backward(const Context&, const float*, const Stage&) const override;
 

@@ -1,6 +1,9 @@
 // Channel constants spread over their pixels once, then one kernel.
 #include "layers/normalize.h"
 
+#include <cmath>
+#include <utility>
+
 namespace epsball {
 
 Normalize::Normalize(const std::vector<float>& mean, const std::vector<float>& std, Index pixels)
@@ -10,6 +13,15 @@ Normalize::Normalize(const std::vector<float>& mean, const std::vector<float>& s
       mean_.push_back(mean[c]);
       scale_.push_back(1.0f / std[c]);
     }
+}
+
+Normalize::Normalize(Index features, std::vector<float> scale)
+    : Layer(features, features), mean_(scale.size()), scale_(std::move(scale)) {}
+
+std::unique_ptr<Layer> Normalize::companion() const {
+  std::vector<float> scale = scale_;
+  for (float& s : scale) s = std::abs(s);
+  return std::unique_ptr<Layer>(new Normalize(in, std::move(scale)));
 }
 
 void Normalize::pack_constants(const Kernels& k, float* packed) const {

@@ -11,6 +11,7 @@ class Pool2d : public Layer {
 
   const Images* images() const override { return &images_; }
   bool sparse_gradient() const override { return kind_ == PoolKind::max && window_.tiles() && window_.taps() > 2; }
+  Intervals intervals() const override { return kind_ == PoolKind::max ? Intervals::monotone : Intervals::affine; }
   Index packed_floats() const override { return packed_taps(down_.size()) + packed_taps(across_.size()); }
   void pack_constants(const Kernels&, float* packed) const override;
   void forward(const Context&, const float*, const Stage&) const override;

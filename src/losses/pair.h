@@ -1,4 +1,5 @@
-// What couples two passes of the same rows, with the gradients of both logits: logit pairing, squeezing, TRADES, MART.
+// What couples two passes of the same rows, with the gradients of both logits: logit pairing, squeezing, TRADES, MART;
+// and the worst case over intervals.
 //
 // A `Row` is one pair of rows, or one per lane: a(j), b(j), is_label(j), add_a(j, v) and add_b(j, v). For divergences
 // of a single logit it plays two classes, of which the first has logit 0.
@@ -101,6 +102,29 @@ EPSBALL_HD V mart(const Row& row, Index classes, float coupling, float scale) {
   return boosted_cross_entropy<V>(row, classes, scale) + doubt * kl * coupling;
 }
 
+// The cross-entropy of the worst logits: the label's is a - b, all others are a + b.
+template <class V, class Row>
+EPSBALL_HD V worst_case(const Row& row, Index classes, float scale) {
+  const auto worst = [&](Index j) { return row.a(j) + select(row.is_label(j), -row.b(j), row.b(j)); };
+  const SoftRow<V> p = soft_row<V>(classes, worst);
+  V total = V{}, others = V{};
+  for (Index j = 0; j < classes; ++j) {
+    V log_p = p.log_p(worst(j));
+    auto y = row.is_label(j);
+    total = total - select(y, log_p, V{});
+    V g = select(y, V{}, exp(log_p));
+    others = others + g;
+    row.add_a(j, g * scale);
+    row.add_b(j, g * scale);
+  }
+  for (Index j = 0; j < classes; ++j) {
+    V g = select(row.is_label(j), others * scale, V{});
+    row.add_a(j, -g);
+    row.add_b(j, g);
+  }
+  return total;
+}
+
 template <class V, class Row>
 EPSBALL_HD V pair_loss(const Row& row, Index classes, PairLoss kind, float coupling, float scale) {
   switch (kind) {
@@ -116,6 +140,8 @@ EPSBALL_HD V pair_loss(const Row& row, Index classes, PairLoss kind, float coupl
       return divergence<V>(row, classes, true, splat<V>(scale));
     case PairLoss::mart:
       return mart<V>(row, classes, coupling, scale);
+    case PairLoss::worst_case:
+      return worst_case<V>(row, classes, scale);
   }
   return V{};
 }

@@ -8,9 +8,10 @@
 
 namespace epsball {
 
-// Where a part's rows come from: the data as they are, what the method's inner attack makes of them, or a small step
-// up or down the gradient of the loss.
-enum class Source : int { clean, attacked, ascended, descended };
+// Where a part's rows come from: the data as they are, what the method's inner attack makes of them, a small step up
+// or down the gradient of the loss; or the centres and the radii of the boxes that an attack may move rows in, always
+// the last two parts, which have no losses of their own.
+enum class Source : int { clean, attacked, ascended, descended, centre, radius };
 
 struct PartSettings {
   Source source = Source::clean;
@@ -31,8 +32,9 @@ struct MethodSettings {
   bool partly_unlabelled = false;  // a label of -1 is none: such a row's own loss is left out
   std::vector<PartSettings> parts{PartSettings{}};
   bool halves = false;  // the two parts are the halves of a batch, not the same rows twice; an odd last row is left out
-  PairLoss pair = PairLoss::none;  // of the first part and the second, if there is one
+  PairLoss pair = PairLoss::none;  // of the last two parts, or of the one there is
   float pair_weight = 0.0f, coupling = 0.0f;
+  bool traded = false;  // the pair's weight grows with the attack's budget, and the other losses' falls by as much
 
   Inner inner = Inner::loop;
   Reference reference = Reference::labels;
@@ -49,6 +51,8 @@ struct MethodSettings {
       if (part.source == source) return true;
     return false;
   }
+  bool boxes() const { return has(Source::centre); }
+  Index with_losses() const { return static_cast<Index>(parts.size()) - (boxes() ? 2 : 0); }
 };
 
 }  // namespace epsball

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
+#include "intervals.h"
 #include "rounding.h"
 #include "staging.h"
 #include "training/replay.h"
@@ -38,7 +40,7 @@ struct Trainer::Batch {
   Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
   // `order` are the rows' ids, and `ids` the same in memory of the table.
   void begin(const TrainingData& data, const Index* order, const Index* ids, Index rows);
-  void spend(float budget);
+  void spend(float given);
   double total_loss();
 
  private:
@@ -56,6 +58,7 @@ struct Trainer::Batch {
   std::int32_t* reference;  // labels that the attack moves away from
   float *targets, *reference_targets, *weights, *loss, *pair_losses, *perturbation;
   Tape tape;
+  std::optional<EndsTape> ends;  // of boxes
   std::vector<std::int32_t> host_labels;
   std::vector<float> host_targets, host_weights, host_loss;
   double* eps;
@@ -66,9 +69,12 @@ struct Trainer::Batch {
   // The batch at hand.
   Index rows = 0;  // of each part
   const Index* ids = nullptr;
+  float budget = 1.0f;  // share of the attack's eps and steps
   std::shared_ptr<Plan> attacked_plan;
 
   Index parts() const { return static_cast<Index>(method.parts.size()); }
+  float pair_weight() const { return method.traded ? method.pair_weight * budget : method.pair_weight; }
+  float own_share() const { return method.traded ? 1.0f - pair_weight() : 1.0f; }
   Index drawn() const { return method.halves ? 2 * rows : rows; }  // rows of the data
   // Where the first part from this source stands, or behind all.
   float* rows_from(Source source) const;
@@ -100,6 +106,7 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
   if (method.inner == Inner::replay)
     k.fill(nullptr, perturbation, 0, capacity * features * static_cast<Index>(sizeof(float)));
   tape = plan.training_tape(arena, parts() * capacity);
+  if (method.boxes()) ends.emplace(plan, arena, capacity);
   attack_in.judge = labels;
   eps = arena.take<double>(capacity);
   for (float** each : {&radius, &start_radius, &step_size}) *each = arena.take<float>(capacity);
@@ -121,7 +128,8 @@ Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& are
 }
 
 // Gives the attack this share of its eps and steps.
-void Trainer::Batch::spend(float budget) {
+void Trainer::Batch::spend(float given) {
+  budget = given;
   const double share = static_cast<double>(budget), now = share * method.eps;
   refill(eps, capacity, now);
   refill(radius, capacity, float_below(now));
@@ -179,9 +187,11 @@ void Trainer::Batch::weigh() {
 // The sum over the batch's rows of what the method reports.
 double Trainer::Batch::total_loss() {
   double total = 0.0;
-  for (Index part = 0; part < parts(); ++part)
-    total += static_cast<double>(method.parts[static_cast<std::size_t>(part)].reported) * sum(loss + part * rows);
-  if (method.pair != PairLoss::none) total += static_cast<double>(method.pair_weight) * sum(pair_losses);
+  for (Index part = 0; part < method.with_losses(); ++part) {
+    const float reported = method.parts[static_cast<std::size_t>(part)].reported * own_share();
+    total += static_cast<double>(reported) * sum(loss + part * rows);
+  }
+  if (method.pair != PairLoss::none) total += static_cast<double>(pair_weight()) * sum(pair_losses);
   return total;
 }
 
@@ -217,6 +227,59 @@ Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodS
 
 // ---- phases ----
 
+// One worker's boxes: the ends that an attack may move rows between, as the last two parts of a batch have them, and
+// passes over these.
+struct Trainer::Boxes {
+  Boxes(const Trainer& trainer, Worker& worker)
+      : plan(*trainer.plan_),
+        companions(*trainer.companions_),
+        context(worker.context),
+        scratch(plan, worker.arena, worker.slab_rows),
+        lower(worker.arena.take<float>(worker.slab_rows * plan.features())),
+        upper(worker.arena.take<float>(worker.slab_rows * plan.features())) {}
+
+  void make(const Batch& batch, Index first, Index rows) const;
+  void forward(const Batch& batch, Index first, Index rows) const;
+  void backward(const Batch& batch, Index first, Index rows, std::size_t lowest) const;
+
+ private:
+  Rows at(const Batch& b, Source source, Index first) const {
+    return {b.rows_from(source) + first * b.features, b.features};
+  }
+  IntervalPass pass(const Batch& batch, Index first) const;
+
+  const Plan& plan;
+  const Companions& companions;
+  const Context& context;
+  IntervalScratch scratch;
+  float *lower, *upper;
+};
+
+void Trainer::Boxes::make(const Batch& b, Index first, Index rows) const {
+  const Index d = b.features;
+  const Rows x = at(b, Source::clean, first), low{lower, d}, high{upper, d};
+  context.kernels.limits(nullptr, {rows, d, x.data, d, b.radius + first, b.box_lo, b.box_hi, nullptr, 0, lower, upper});
+  box_between(context, rows, d, low, high, at(b, Source::centre, first), at(b, Source::radius, first));
+}
+
+IntervalPass Trainer::Boxes::pass(const Batch& b, Index first) const {
+  const Index radii = (b.parts() - 1) * b.rows + first, centres = radii - b.rows;
+  return {plan, companions, context, b.tape.from(centres), b.tape.from(radii), b.ends->from(first), scratch};
+}
+
+// The gradient of the logits starts at 0: only the pair's loss adds to it.
+void Trainer::Boxes::forward(const Batch& b, Index first, Index rows) const {
+  pass(b, first).forward(rows, at(b, Source::centre, first), at(b, Source::radius, first), false);
+  const Rows d = b.tape.gradient.back();
+  for (Index part = b.parts() - 2; part < b.parts(); ++part)
+    context.kernels.fill(nullptr, d.data + (part * b.rows + first) * d.ld, 0,
+                         rows * d.ld * static_cast<Index>(sizeof(float)));
+}
+
+void Trainer::Boxes::backward(const Batch& b, Index first, Index rows, std::size_t lowest) const {
+  pass(b, first).backward(rows, at(b, Source::centre, first), at(b, Source::radius, first), lowest);
+}
+
 // One worker's way from the rows of the data to those of every part.
 struct Trainer::Maker {
   Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker);
@@ -231,6 +294,8 @@ struct Trainer::Maker {
   std::unique_ptr<Probe> probe;
   Rows gradient;
 
+  std::unique_ptr<Boxes> boxes;
+
  private:
   void attack_rows(const Batch& batch, Index first, Index rows);
   void shift(const Batch& batch, Source source, float times, Index first, Index rows) const;
@@ -240,6 +305,7 @@ Trainer::Maker::Maker(const Trainer& trainer, const Batch& batch, std::uint64_t 
     : method(trainer.method_), k(trainer.k_) {
   const Plan& plan = *trainer.plan_;
   const bool attacks = method.has(Source::attacked), shifts = method.has(Source::ascended);
+  if (method.boxes()) boxes = std::make_unique<Boxes>(trainer, worker);
   if (shifts || (attacks && method.reference != Reference::labels)) probe = std::make_unique<Probe>(plan, worker);
   if (shifts) gradient = worker.arena.take_rows(worker.slab_rows, plan.features());
   if (!attacks) return;
@@ -262,6 +328,7 @@ void Trainer::Maker::make(const TrainingData& data, const Batch& batch, Index fi
     const Index at = first + half * batch.rows;
     k.load_rows(nullptr, data.x, batch.ids + at, 0, rows, batch.rows_from(Source::clean) + at * d, d);
     if (method.has(Source::attacked)) attack_rows(batch, at, rows);
+    if (boxes) boxes->make(batch, at, rows);
   }
   if (!method.has(Source::ascended)) return;
   const std::int32_t* labels = data.labels ? batch.labels + first : nullptr;
@@ -311,7 +378,8 @@ void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index fir
   loss.labels = data.labels ? batch.labels + drawn : nullptr;
   loss.targets = batch.targets + drawn * batch.classes;
   loss.targets_ld = batch.classes;
-  loss.scale = method_.parts[static_cast<std::size_t>(part)].weight / static_cast<float>(batch.rows);
+  const float weight = method_.parts[static_cast<std::size_t>(part)].weight * batch.own_share();
+  loss.scale = weight / static_cast<float>(batch.rows);
   loss.sharpness = method_.sharpness;
   loss.weights = method_.partly_unlabelled ? batch.weights + drawn : nullptr;
   loss.loss = batch.loss + at;
@@ -321,24 +389,25 @@ void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index fir
   k_.loss(nullptr, loss);
 }
 
-// What couples the first part and the second, on top of their own losses.
+// What couples the last two parts, on top of their own losses.
 void Trainer::pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const {
   if (method_.pair == PairLoss::none) return;
   const Rows logits = batch.tape.out.back(), dlogits = batch.tape.gradient.back();
-  const Index second = batch.parts() > 1 ? batch.rows + first : first;
+  const Index last = (batch.parts() - 1) * batch.rows + first;
+  const Index before = batch.parts() > 1 ? last - batch.rows : last;
   PairRows pair;
   pair.kind = method_.pair;
   pair.rows = rows;
   pair.classes = batch.classes;
-  pair.a = logits.data + first * logits.ld;
-  pair.b = logits.data + second * logits.ld;
+  pair.a = logits.data + before * logits.ld;
+  pair.b = logits.data + last * logits.ld;
   pair.ld = logits.ld;
   pair.labels = data.labels ? batch.labels + first : nullptr;
   pair.coupling = method_.coupling;
-  pair.scale = method_.pair_weight / static_cast<float>(batch.rows);
+  pair.scale = batch.pair_weight() / static_cast<float>(batch.rows);
   pair.loss = batch.pair_losses + first;
-  pair.da = dlogits.data + first * dlogits.ld;
-  pair.db = dlogits.data + second * dlogits.ld;
+  pair.da = dlogits.data + before * dlogits.ld;
+  pair.db = dlogits.data + last * dlogits.ld;
   pair.d_ld = dlogits.ld;
   k_.pair_loss(nullptr, pair);
 }
@@ -390,10 +459,10 @@ std::shared_ptr<Plan> Trainer::attacked_plan(std::uint64_t seed, Index batch) co
   return drawn == 0 ? plan_ : method_.sources[drawn - 1]->plan(k_);
 }
 
-// Calls f(pass, x, part) for every part of the slab that starts at row `first`.
+// Calls f(pass, x, part) for every part with a loss of its own of the slab that starts at row `first`.
 template <class F>
 void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) const {
-  for (Index part = 0; part < r.batch.parts(); ++part) {
+  for (Index part = 0; part < method_.with_losses(); ++part) {
     const Index at = part * r.batch.rows + first;
     const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + r.batch.offset(part) + first : nullptr, r.seed,
                            static_cast<std::uint32_t>(updates_)};
@@ -416,7 +485,10 @@ void Trainer::pass_up(const Round& r, std::size_t seam) const {
         if (last) loss(r.data, r.batch, part, first, rows);
       });
       if (!last) continue;
+      const Boxes* const boxes = maker ? maker->boxes.get() : nullptr;
+      if (boxes) boxes->forward(r.batch, first, rows);
       pair_loss(r.data, r.batch, first, rows);
+      if (boxes) boxes->backward(r.batch, first, rows, r.lowest);
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.begin_backward(rows);
         pass.backward(rows, x, end - 1, std::max(r.seams[seam], r.lowest));
@@ -485,32 +557,51 @@ void Trainer::keep_statistics(const Batch& batch) const {
 
 void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption) {
   const std::vector<Lowered>& layers = plan_->training();
-  const Index rows = batch.rows * batch.parts();
-  struct Part {
-    std::size_t layer;
-    Index part;
-    std::size_t first_parameter;
+  const Index boxed = companions_ ? batch.rows : 0, plain = batch.rows * batch.parts() - boxed;
+  struct Task {
+    const Layer* layer;
+    GradientPart part;
   };
-  std::vector<Part> parts;
+  std::vector<Task> tasks_of_layers;
   Index scratch = 0;
+  const auto add = [&](const Layer* layer, const float* packed, Index first, Index rows, Rows x, Rows dy,
+                       float* const* gradient) {
+    for (Rows* from : {&x, &dy}) from->data += first * from->ld;
+    for (Index p = 0; p < layer->gradient_parts(k_); ++p)
+      tasks_of_layers.push_back({layer, {p, packed, rows, x, dy, gradient, nullptr}});
+    scratch = std::max(scratch, layer->gradient_scratch(k_, rows));
+  };
   std::size_t parameter = 0;
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    for (Index p = 0; p < layers[l].layer->gradient_parts(k_); ++p) parts.push_back({l, p, parameter});
-    scratch = std::max(scratch, layers[l].layer->gradient_scratch(k_, rows));
+    const Rows x = batch.input_of(l), dy = batch.tape.gradient[l];
+    add(layers[l].layer, layers[l].packed, 0, plain, x, dy, gradient_.data() + parameter);
     parameter += layers[l].layer->parameters.size();
+    if (!companions_ || !companions_->at(l).own) continue;
+    const Companions::Companion& c = companions_->at(l);
+    add(c.layer, c.packed, plain, boxed, x, dy, c.gradient.data());
   }
-  Tasks tasks(static_cast<Index>(parts.size()));
-  const double work = operations(static_cast<double>(rows * plan_->multiply_adds()));
+  Tasks tasks(static_cast<Index>(tasks_of_layers.size()));
+  const double work = operations(static_cast<double>((plain + boxed) * plan_->multiply_adds()));
   run_workers(threads_worth(work), interruption, [&](int) {
     Borrowed arena(model_.arenas(), k_);
     float* room = (*arena).take<float>(scratch);
     for (Index i; (i = tasks.next()) >= 0;) {
-      const auto [l, part, first] = parts[static_cast<std::size_t>(i)];
-      layers[l].layer->gradient(k_, {part, layers[l].packed, rows, batch.input_of(l), batch.tape.gradient[l],
-                                     gradient_.data() + first, room});
+      auto [layer, part] = tasks_of_layers[static_cast<std::size_t>(i)];
+      part.scratch = room;
+      layer->gradient(k_, part);
     }
     (*arena).check();
   });
+  if (companions_) add_gradients_of_radii();
+}
+
+// Those of the companions' absolute weights, which are the layers' own up to signs.
+void Trainer::add_gradients_of_radii() const {
+  std::size_t parameter = 0;
+  for (std::size_t l = 0; l < plan_->training().size(); ++l) {
+    companions_->add_gradient(l, gradient_.data() + parameter);
+    parameter += plan_->training()[l].layer->parameters.size();
+  }
 }
 
 // What scales the gradient to at most clip_norm.
@@ -582,6 +673,7 @@ void Trainer::update(float rate, Interruption& interruption) {
   // Attacks read what inference does.
   const Index first = method_.has(Source::attacked) || method_.has(Source::ascended) ? 0 : plan_->first_training_part();
   for_tasks(plan_->pack_parts() - first, work, interruption, [&](Index part) { plan_->pack_part(first + part); });
+  if (companions_) companions_->pack(interruption);
 }
 
 // ---- entries ----
@@ -589,6 +681,10 @@ void Trainer::update(float rate, Interruption& interruption) {
 double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& interruption) {
   for (const Model* source : method_.sources) source->check_open();
   plan_ = model_.training_plan(k_);  // parameters that were loaded since have made a new one
+  if (method_.boxes()) {
+    companions_ = std::make_unique<Companions>(*plan_);
+    companions_->pack(interruption);
+  }
   try {
     const double loss = train(data, epoch, interruption);
     plan_->download();

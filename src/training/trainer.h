@@ -1,6 +1,7 @@
 // Training steps: attack, passes and parameter gradients of a batch, then the optimiser's update.
 #pragma once
 
+#include "intervals.h"
 #include "training/method.h"
 
 namespace epsball {
@@ -59,6 +60,7 @@ class Trainer {
 
  private:
   struct Batch;
+  struct Boxes;
   struct Maker;
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
@@ -78,6 +80,7 @@ class Trainer {
   void gather_backward(const Batch& batch, std::size_t layer);
   void keep_statistics(const Batch& batch) const;
   void parameter_gradients(const Batch& batch, Interruption& interruption);
+  void add_gradients_of_radii() const;
   float clip_factor() const;
   void constrain(const Parameter& parameter, float* value) const;
   void update(float rate, Interruption& interruption);
@@ -87,6 +90,7 @@ class Trainer {
 
   Model& model_;
   std::shared_ptr<Plan> plan_;
+  std::unique_ptr<Companions> companions_;  // of the plan, where boxes are trained on
   const Kernels& k_;
   const OptimizerSettings optimizer_;
   const MethodSettings method_;

@@ -12,8 +12,9 @@ using namespace epsball::test;
 
 namespace {
 
-constexpr PairLoss kPairs[] = {PairLoss::none, PairLoss::squared_distance, PairLoss::squared_size,
-                               PairLoss::kl,   PairLoss::kl_constant,      PairLoss::mart};
+constexpr PairLoss kPairs[] = {PairLoss::none,      PairLoss::squared_distance, PairLoss::squared_size,
+                               PairLoss::kl,        PairLoss::kl_constant,      PairLoss::mart,
+                               PairLoss::worst_case};
 
 struct Case {
   PairLoss kind = PairLoss::none;

@@ -115,6 +115,11 @@ def exact_robust_accuracy(
     return float((margin < 0).mean())
 
 
+def worst_margins(attack: LinearExact, model: Sequential, x: Array, y: Any) -> npt.NDArray[np.float64]:
+    """Return each row's largest margin of a rival class over ball and box; below 0 nothing turns it."""
+    return _worst(attack, model, x, y)[2]
+
+
 def _worst(
     attack: LinearExact, model: Sequential, x: Array, y: Any
 ) -> tuple[Array, npt.NDArray[np.float64], npt.NDArray[np.float64], Array]:

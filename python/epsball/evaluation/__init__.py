@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
+from epsball.evaluation.certificate import Certificate
 from epsball.evaluation.check_gradient_masking import MaskingReport, check_gradient_masking
 from epsball.evaluation.evaluate import EvaluationReport, evaluate
+from epsball.evaluation.ibp_certificate import IBPCertificate
+from epsball.evaluation.linear_certificate import LinearCertificate
 from epsball.evaluation.security_curve import SecurityCurve, security_curve
 from epsball.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
 from epsball.reports.examples import Examples
 
 __all__ = [
     "AccuracyInterval",
+    "Certificate",
     "EvaluationReport",
     "Examples",
+    "IBPCertificate",
+    "LinearCertificate",
     "MaskingReport",
     "SecurityCurve",
     "TransferMatrix",

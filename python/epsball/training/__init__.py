@@ -9,6 +9,7 @@ from epsball.training.fast_training import FastTraining
 from epsball.training.fgsm_training import FGSMTraining
 from epsball.training.free_training import FreeTraining
 from epsball.training.history import History
+from epsball.training.ibp_training import IBPTraining
 from epsball.training.label_smoothing import LabelSmoothing
 from epsball.training.logit_squeezing import LogitSqueezing
 from epsball.training.mart import MART
@@ -41,6 +42,7 @@ __all__ = [
     "FastTraining",
     "FreeTraining",
     "History",
+    "IBPTraining",
     "LabelSmoothing",
     "LogitSqueezing",
     "NoiseTraining",

@@ -19,7 +19,7 @@ from epsball.training.optimizers import Adam, Optimizer
 # What the native trainer is told of a method (src/training/method.h), and what it is if a method does not say.
 NATIVE: dict[str, Any] = {
     "temperature": 1.0, "partly_unlabelled": False, "halves": False,
-    "pair": "none", "pair_weight": 0.0, "coupling": 0.0,
+    "pair": "none", "pair_weight": 0.0, "coupling": 0.0, "traded": False,
     "inner": "loop", "reference": "labels", "norm": "linf", "steps": 0, "start": "none",
     "eps": 0.0, "step_size": 0.0, "start_radius": 0.0, "lo": -math.inf, "hi": math.inf,
     "replays": 1, "probe": 0.0, "sources": [],
