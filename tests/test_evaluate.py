@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import pytest
 import epsball as eb
 from epsball.attacks.base import Attack
 from epsball.reports import files
+
+evaluation = import_module("epsball.evaluation.evaluate")  # the package has the function under this name
 
 # One feature x in [0, 1]; the model says 1 where x > 0.5. Rows 0-2 are right, row 3 is wrong.
 X = np.array([[0.1], [0.4], [0.9], [0.8]], np.float32)
@@ -218,3 +221,151 @@ def test_what_is_not_a_model_cannot_be_evaluated() -> None:
 def test_steps_per_second_counts_steps_not_forward_passes(model, dtype: Any, attack: Any, steps: int) -> None:
     row = next(iter(eb.evaluate(model, X.astype(dtype), Y, [attack]).rows.values()))
     assert row["sample_steps_per_second"] * row["seconds"] == pytest.approx(steps * len(X))
+
+
+# ---- state files
+
+
+@dataclass(frozen=True)
+class Counting(Attack):
+    """FGSM that counts the rows it was asked about, in all instances together."""
+
+    eps: float = 0.2
+    asked: ClassVar[list[np.ndarray]] = []
+
+    def _attack(self, model, x, y, index, *, judged, trace):
+        Counting.asked.append(np.array(index))
+        return eb.attacks.FGSM(self.eps)._attack(model, x, y, index, judged=judged, trace=trace)
+
+
+@dataclass(frozen=True)
+class Asking(Attack):
+    """An attack that moves every row up and asks for its label, no more."""
+
+    needs = "labels"
+
+    def _attack(self, model, x, y, index, *, judged, trace):
+        x_adv = np.minimum(x + np.float32(0.2), 1)
+        rows, success = len(x), np.asarray(model.predict(x_adv)) != y
+        zeros = np.zeros(rows, np.float32)
+        return x_adv, success, np.full(rows, 0.2), np.ones(rows, np.int64), zeros, zeros > 0, None
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    Counting.asked.clear()
+    monkeypatch.setattr(evaluation, "CHUNK", 2)
+    return Counting.asked
+
+
+class KilledError(Exception):
+    """A run that ends in the middle."""
+
+
+def killed_after(stages: int) -> Any:
+    told = []
+
+    def progress(*stage):
+        told.append(stage)
+        if len(told) == stages:
+            raise KilledError
+
+    return progress
+
+
+def test_a_killed_evaluation_resumes_with_nothing_attacked_twice(model, counted, tmp_path):
+    attacks = [Counting(0.2), Counting(0.35)]
+    whole = eb.evaluate(model, X, Y, attacks)
+    assert [list(rows) for rows in counted] == [[0, 1], [2, 3]] * 2
+    for stages in range(1, 7):
+        counted.clear()
+        path = tmp_path / f"{stages}.safetensors"
+        with pytest.raises(KilledError):
+            eb.evaluate(model, X, Y, attacks, state=path, progress=killed_after(stages))
+        resumed = eb.evaluate(model, X, Y, attacks, state=path)
+        assert [list(rows) for rows in counted] == [[0, 1], [2, 3]] * 2
+        assert np.array_equal(resumed.robust, whole.robust)
+        for name, row in whole.rows.items():
+            for key in ("accuracy", "confidence_on_mistakes", "median_distance"):
+                assert resumed.rows[name][key] == row[key]
+
+
+def test_a_finished_evaluation_is_read_from_its_state_without_a_query(tmp_path):
+    rows = np.concatenate([X] * 2)
+    source = eb.LabelOracle(lambda x: (x[:, 0] > 0.5).astype(np.int64), classes=2)
+    attacks = [Asking()]
+    path = tmp_path / "state.safetensors"
+    first = eb.evaluate(source, rows, np.tile(Y, 2), attacks, state=path)
+    spent = source.queries
+    again = eb.evaluate(source, rows, np.tile(Y, 2), attacks, state=path)
+    assert source.queries == spent
+    assert np.array_equal(again.robust, first.robust)
+    assert again.rows == first.rows
+
+
+def test_chunks_change_no_bit(monkeypatch):
+    model = eb.models.linear(784, 10, seed=1)
+    x, y = eb.datasets.load("mnist-subset", "test")
+    attacks = [eb.attacks.PGD(eps=0.05, steps=3, restarts=2), eb.attacks.PGD(eps=np.linspace(0, 0.1, 50), steps=2)]
+    whole = eb.evaluate(model, x[:50], y[:50], attacks)
+    monkeypatch.setattr(evaluation, "CHUNK", 7)
+    pieces = eb.evaluate(model, x[:50], y[:50], attacks)
+    assert np.array_equal(whole.robust, pieces.robust)
+    for name, row in whole.rows.items():
+        assert pieces.rows[name]["confidence_on_mistakes"] == row["confidence_on_mistakes"]
+        assert pieces.rows[name]["median_distance"] == row["median_distance"]
+    assert np.array_equal(whole.examples.adversarial, pieces.examples.adversarial)
+
+
+def test_a_state_of_another_evaluation_is_refused(model, tmp_path):
+    path = tmp_path / "state.safetensors"
+    fgsm = [eb.attacks.FGSM(eps=0.2)]
+    eb.evaluate(model, X, Y, fgsm, state=path)
+    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: attacks"):
+        eb.evaluate(model, X, Y, [eb.attacks.FGSM(eps=0.3)], state=path)
+    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: data"):
+        eb.evaluate(model, X[::-1].copy(), Y, fgsm, state=path)
+    values = {name: p * 2 for name, p in model.parameters().items()}
+    model.load_parameters(values)
+    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: weights"):
+        eb.evaluate(model, X, Y, fgsm, state=path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match="not an intact safetensors file"):
+        eb.evaluate(model, X, Y, fgsm, state=path)
+    with pytest.raises(FileNotFoundError):
+        eb.evaluate(model, X, Y, fgsm, state=tmp_path / "none" / "state.safetensors")
+
+
+# ---- certificates beside attacks, queries to the first success
+
+
+def test_certified_is_at_most_what_attacks_leave_and_says_at_least(model):
+    certificates = [eb.evaluation.LinearCertificate(0.2), eb.evaluation.IBPCertificate(0.2)]
+    report = eb.evaluate(model, X, Y, [eb.attacks.PGD(eps=0.2, steps=5)], certificates=certificates)
+    assert list(report.certified) == ["exact linf eps=0.2", "IBP linf eps=0.2"]
+    for rows in report.certified.values():
+        assert np.array_equal(rows, [True, False, True, False])
+        assert not (rows & ~report.robust).any()
+    assert "certified: IBP linf eps=0.2" in str(report)
+    assert "at least 50.0%" in str(report)
+    document = json.loads(files.to_json(report.to_dict()))
+    assert document["certified_accuracy_at_least"]["IBP linf eps=0.2"] == 0.5
+    assert document["certificates"]["IBP linf eps=0.2"] == {
+        "certificate": "IBPCertificate", "eps": 0.2, "bounds": [0.0, 1.0],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [eb.attacks.FGSM(0.1), None, [eb.attacks.FGSM(0.1)]])
+def test_what_is_no_certificate_is_an_error(model, bad):
+    with pytest.raises(TypeError, match=r"^certificates: "):
+        eb.evaluate(model, X, Y, [eb.attacks.FGSM(0.1)], certificates=bad)
+
+
+def test_queries_to_success_are_told_of_attacks_that_stop_there(model):
+    stops = eb.attacks.PGD(eps=0.2, steps=20, step_size=0.05, random_start=False, early_stop=True)
+    goes_on = eb.attacks.PGD(eps=0.2, steps=20, step_size=0.05, random_start=False)
+    rows = list(eb.evaluate(model, X, Y, [stops, goes_on]).rows.values())
+    turned = stops.run(model, X[1:2], Y[1:2])
+    assert turned.success.all()
+    assert rows[0]["queries_to_success"] == turned.queries[0] < 20
+    assert rows[1]["queries_to_success"] is None

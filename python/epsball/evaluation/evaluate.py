@@ -1,10 +1,10 @@
-"""One model against a list of attacks: accuracy on clean inputs, under each attack, and in the worst case per row."""
+"""One model against a list of attacks: accuracy clean, under each, and in the worst case per row; what is proved."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from os import PathLike
 from time import perf_counter
@@ -17,7 +17,10 @@ from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, check_model
 from epsball.classifier import Classifier
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
+from epsball.evaluation.certificate import Certificate
+from epsball.evaluation.state import Found, State, fingerprint
 from epsball.machine import info
+from epsball.model import Sequential
 from epsball.reports import files
 from epsball.reports.examples import Examples
 from epsball.reports.progress import Progress, bars, check_progress, silent
@@ -28,6 +31,7 @@ Bools = npt.NDArray[np.bool_]
 
 FORMAT = 1  # version of the JSON document
 _EXAMPLES = 10
+CHUNK = 1000  # rows attacked between two looks at progress and state
 
 
 class AttackRow(TypedDict):
@@ -36,6 +40,7 @@ class AttackRow(TypedDict):
     accuracy: float
     confidence_on_mistakes: float | None
     median_distance: float | None
+    queries_to_success: float | None
     seconds: float
     sample_steps_per_second: float
 
@@ -55,9 +60,10 @@ class EvaluationReport:
     rows
         For each attack by name: ``accuracy`` (fraction right on what the attack returned),
         ``confidence_on_mistakes`` (mean probability of the predicted class over the rows that are wrong),
-        ``median_distance`` (in the attack's norm, over the rows that were right and were turned), both None
-        where there is no such row, ``seconds``, and ``sample_steps_per_second`` (rows × steps × restarts,
-        fewer where rows stopped early, per second).
+        ``median_distance`` (in the attack's norm, over the rows that were right and were turned),
+        ``queries_to_success`` (the median of the forward passes spent on those until the first success, for attacks
+        with early_stop, which end there), each None where there is no such row, ``seconds``, and
+        ``sample_steps_per_second`` (rows × steps × restarts, fewer where rows stopped early, per second).
     robust : ndarray of bool, shape (N,)
         The rows that are right clean and under every attack.
     attacks
@@ -70,6 +76,11 @@ class EvaluationReport:
         UTC, ISO 8601.
     examples
         A few images under the strongest attack, None where the inputs are not images.
+    certified : dict of ndarray of bool, shape (N,)
+        For each certificate by name, the rows that it proves right: their share is a lower bound of robust accuracy in
+        the certificate's ball.
+    certificates
+        For each certificate by name, its configuration (`Certificate.to_dict`).
     """
 
     clean_accuracy: float
@@ -81,24 +92,28 @@ class EvaluationReport:
     environment: dict[str, Any]
     date: str
     examples: Examples | None
+    certified: dict[str, Bools] = field(default_factory=dict)
+    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def table(self) -> Table:
-        """Return the results as they are shown: one line per attack, then the worst case."""
-        lines = [("none (clean)", percent(self.clean_accuracy), *_dashes(4))]
+        """Return the results as they are shown: one line per attack, then the worst case, then what is certified."""
+        lines = [("none (clean)", percent(self.clean_accuracy), *_dashes(5))]
         for name, row in self.rows.items():
             cells = (
                 f"at most {percent(row['accuracy'])}",
                 percent(row["confidence_on_mistakes"]),
                 number(row["median_distance"], 3),
+                number(row["queries_to_success"]),
                 number(row["seconds"], 2),
                 number(row["sample_steps_per_second"]),
             )
             lines.append((name, *cells))
-        lines.append(("worst case per row", f"at most {percent(self.robust_accuracy)}", *_dashes(4)))
-        return Table(
-            ("attack", "accuracy", "confidence on mistakes", "median distance", "seconds", "sample-steps/s"),
-            tuple(lines),
-        )
+        lines.append(("worst case per row", f"at most {percent(self.robust_accuracy)}", *_dashes(5)))
+        for name, rows in self.certified.items():
+            lines.append((f"certified: {name}", f"at least {percent(float(rows.mean()))}", *_dashes(5)))
+        header = ("attack", "accuracy", "confidence on mistakes", "median distance", "queries to success", "seconds",
+                  "sample-steps/s")  # fmt: skip
+        return Table(header, tuple(lines))
 
     def __str__(self) -> str:
         """Return a plain table, and the robust accuracy with its interval."""
@@ -121,6 +136,9 @@ class EvaluationReport:
             "rows": self.rows,
             "attacks": self.attacks,
             "robust": self.robust,
+            "certified_accuracy_at_least": {name: float(rows.mean()) for name, rows in self.certified.items()},
+            "certified": self.certified,
+            "certificates": self.certificates,
             "environment": self.environment,
             "date": self.date,
         }
@@ -150,15 +168,23 @@ def evaluation_page(report: EvaluationReport) -> str:
         page.Page(
             title="Robustness evaluation",
             lead=f"Of {rows:,} inputs the model gets {percent(report.clean_accuracy)} right, and at most "
-            f"{percent(report.robust_accuracy)} whichever of these attacks each of them meets.",
+            f"{percent(report.robust_accuracy)} whichever of these attacks each of them meets.{_proved(report)}",
             table=report.table(),
             table_caption=f"{page.BOUND} Mistakes are the rows that are wrong under the attack. Distances are in the "
-            "attack's own norm, over the rows that were right and were turned.",
+            "attack's own norm, over the rows that were right and were turned; queries to success are the median of "
+            "their forward passes, for attacks that stop at the first success.",
             charts=(),
             strips=strips,
             facts={"Model": report.model, "Inputs": f"{rows:,}", **page.surroundings(report.environment, report.date)},
         )
     )
+
+
+def _proved(report: EvaluationReport) -> str:
+    """Say what the certificates prove."""
+    proofs = (f"{percent(float(rows.mean()))} ({name})" for name, rows in report.certified.items())
+    text = ", ".join(proofs)
+    return f" Proved robust are at least {text}." if text else ""
 
 
 def evaluate(
@@ -167,6 +193,8 @@ def evaluate(
     y: npt.ArrayLike,
     attacks: Sequence[Attack],
     *,
+    certificates: Sequence[Certificate] = (),
+    state: str | PathLike[str] | None = None,
     progress: bool | Progress = False,
 ) -> EvaluationReport:
     """Measure accuracy on clean inputs, under each attack, and in the worst case per row.
@@ -180,9 +208,15 @@ def evaluate(
     y : array of int, shape (N,)
         True classes.
     attacks
-        Untargeted attacks; each is run on every row. For a label source there may be none.
+        Untargeted attacks; each is run on every row, 1,000 rows at a time. For a label source there may be none.
+    certificates
+        Such as `evaluation.IBPCertificate`: what they prove is reported beside what the attacks leave.
+    state
+        A file written after every 1,000 rows of an attack (temporary name, then rename). If it exists the evaluation
+        goes on from there, and nothing that it holds is computed again; a file of another evaluation is an error. Of
+        models outside the engine only their `repr` can be compared.
     progress
-        True shows bars on stderr; a function is called with (name of the attack, 0 or 1, 1).
+        True shows bars on stderr; a function is called with (name of the attack, thousands of rows done, of how many).
 
     Returns
     -------
@@ -192,30 +226,103 @@ def evaluate(
     Raises
     ------
     TypeError
-        An element of `attacks` is not an attack.
+        An element of `attacks` is not an attack, or one of `certificates` no certificate.
     ValueError
-        `attacks` is empty or holds a targeted attack, or `y` does not hold one class per row of `x`.
+        `attacks` is empty or holds a targeted attack, `y` does not hold one class per row of `x`, or `state` is
+        damaged or of another evaluation.
     """
     check_progress(progress)
     labels = _check(model, x, y, attacks)
-    clean = as_numpy("predictions", model.predict(x))
+    proofs = _named_certificates(certificates)
     named = _named(attacks)
+    shown = np.unique(labels, return_index=True)[1][:_EXAMPLES]
+    kept = State(
+        state,
+        {} if state is None else _identity(model, x, labels, named),
+        {name: Found.nothing(len(labels), len(shown), np.shape(x)[1:]) for name in named},
+    )
+    if kept.clean is None:
+        kept.clean = np.asarray(as_numpy("predictions", model.predict(x)), np.int64)
+        kept.save()
+    clean = kept.clean
     with _reporter(progress) as report:
-        outcomes = [_run(name, attack, model, x, labels, clean, report) for name, attack in named.items()]
-    robust = np.logical_and.reduce([clean == labels, *(outcome.right for outcome in outcomes)])
+        for name, attack in named.items():
+            _run(name, attack, model, x, labels, shown, kept, report)
+        certified = {}
+        for name, proof in proofs.items():
+            report(name, 0, 1)
+            certified[name] = proof.certify(model, x, labels)
+            report(name, 1, 1)
+    outcomes = {
+        name: _outcome(name, attack, x, labels, clean, shown, kept.found[name]) for name, attack in named.items()
+    }
+    robust = np.logical_and.reduce([clean == labels, *(outcome.right for outcome in outcomes.values())])
     # Of equals the later one: lists of attacks usually end with the strongest.
-    strongest = min(reversed(outcomes), key=lambda outcome: int(outcome.right.sum()), default=None)
+    strongest = min(reversed(outcomes.values()), key=lambda outcome: int(outcome.right.sum()), default=None)
     return EvaluationReport(
         clean_accuracy=float(np.mean(clean == labels)),
         robust_accuracy=float(robust.mean()),
-        rows={name: outcome.row for name, outcome in zip(named, outcomes, strict=True)},
+        rows={name: outcome.row for name, outcome in outcomes.items()},
         robust=robust,
         attacks={name: attack.to_dict() for name, attack in named.items()},
         model=repr(model),
         environment=info(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         examples=strongest.examples if strongest else None,
+        certified=certified,
+        certificates={name: proof.to_dict() for name, proof in proofs.items()},
     )
+
+
+def _identity(
+    model: Any, x: npt.NDArray[Any], labels: npt.NDArray[np.int64], named: dict[str, Attack]
+) -> dict[str, Any]:
+    """Return what tells one evaluation from another, ready for JSON."""
+    weights = fingerprint(*model.parameters().values()) if isinstance(model, Sequential) else None
+    return {
+        "model": repr(model),
+        "weights": weights,
+        "data": fingerprint(as_numpy("x", x), labels),
+        "attacks": files.plain({name: attack.to_dict() for name, attack in named.items()}),
+        "table": info()["chosen"],
+    }
+
+
+def _run(
+    name: str,
+    attack: Attack,
+    model: Classifier | LabelSource,
+    x: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    shown: npt.NDArray[np.int64],
+    kept: State,
+    report: Progress,
+) -> None:
+    """Run one attack on the rows that it has not seen, a chunk at a time."""
+    rows, found = len(labels), kept.found[name]
+    chunk = rows if _has_options_per_row(attack) else CHUNK
+    chunks = -(-rows // chunk)
+    report(name, found.rows // chunk, chunks)
+    while found.rows < rows:
+        part = slice(found.rows, min(found.rows + chunk, rows))
+        start = perf_counter()
+        result = attack.run(model, x[part], labels[part], index=np.arange(part.start, part.stop))
+        found.seconds += perf_counter() - start
+        found.steps += _sample_steps(attack, model, x, result.queries)
+        points = as_numpy("x_adv", result.x_adv)
+        found.predictions[part], confidences = _answers(model, result.x_adv)
+        found.confidences[part] = np.nan if confidences is None else confidences
+        found.distance[part], found.queries[part] = result.distance, result.queries
+        mine = (shown >= part.start) & (shown < part.stop)
+        found.points[mine] = points[shown[mine] - part.start]
+        found.rows = part.stop
+        kept.save()
+        report(name, -(-found.rows // chunk), chunks)
+
+
+def _has_options_per_row(attack: Attack) -> bool:
+    """Whether an option is an array, which may have one value per row: such an attack takes all rows at once."""
+    return any(isinstance(getattr(attack, option.name), np.ndarray) for option in fields(attack))
 
 
 @dataclass(frozen=True)
@@ -227,37 +334,51 @@ class _Outcome:
     examples: Examples | None
 
 
-def _run(
+def _outcome(
     name: str,
     attack: Attack,
-    model: Classifier | LabelSource,
     x: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     clean: npt.NDArray[np.int64],
-    report: Progress,
+    shown: npt.NDArray[np.int64],
+    found: Found,
 ) -> _Outcome:
-    """Run one attack; `clean` are the predictions on the clean rows."""
-    report(name, 0, 1)
-    start = perf_counter()
-    result = attack.run(model, x, labels)
-    seconds = perf_counter() - start
-    predictions, confidences = _answers(model, result.x_adv)
-    right = predictions == labels
-    turned = np.asarray(result.distance)[(clean == labels) & ~right]
+    """Sum up what an attack found; `clean` are the predictions on the clean rows."""
+    right = found.predictions == labels
+    turned = (clean == labels) & ~right
+    confidences = None if np.isnan(found.confidences).any() else found.confidences
+    stops = getattr(attack, "early_stop", False)
     row: AttackRow = {
         "accuracy": float(right.mean()),
         "confidence_on_mistakes": _confidence(confidences, ~right),
-        "median_distance": float(np.median(turned)) if turned.size else None,
-        "seconds": seconds,
-        "sample_steps_per_second": _sample_steps(attack, model, x, result.queries) / seconds,
+        "median_distance": _median(found.distance[turned]),
+        "queries_to_success": _median(found.queries[turned]) if stops else None,
+        "seconds": found.seconds,
+        "sample_steps_per_second": found.steps / found.seconds,
     }
     examples = None
     if np.ndim(x) == 4 and confidences is not None:
-        first = np.unique(labels, return_index=True)[1][:_EXAMPLES]
-        before, after = (np.asarray(images[first], np.float32) for images in (x, result.x_adv))
-        examples = Examples(name, before, after, labels[first], clean[first], predictions[first], confidences[first])
-    report(name, 1, 1)
+        before = np.asarray(x[shown], np.float32)
+        examples = Examples(
+            name, before, found.points, labels[shown], clean[shown], found.predictions[shown], confidences[shown]
+        )
     return _Outcome(row, right, examples)
+
+
+def _median(values: npt.NDArray[Any]) -> float | None:
+    return float(np.median(values)) if values.size else None
+
+
+def _named_certificates(certificates: Sequence[Certificate]) -> dict[str, Certificate]:
+    """Name certificates by what they say of themselves."""
+    if not isinstance(certificates, Sequence):
+        raise TypeError(f"certificates: wanted a list of certificates, got {certificates!r}")
+    for certificate in certificates:
+        if not isinstance(certificate, Certificate):
+            raise TypeError(
+                f"certificates: wanted certificates such as epsball.evaluation.IBPCertificate(0.1), got {certificate!r}"
+            )
+    return {certificate.describe(): certificate for certificate in certificates}
 
 
 def _check(

@@ -1,0 +1,110 @@
+"""State files: what an evaluation has found so far, so that one that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epsball.arguments import check_path
+from epsball.files import load_tensors, save_tensors
+from epsball.reports.files import require_writable_name
+
+FORMAT = "epsball-evaluation"
+FORMAT_VERSION = 1
+_ARRAYS = ("predictions", "confidences", "distance", "queries", "points")
+
+
+@dataclass
+class Found:
+    """What one attack did so far.
+
+    Attributes
+    ----------
+    predictions, confidences, distance, queries
+        (N,) of the rows attacked, 0 for those still to come; confidences are NaN where the model has none.
+    points
+        (E, ...) the adversarial points of the rows that a report shows.
+    rows
+        How many rows are attacked, from the first on.
+    seconds, steps
+        Spent on them.
+    """
+
+    predictions: npt.NDArray[np.int64]
+    confidences: npt.NDArray[np.float32]
+    distance: npt.NDArray[np.float64]
+    queries: npt.NDArray[np.int64]
+    points: npt.NDArray[np.float32]
+    rows: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+
+    @staticmethod
+    def nothing(rows: int, shown: int, shape: tuple[int, ...]) -> Found:
+        """Return the start of an attack on so many rows, of which a report shows some."""
+        return Found(
+            np.zeros(rows, np.int64), np.zeros(rows, np.float32), np.zeros(rows), np.zeros(rows, np.int64),
+            np.zeros((shown, *shape), np.float32),
+        )  # fmt: skip
+
+
+class State:
+    """The predictions on clean rows, the findings of all attacks by name, and the file that keeps them (None: none)."""
+
+    def __init__(self, path: str | PathLike[str] | None, run: dict[str, Any], found: dict[str, Found]) -> None:
+        self.path = None if path is None else check_path("state", path)
+        self.run, self.found = run, found
+        self.clean: npt.NDArray[np.int64] | None = None
+        if self.path is None:
+            return
+        if self.path.exists():
+            self._resume(self.path)
+        else:
+            require_writable_name(self.path)  # now, not after the first attack
+
+    def save(self) -> None:
+        """Write all findings under a temporary name, then rename."""
+        if self.path is None:
+            return
+        tensors = {f"{i}.{name}": getattr(f, name) for i, f in enumerate(self.found.values()) for name in _ARRAYS}
+        if self.clean is not None:
+            tensors["clean"] = self.clean
+        done = {name: {"rows": f.rows, "seconds": f.seconds, "steps": f.steps} for name, f in self.found.items()}
+        save_tensors(self.path, tensors, FORMAT, FORMAT_VERSION, {"run": self.run, "done": done})
+
+    def _resume(self, path: Path) -> None:
+        tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
+        before = header.get("run", {})
+        for key in sorted({*self.run, *before}):
+            if self.run.get(key) != before.get(key):
+                raise ValueError(
+                    f"state: {path} is of another evaluation: {key} was {before.get(key)!r}, now it is "
+                    f"{self.run.get(key)!r}"
+                )
+        self.clean = tensors.get("clean")
+        try:
+            for i, (name, f) in enumerate(self.found.items()):
+                for array in _ARRAYS:
+                    wanted, kept = getattr(f, array), tensors[f"{i}.{array}"]
+                    if kept.shape != wanted.shape or kept.dtype != wanted.dtype:
+                        raise ValueError(f"{array} of {name}: {kept.dtype} of shape {kept.shape}")
+                    setattr(f, array, np.array(kept))
+                done = header["done"][name]
+                f.rows, f.seconds, f.steps = int(done["rows"]), float(done["seconds"]), int(done["steps"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"state: {path} is damaged: {error}") from error
+
+
+def fingerprint(*arrays: npt.NDArray[Any]) -> str:
+    """Return what tells arrays from others; every byte counts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for a in arrays:
+        digest.update(repr((a.shape, a.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
