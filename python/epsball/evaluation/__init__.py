@@ -9,10 +9,12 @@ from epsball.evaluation.evaluate import EvaluationReport, evaluate
 from epsball.evaluation.ibp_certificate import IBPCertificate
 from epsball.evaluation.linear_certificate import LinearCertificate
 from epsball.evaluation.security_curve import SecurityCurve, security_curve
+from epsball.evaluation.smoothing import ABSTAIN, Smoothed, SmoothingCertificate
 from epsball.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
 from epsball.reports.examples import Examples
 
 __all__ = [
+    "ABSTAIN",
     "AccuracyInterval",
     "Certificate",
     "EvaluationReport",
@@ -21,6 +23,8 @@ __all__ = [
     "LinearCertificate",
     "MaskingReport",
     "SecurityCurve",
+    "Smoothed",
+    "SmoothingCertificate",
     "TransferMatrix",
     "accuracy_interval",
     "check_gradient_masking",

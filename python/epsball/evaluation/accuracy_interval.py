@@ -71,12 +71,19 @@ def accuracy_interval(robust: Any, confidence: float = 0.95) -> AccuracyInterval
         raise ValueError("robust: wanted at least one row, got none")
     confidence = number("confidence", confidence, float(np.nextafter(0, 1)), BELOW_ONE)
     right, rows, miss = int(a.sum()), len(a), (1 - confidence) / 2
-    lower = 0.0 if right == 0 else _solve(lambda p: _at_most(rows - right, rows, 1 - p), miss)
-    upper = 1.0 if right == rows else 1 - _solve(lambda q: _at_most(right, rows, 1 - q), miss)
+    lower, upper = lower_limit(right, rows, miss), 1 - lower_limit(rows - right, rows, miss)
     return AccuracyInterval(right / rows, lower, upper, confidence, rows)
 
 
-def _at_most(count: int, rows: int, p: float) -> float:
+def lower_limit(right: int, rows: int, miss: float) -> float:
+    """Return what a probability is above unless something of probability `miss` or less has happened.
+
+    That is that so many of the rows came out right (Clopper and Pearson 1934, one side).
+    """
+    return 0.0 if right == 0 else _solve(lambda p: binomial_at_most(rows - right, rows, 1 - p), miss)
+
+
+def binomial_at_most(count: int, rows: int, p: float) -> float:
     """Return the probability of at most `count` successes of probability p in so many rows."""
     if p <= 0:
         return 1.0
