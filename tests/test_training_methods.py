@@ -374,6 +374,58 @@ def test_fgsm_training_of_a_linear_model_is_the_closed_form(table: str) -> None:
     descends(net, x, y, T.FGSMTraining(eps=EPS, alpha=0.0), objective)
 
 
+@pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2), ("l1", np.inf)])
+def test_linear_training_minimises_the_closed_form(table: str, norm: str, dual: float) -> None:
+    """E zeta(eps ||w||_q - y (w x + b)) for the dual norm q; the loss that is reported is that value."""
+    net = random_net([FEATURES, 1])
+    x, y = batch(ROWS, FEATURES).astype(np.float64), labels(ROWS, 1)
+    side = 2.0 * y - 1
+
+    def objective(n: Net) -> float:
+        w, b = n.weights[0][0], n.biases[0][0]
+        return float(np.mean(np.logaddexp(0, EPS * np.linalg.norm(w, dual) - side * (x @ w + b))))
+
+    method = T.LinearTraining(eps=EPS, norm=norm)
+    descends(net, x, y, method, objective)
+    history = eb.fit(engine(net), x.astype(np.float32), y, method=method, epochs=1, batch_size=ROWS)
+    assert history.epochs[0]["train_loss"] == pytest.approx(objective(net), rel=1e-5)
+
+
+def test_linear_training_is_interval_training_of_logistic_regression(table: str) -> None:
+    net = random_net([FEATURES, 1])
+    x, y = batch(ROWS, FEATURES), labels(ROWS, 1)
+    intervals = T.IBPTraining(eps=EPS, kappa=0.0, bounds=None, warmup=0.0, ramp=0.0)
+    ours = gradient_taken(net, x.astype(np.float64), y, T.LinearTraining(eps=EPS))
+    for a, b in zip(ours, gradient_taken(net, x.astype(np.float64), y, intervals), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=CLOSE)
+
+
+def test_adversarial_training_of_linear_models_stops_where_the_margin_is_large() -> None:
+    """It looks like L1 decay, but on data that are far apart it lets the weights grow, which decay never does."""
+    x = np.array([[0.0], [1.0]], np.float32)
+    weights = []
+    for eps, l1 in ((0.25, 0.0), (0.0, 0.25)):
+        model = eb.models.linear(1, 1, seed=0)
+        eb.fit(model, x, np.array([0, 1]), method=T.LinearTraining(eps=eps), epochs=3000, batch_size=2,
+               optimizer=T.SGD(lr=0.5, l1=l1))  # fmt: skip
+        weights.append(abs(float(next(iter(model.parameters().values()))[0, 0])))
+    assert weights[0] > 10
+    assert weights[1] < 2
+
+
+def test_pgd_training_of_an_rbf_network(digits: dict[str, np.ndarray]) -> None:
+    """Adversarial training runs on RBF networks, and leaves them more robust."""
+    x, y = digits["x"][:1500].reshape(1500, -1), digits["y"][:1500]
+    xt, yt = digits["xt"][:500].reshape(500, -1), digits["yt"][:500]
+    robust = []
+    for method in (T.Standard(), T.PGDTraining(eps=0.1, steps=5)):
+        model = eb.models.rbf(784, 10, data=(x, y))
+        eb.fit(model, x, y, method=method, epochs=10, loss="confidence", optimizer=T.Adam(lr=3e-3))
+        x_adv = eb.pgd(model, xt, yt, eps=0.1, steps=20, loss="confidence")
+        robust.append((model.predict(x_adv) == yt).mean())
+    assert robust[1] > robust[0] + 0.02
+
+
 # ---- losses reported, stopping, refusals
 
 
@@ -442,6 +494,7 @@ def test_what_a_method_cannot_train_on_is_refused() -> None:
     refused("y", T.VAT(), np.full(ROWS, -2))
     dropped = eb.models.mlp([FEATURES, 5, CLASSES], dropout=0.5)
     refused("model: DoubleBackprop", T.DoubleBackprop(), model=dropped)
+    refused("model: LinearTraining", T.LinearTraining())
     other = eb.models.linear(FEATURES, CLASSES)
     refused("models", T.EnsembleTraining(models=(other,)), model=other)
     refused("models", T.EnsembleTraining(models=(eb.models.linear(FEATURES, 2),)))

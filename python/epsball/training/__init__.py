@@ -11,6 +11,7 @@ from epsball.training.free_training import FreeTraining
 from epsball.training.history import History
 from epsball.training.ibp_training import IBPTraining
 from epsball.training.label_smoothing import LabelSmoothing
+from epsball.training.linear_training import LinearTraining
 from epsball.training.logit_squeezing import LogitSqueezing
 from epsball.training.mart import MART
 from epsball.training.noise_training import NoiseTraining
@@ -44,6 +45,7 @@ __all__ = [
     "History",
     "IBPTraining",
     "LabelSmoothing",
+    "LinearTraining",
     "LogitSqueezing",
     "NoiseTraining",
     "PGDTraining",
