@@ -32,20 +32,32 @@ _HOMES = {
     "epsball.training.fit": ("fit",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("analysis", "attacks", "datasets", "evaluation", "interop", "models", "ops", "sources", "training")
+_MODULES = (
+    "analysis",
+    "attacks",
+    "datasets",
+    "defences",
+    "evaluation",
+    "interop",
+    "models",
+    "ops",
+    "sources",
+    "training",
+)
 
 __all__ = [
     "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Ensemble",
     "Exp", "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize",
     "OneVsOne", "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus",
-    "Tanh", "TorchModel", "analysis", "attacks", "autoattack", "backends", "datasets", "evaluate", "evaluation",
+    "Tanh", "TorchModel", "analysis", "attacks", "autoattack", "backends", "datasets", "defences", "evaluate",
+    "evaluation",
     "exact_robust_accuracy", "fgsm", "fit", "from_onnx",
     "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
     "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from epsball import analysis, attacks, datasets, evaluation, interop, models, ops, sources, training
+    from epsball import analysis, attacks, datasets, defences, evaluation, interop, models, ops, sources, training
     from epsball.attacks.autoattack import autoattack
     from epsball.attacks.fgsm import fgsm
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact
