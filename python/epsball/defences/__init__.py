@@ -1,7 +1,7 @@
 """Defences around a model, which do not retrain it, with the gradients of attacks that know of them.
 
 Attack the defence itself. An attack on ``defence.model`` is one that does not know; what it leaves is no measure of the
-defence (Athalye et al. 2018, arXiv 1802.00420).
+defence (Athalye et al. 2018, arXiv 1802.00420). Models that answer together are an `epsball.Ensemble`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from epsball.defences.base import Defence
 from epsball.defences.bit_depth import BitDepth
 from epsball.defences.confidence_reducing import ConfidenceReducing
-from epsball.defences.ensemble import Ensemble
 from epsball.defences.front_end import FrontEnd
 from epsball.defences.glimpses import Glimpses
 from epsball.defences.output_codes import OutputCodes
@@ -19,7 +18,6 @@ __all__ = [
     "BitDepth",
     "ConfidenceReducing",
     "Defence",
-    "Ensemble",
     "FrontEnd",
     "Glimpses",
     "OutputCodes",

@@ -1,5 +1,6 @@
 """Training methods, optimisers and schedules for `eb.fit`."""
 
+from epsball.training.adversarial_copies import adversarial_copies
 from epsball.training.alp import ALP
 from epsball.training.clp import CLP
 from epsball.training.distillation import Distillation
@@ -55,4 +56,5 @@ __all__ = [
     "Standard",
     "Step",
     "WarmUp",
+    "adversarial_copies",
 ]
