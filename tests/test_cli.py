@@ -201,6 +201,17 @@ def test_attack_names_are_listed_once(run, model_file):
     assert all(f"'{name}'" in err for name in attack_options.CLASSES)
 
 
+def test_evaluate_goes_on_from_its_state(run, model_file, tmp_path, monkeypatch):
+    shared = ("evaluate", model_file, "--attacks", "fgsm", "--rows", 50, "--state", tmp_path / "state.safetensors")
+    first = json.loads(run(*shared, "--json")[1])
+    monkeypatch.setattr(eb.attacks.FGSM, "run", None)  # a second attack would fail
+    again = json.loads(run(*shared, "--json")[1])
+    assert again["rows"] == first["rows"]
+    code, _, err = run(*shared, "--eps", 0.123)
+    assert code != 0
+    assert "is of another evaluation: attacks" in err
+
+
 @pytest.mark.parametrize("command", ["demo", "evaluate"])
 def test_a_report_without_its_extra_fails_before_the_work(run, command, model_file, monkeypatch, tmp_path):
     def missing() -> None:

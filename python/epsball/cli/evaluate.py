@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,9 @@ def evaluate(
     no_clip: options.NoClip = False,
     rows: options.Rows = None,
     seed: options.Seed = 0,
+    state: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Written as attacks go on; if it is there, resume from it.")
+    ] = None,
     report: options.Report = None,
     json: options.Json = False,
 ) -> None:
@@ -39,8 +43,9 @@ def evaluate(
     target = eb.load(model)
     x, y = (array[:rows] for array in eb.datasets.load(data, split))
     output.check_folder(report)
+    output.check_file(state)
     with progress.bars() as bars:
-        found = eb.evaluate(target, x, y, attacks=built, progress=bars)
+        found = eb.evaluate(target, x, y, attacks=built, state=state, progress=bars)
     if report is not None:
         found.to_json(report / "evaluation.json")
         found.to_html(report / "index.html")
