@@ -119,3 +119,28 @@ def test_training(table: str, guards: None) -> None:
         for method in (eb.training.Standard(), eb.training.PGDTraining(eps=0.1, steps=2)):
             eb.fit(model, x, y, method=method, epochs=1, batch_size=7)
         assert all(np.isfinite(p).all() for p in model.parameters().values())
+
+
+@pytest.mark.parametrize("rows", [1, 5, 17])
+def test_boxes(table: str, guards: None, rows: int) -> None:
+    """Bounds of boxes, and training on them."""
+    x = np.random.default_rng(rows).random((rows, 1, 8, 8), dtype=np.float32)
+    y, found = np.arange(rows) % 3, []
+    for guarded in (False, True):
+        eb._native.check_guards(guarded)
+        layers = [
+            eb.Conv2d(1, 3, 3),
+            eb.ReLU(),
+            eb.MaxPool2d(2),
+            eb.Flatten(),
+            eb.Linear(27, 5),
+            eb.Tanh(),
+            eb.Linear(5, 3),
+        ]
+        model = eb.Sequential(layers, input_shape=(1, 8, 8))
+        method = eb.training.IBPTraining(eps=0.1, warmup=0.0, ramp=0.5)
+        eb.fit(model, x, y, method=method, epochs=2, batch_size=9)
+        found.append([*model.parameters().values(), *model.output_bounds(x, x + np.float32(0.1))])
+    for plain, poisoned in zip(*found, strict=True):
+        assert np.isfinite(poisoned).all()
+        np.testing.assert_array_equal(poisoned, plain)
