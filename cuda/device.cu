@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "caller.cuh"
 #include "table.cuh"
 
 namespace epsball::cuda {
@@ -40,7 +42,7 @@ bool holds(const void* data) {
 Stream open() {
   auto stream = std::make_unique<DeviceStream>();
   stream->active = static_cast<std::int32_t*>(allocate(sizeof(std::int32_t)));
-  if (!stream->active) throw CudaError("cudaMalloc: out of memory");
+  if (!stream->active) return nullptr;
   activate(stream.get(), kAllRows);
   return stream.release();
 }
@@ -52,7 +54,25 @@ void close(Stream stream) {
 
 void finish(Stream stream) { synchronize(device_stream(stream).stream); }
 
-constexpr Device kDevice{allocate, release, holds, open, close, finish, activate};
+void follow(Stream stream, void* queue) {
+  auto& here = *static_cast<DeviceStream*>(stream);
+  const auto next = static_cast<cudaStream_t>(queue);
+  if (here.stream == next) return;
+  const cudaStream_t before = std::exchange(here.stream, nullptr);
+  if (before) synchronize(before);
+  if (!next) return;
+  const cudaError_t error = cudaStreamQuery(next);
+  if (error != cudaSuccess && error != cudaErrorNotReady) {
+    static_cast<void>(cudaGetLastError());
+    throw CudaError(std::string("stream: the array's CUDA stream cannot be used, as if it had been destroyed "
+                                "(cudaStreamQuery: ") +
+                    cudaGetErrorString(error) + ")");
+  }
+  here.stream = next;
+}
+
+constexpr Device kDevice{allocate, release, holds,      open,        close,       finish,
+                         activate, follow,  check_rows, read_labels, write_labels};
 
 }  // namespace
 
@@ -64,12 +84,26 @@ void copy_to_host(void* to, const void* from, Index bytes, std::uintptr_t stream
   synchronize(nullptr);
 }
 
+int device_of(const void* data) {
+  cudaPointerAttributes a;
+  if (cudaPointerGetAttributes(&a, data) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return -1;
+  }
+  return a.type == cudaMemoryTypeDevice || a.type == cudaMemoryTypeManaged ? a.device : -1;
+}
+
 std::string device_problem() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess && count > 0) return {};
   static_cast<void>(cudaGetLastError());
-  if (error == cudaErrorInsufficientDriver) return "the NVIDIA driver is older than the CUDA toolkit of this build";
+  if (error == cudaErrorInsufficientDriver) {
+    int driver = 0;
+    static_cast<void>(cudaDriverGetVersion(&driver));
+    return driver == 0 ? "no NVIDIA driver is installed"
+                       : "the NVIDIA driver is older than the CUDA toolkit of this build";
+  }
   if (error == cudaSuccess || error == cudaErrorNoDevice) return "no CUDA device is visible";
   return std::string("cudaGetDeviceCount: ") + cudaGetErrorString(error);
 }

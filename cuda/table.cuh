@@ -34,6 +34,9 @@ const Kernels& table();
 // Copies from the device once `stream`, a cudaStream_t as the CUDA array interface has it (0: none), is done.
 void copy_to_host(void* to, const void* from, Index bytes, std::uintptr_t stream);
 
+// The device whose memory this is; -1: none's.
+int device_of(const void* data);
+
 // Why no device can be used, in words; empty if one can.
 std::string device_problem();
 

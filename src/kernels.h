@@ -506,6 +506,14 @@ struct Update {
 
 // ---- devices ----
 
+// (count), of so many bytes each.
+struct Integers {
+  const void* data = nullptr;
+  Index count = 0;
+  int bytes = 8;
+  bool is_signed = true;
+};
+
 // What a table has beside kernels if its memory is not the host's. Every pointer a kernel is given, those of
 // descriptors to descriptors aside, is to memory of the table then; only `copy` takes either, both ways. A stream is a
 // queue: calls are done after finish(). These may throw.
@@ -513,11 +521,21 @@ struct Device {
   void* (*allocate)(Index bytes) = nullptr;  // null where there is no room
   void (*release)(void*) = nullptr;
   bool (*holds)(const void*) = nullptr;  // whether this is memory of the device
-  Stream (*open)() = nullptr;
+  Stream (*open)() = nullptr;            // null where there is no room
   void (*close)(Stream) = nullptr;
   void (*finish)(Stream) = nullptr;
   // So many rows are in the slab from now on, until compact lets some go: which it tells the device alone.
   void (*activate)(Stream, Index rows) = nullptr;
+  // The stream's calls go to a queue of the caller's from now on (on a GPU a cudaStream_t; null: the device's own),
+  // once all is done that the queue before was given.
+  void (*follow)(Stream, void* queue) = nullptr;
+
+  // A caller's arrays that lie on the device. *broken becomes 1 where a value is not finite in float32 or outside of
+  // [lo, hi] (features); null: no box.
+  void (*check_rows)(Stream, const Array& x, const double* lo, const double* hi, std::int32_t* broken) = nullptr;
+  // Integers of 1, 2, 4 or 8 bytes as labels; one that is not in [0, limit) becomes 0, and *broken 1.
+  void (*read_labels)(Stream, const Integers& from, Index limit, std::int32_t* labels, std::int32_t* broken) = nullptr;
+  void (*write_labels)(Stream, Index count, const std::int32_t* labels, std::int64_t* to) = nullptr;
 };
 
 struct Kernels {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "dispatch.h"
 
@@ -18,6 +19,8 @@ constexpr int kPoisonByte = 0xFF;  // four of them are a NaN
 struct DeviceMemoryFull : std::bad_alloc {
   const char* what() const noexcept override { return "device: its memory is full"; }
 };
+
+thread_local void* callers_queue = nullptr;
 
 }  // namespace
 
@@ -42,7 +45,9 @@ void Memory::Release::operator()(void* p) const {
 // ---- arenas ----
 
 Arena::Arena(const Kernels& kernels) : kernels_(kernels) {
-  if (kernels.device) stream_ = kernels.device->open();
+  if (!kernels.device) return;
+  stream_ = kernels.device->open();
+  if (!stream_) throw DeviceMemoryFull();
 }
 
 Arena::~Arena() {
@@ -94,22 +99,39 @@ void Arena::clear() {
   buffers_.clear();
 }
 
-std::unique_ptr<Arena> ArenaPool::borrow(const Kernels& kernels) {
-  {
-    const std::lock_guard lock(mutex_);
-    for (auto idle = idle_.rbegin(); idle != idle_.rend(); ++idle)
-      if (&(*idle)->kernels() == &kernels) {
-        auto arena = std::move(*idle);
-        idle_.erase(std::next(idle).base());
-        // An attack that was stopped may have left rows inactive.
-        if (kernels.device) kernels.device->activate(arena->stream(), std::numeric_limits<Index>::max());
-        return arena;
-      }
-  }
-  return std::make_unique<Arena>(kernels);
+CallersQueue::CallersQueue(void* queue) : before_(std::exchange(callers_queue, queue)) {}
+
+CallersQueue::~CallersQueue() { callers_queue = before_; }
+
+std::unique_ptr<Arena> ArenaPool::idle_one(const Kernels& kernels) {
+  const std::lock_guard lock(mutex_);
+  for (auto idle = idle_.rbegin(); idle != idle_.rend(); ++idle)
+    if (&(*idle)->kernels() == &kernels) {
+      auto arena = std::move(*idle);
+      idle_.erase(std::next(idle).base());
+      return arena;
+    }
+  return nullptr;
 }
 
+std::unique_ptr<Arena> ArenaPool::borrow(const Kernels& kernels) {
+  auto arena = idle_one(kernels);
+  if (!arena) arena = std::make_unique<Arena>(kernels);
+  if (!kernels.device) return arena;
+  kernels.device->follow(arena->stream(), callers_queue);
+  // An attack that was stopped may have left rows inactive.
+  kernels.device->activate(arena->stream(), std::numeric_limits<Index>::max());
+  return arena;
+}
+
+// An arena whose queue fails is of no more use.
 void ArenaPool::give_back(std::unique_ptr<Arena> arena) {
+  const Device* device = arena->kernels().device;
+  try {
+    if (device) device->follow(arena->stream(), nullptr);
+  } catch (const std::exception&) {
+    return;
+  }
   arena->reset();
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(arena));

@@ -71,6 +71,18 @@ class Arena {
   std::size_t next_ = 0;
 };
 
+// While one of these lives, arenas that its thread borrows work on a queue of the caller's (see Device::follow).
+class CallersQueue {
+ public:
+  explicit CallersQueue(void* queue);
+  ~CallersQueue();
+  CallersQueue(const CallersQueue&) = delete;
+  CallersQueue& operator=(const CallersQueue&) = delete;
+
+ private:
+  void* const before_;
+};
+
 // Arenas that outlive a call, so that a call on one image allocates nothing; of any table.
 class ArenaPool {
  public:
@@ -78,6 +90,8 @@ class ArenaPool {
   void give_back(std::unique_ptr<Arena> arena);
 
  private:
+  std::unique_ptr<Arena> idle_one(const Kernels& kernels);  // null: none is idle
+
   std::mutex mutex_;
   std::vector<std::unique_ptr<Arena>> idle_;
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,20 @@ import numpy as np
 class DeviceArray:
     """Owns device memory; the host may not read it but through `numpy()`."""
 
+    made = 0  # by `empty`, the allocator of this library
+
     def __init__(self, values: Any, **interface: Any) -> None:
         import _cuda_emulated
 
         self._module = _cuda_emulated
         values = np.ascontiguousarray(values)
-        self._address = _cuda_emulated.array(values)
+        self._own(_cuda_emulated.array(values), values.shape, values.dtype, interface)
+
+    def _own(self, address: int, shape: tuple[int, ...], dtype: np.dtype, interface: dict[str, Any]) -> None:
+        self._address = address
         self._interface = {
-            "shape": values.shape,
-            "typestr": values.dtype.str,
+            "shape": shape,
+            "typestr": dtype.str,
             "data": (self._address, False),
             "version": 3,
             "strides": None,
@@ -41,6 +47,16 @@ class DeviceArray:
     @staticmethod
     def asarray(values: Any) -> DeviceArray:
         return DeviceArray(values)
+
+    @staticmethod
+    def empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        import _cuda_emulated
+
+        DeviceArray.made += 1
+        array = DeviceArray.__new__(DeviceArray)
+        array._module = _cuda_emulated
+        array._own(_cuda_emulated.empty(math.prod(shape) * np.dtype(dtype).itemsize), shape, np.dtype(dtype), {})
+        return array
 
     def numpy(self) -> np.ndarray:
         values = np.empty(self._interface["shape"], self._interface["typestr"])

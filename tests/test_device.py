@@ -155,6 +155,7 @@ def test_an_unknown_device_is_named() -> None:
     [
         ("none", "no CUDA device is visible"),
         ("old driver", "the NVIDIA driver is older than the CUDA toolkit of this build"),
+        ("no driver", "no NVIDIA driver is installed"),
     ],
 )
 def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) -> None:
@@ -181,6 +182,7 @@ TOUCHES_NOTHING = """
 import numpy as np
 import _cuda_emulated
 import epsball as eb
+from device_arrays import DeviceArray
 
 x = np.random.default_rng(0).random((7, 1, 6, 6), dtype=np.float32)
 y = np.arange(7) % 3
@@ -197,6 +199,13 @@ for m in (model, distances):
 eb.fit(model, x, y, method=eb.training.PGDTraining(eps=0.1, steps=1), epochs=1, batch_size=4)
 linear = eb.models.linear(36, 3).to("cuda")
 eb.attacks.LinearExact(eps=0.1, norm="l2").run(linear, x, y)
+there, its = DeviceArray(x), DeviceArray(y)
+for m in (model, distances):
+    m.predict(there), m.loss(there, its), m.input_gradient(there, its), m.jacobian(there)
+    eb.attacks.PGD(eps=0.1, steps=2).run(m, there, its, trace=True), eb.attacks.DDN(steps=2).run(m, there)
+    eb.attacks.ILCM(eps=0.1, steps=2).run(m, there, its)
+    eb.attacks.PGD(eps=0.1, steps=2).sweep(m, there, eps=[0.1, 0.2])
+eb.ops.sign_step_(there, there, there, step_size=0.1, eps=0.1), eb.ops.project_(there, there, eps=0.1)
 eb._native.use_table("cuda-emulated")
 eb.ops.project_(x.copy(), x, eps=0.1, norm="l2")
 print("untouched", _cuda_emulated.memory() > 0)
@@ -235,6 +244,122 @@ def test_device_arrays_come_back_as_device_arrays(cuda) -> None:
     np.testing.assert_array_equal(x.numpy(), X)
 
 
+def test_values_stay_on_the_device(cuda) -> None:
+    model = eb.models.mlp([700, 5, 3]).to("cuda")
+    values = batch(40, 700)
+    x, y = DeviceArray(values), DeviceArray(labels(40, 3))
+    calls = [
+        lambda: model(x),
+        lambda: model.predict(x),
+        lambda: model.loss(x, y),
+        lambda: model.input_gradient(x, y),
+        lambda: eb.pgd(model, x, y, eps=0.1, steps=2),
+        lambda: eb.pgd(model, x, eps=0.1, steps=2, norm="l2", bounds=None),
+        lambda: eb.attacks.DDN(steps=2).run(model, x, y),
+        lambda: eb.attacks.ILCM(eps=0.1, steps=2)(model, x, y),
+        lambda: eb.ops.sign_step_(x, x, x, step_size=0.1, eps=0.0),
+        lambda: eb.ops.project_(x, x, eps=0.1, norm="l1"),
+    ]
+    for call in calls:
+        call()
+        before, made = cuda.traffic(), DeviceArray.made
+        result = call()
+        moved = [after - b for after, b in zip(cuda.traffic(), before, strict=True)]
+        traffic = f"{moved} bytes to the device and to the host"
+        assert moved[0] < values.nbytes / 2, traffic  # the box
+        assert moved[1] < values.nbytes / 50, traffic
+        in_place = result is x
+        assert in_place or DeviceArray.made > made, "the result is not the caller's library's"
+
+
+@pytest.mark.filterwarnings("ignore:3 classes are too few")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_device_arrays_of_every_dtype_give_what_arrays_of_the_host_give(cuda, dtype) -> None:
+    model = mlp().to("cuda")
+    values = X.astype(dtype)
+    for attack in (
+        eb.attacks.PGD(eps=0.1, steps=2, early_stop=True, restarts=2),
+        eb.attacks.APGD(eps=0.5, norm="l2", steps=3),
+        eb.attacks.DeepFool(steps=3),
+        eb.attacks.ILCM(eps=0.1, steps=2),
+        eb.attacks.LinearExact(eps=0.1),
+        eb.attacks.AutoAttack(eps=0.1),
+    ):
+        its = eb.models.linear(36, 3).to("cuda") if isinstance(attack, eb.attacks.LinearExact) else model
+        # AutoAttack has nothing to do where all rows are misclassified
+        y = (model.predict(X) + 1) % 3 if isinstance(attack, eb.attacks.AutoAttack) else Y
+        found, wanted = attack.run(its, DeviceArray(values), DeviceArray(y)), attack.run(its, values, y)
+        assert isinstance(found.x_adv, DeviceArray)
+        assert found.x_adv.numpy().dtype == dtype
+        np.testing.assert_array_equal(found.x_adv.numpy(), wanted.x_adv)
+        np.testing.assert_array_equal(found.success, wanted.success)
+        np.testing.assert_array_equal(found.queries, wanted.queries)
+    for found, wanted in (
+        (model.input_gradient(DeviceArray(values), DeviceArray(Y)), model.input_gradient(values, Y)),
+        (model.jacobian(DeviceArray(values)), model.jacobian(values)),
+    ):
+        np.testing.assert_array_equal(found.numpy(), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int16, np.int8, np.uint64, np.uint32, np.uint16, np.uint8])
+def test_labels_on_the_device_may_be_any_integers(cuda, dtype) -> None:
+    model = mlp().to("cuda")
+    wanted = model.loss(X, Y)
+    np.testing.assert_array_equal(model.loss(DeviceArray(X), DeviceArray(Y.astype(dtype))).numpy(), wanted)
+    np.testing.assert_array_equal(model.loss(X, DeviceArray(Y.astype(dtype))), wanted)
+    np.testing.assert_array_equal(model.loss(DeviceArray(X), Y.astype(dtype)).numpy(), wanted)
+    with pytest.raises(ValueError, match=r"^y: wanted class indices from 0 to 2, got \d+ in row 4$"):
+        model.loss(DeviceArray(X), DeviceArray(np.where(np.arange(13) == 4, np.iinfo(dtype).max, 1).astype(dtype)))
+
+
+def test_probabilities_on_the_device_are_targets(cuda) -> None:
+    model = mlp().to("cuda")
+    p = model.probabilities(X)
+    found = eb.pgd(model, DeviceArray(X), DeviceArray(p), eps=0.1, steps=2)
+    np.testing.assert_array_equal(found.numpy(), eb.pgd(model, X, p, eps=0.1, steps=2))
+
+
+def test_ops_work_on_device_arrays_in_place(cuda) -> None:
+    gradient = (X - 0.5) * (X > 0.2)
+    moved = np.clip(X + 0.3, 0, 1)
+    before = eb._native.use_table("cuda-emulated")
+    try:
+        stepped = eb.ops.sign_step_(moved.copy(), gradient, X, step_size=0.02, eps=0.1)
+        projected = {norm: eb.ops.project_(moved.copy(), X, eps=0.1, norm=norm) for norm in ("linf", "l2", "l1")}
+    finally:
+        eb._native.use_table(before)
+    x_adv, x = DeviceArray(moved), DeviceArray(X)
+    assert eb.ops.sign_step_(x_adv, DeviceArray(gradient), x, step_size=0.02, eps=0.1) is x_adv
+    np.testing.assert_array_equal(x_adv.numpy(), stepped)
+    for norm, wanted in projected.items():
+        x_adv = DeviceArray(moved)
+        assert eb.ops.project_(x_adv, x, eps=0.1, norm=norm) is x_adv
+        np.testing.assert_array_equal(x_adv.numpy(), wanted)
+    np.testing.assert_array_equal(x.numpy(), X)
+
+
+def test_calls_run_on_the_arrays_stream(cuda) -> None:
+    model = mlp().to("cuda")
+    stream = cuda.create_stream()
+    x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
+    calls = [
+        lambda: model(x),
+        lambda: model.input_gradient(x, y),
+        lambda: eb.pgd(model, x, y, eps=0.1, steps=2),
+        lambda: eb.ops.project_(x, x, eps=0.1),
+    ]
+    for call in calls:
+        call()
+        before = cuda.calls(stream), cuda.calls(0)
+        call()
+        assert cuda.calls(stream) > before[0]
+        # what gives back a place on the default stream: no work
+        assert cuda.calls(0) == before[1], "it did not stay on the stream"
+    wanted = eb.pgd(model, X, Y, eps=0.1, steps=2)
+    np.testing.assert_array_equal(eb.pgd(model, x, DeviceArray(Y), eps=0.1, steps=2).numpy(), wanted)
+    cuda.destroy_stream(stream)
+
+
 def test_training_takes_device_arrays(cuda) -> None:
     models = [mlp().to("cuda"), mlp().to("cuda")]
     for model, x, y in ((models[0], X, Y), (models[1], DeviceArray(X), DeviceArray(Y))):
@@ -267,3 +392,124 @@ def test_an_array_on_another_device_is_refused(cuda) -> None:
     array.__dlpack_device__ = lambda: (2, 1)
     with pytest.raises(ValueError, match=r"^x: wanted an array on CUDA device 0, got one on device 1$"):
         mlp().to("cuda")(array)
+    other = DeviceArray(Y)
+    other.__dlpack_device__ = lambda: (2, 1)
+    with pytest.raises(ValueError, match=r"^y: wanted an array on CUDA device 0, got one on device 1$"):
+        mlp().to("cuda").loss(DeviceArray(X), other)
+
+
+def spoilt(value: float, dtype: type, row: int) -> np.ndarray:
+    values = X.astype(dtype)
+    values[row, 7] = value
+    return values
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_found_on_the_device(cuda, dtype, value) -> None:
+    model = mlp().to("cuda")
+    x, y = DeviceArray(spoilt(value, dtype, 11)), DeviceArray(Y)
+    for call in (
+        lambda: model(x),
+        lambda: model.predict(x),
+        lambda: model.loss(x, y),
+        lambda: model.jacobian(x),
+        lambda: eb.pgd(model, x, y, eps=0.1, bounds=None),
+        lambda: eb.attacks.DDN()(model, x, y),
+    ):
+        with pytest.raises(ValueError, match=rf"^x: wanted finite float32 values, got {value} in row 11$"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("value", [-1e-3, 1.001])
+def test_values_outside_the_box_are_found_on_the_device(cuda, dtype, value) -> None:
+    with pytest.raises(ValueError, match=r"^x: wanted values within bounds \[0.0, 1.0\], got \S+ in row 3; "):
+        eb.pgd(mlp().to("cuda"), DeviceArray(spoilt(value, dtype, 3)), DeviceArray(Y), eps=0.1)
+
+
+def test_ops_that_are_refused_leave_the_array_as_it_was(cuda) -> None:
+    x_adv, x = DeviceArray(X), DeviceArray(X)
+    with pytest.raises(ValueError, match=r"^grad: wanted finite float32 values, got nan in row 2$"):
+        eb.ops.sign_step_(x_adv, DeviceArray(spoilt(np.nan, np.float32, 2)), x, step_size=0.1, eps=0.3)
+    with pytest.raises(ValueError, match=r"^x: wanted values within bounds .* in row 5; "):
+        eb.ops.project_(x_adv, DeviceArray(spoilt(1.5, np.float32, 5)), eps=0.01)
+    with pytest.raises(TypeError, match=r"^grad: wanted an array on the device, where x_adv is$"):
+        eb.ops.sign_step_(x_adv, X, x, step_size=0.1, eps=0.3)
+    with pytest.raises(TypeError, match=r"^x: wanted an array in CPU memory, where x_adv is$"):
+        eb.ops.project_(X.copy(), x, eps=0.1)
+    with pytest.raises(ValueError, match=r"^x_adv: the array is read-only$"):
+        eb.ops.project_(DeviceArray(X, data=(x_adv._address, True)), x, eps=0.1)
+    with pytest.raises(TypeError, match=r"^x_adv: wanted float32 .* got float64$"):
+        eb.ops.project_(DeviceArray(X.astype(np.float64)), x, eps=0.1)
+    with pytest.raises(ValueError, match=r"^x: wanted shape \(13, 36\), got \(12, 36\)$"):
+        eb.ops.project_(x_adv, DeviceArray(X[:12]), eps=0.1)
+    np.testing.assert_array_equal(x_adv.numpy(), X)
+
+
+def test_a_stream_that_is_gone_is_refused(cuda) -> None:
+    model = mlp().to("cuda")
+    stream = cuda.create_stream()
+    x = DeviceArray(X, stream=stream)
+    wanted = model(x).numpy()
+    cuda.destroy_stream(stream)
+    for call in (lambda: model(x), lambda: eb.pgd(model, x, Y, eps=0.1), lambda: eb.ops.project_(x, x, eps=0.1)):
+        with pytest.raises(
+            RuntimeError, match=r"^stream: the array's CUDA stream cannot be used, .*\(cudaStreamQuery: "
+        ):
+            call()
+    np.testing.assert_array_equal(model(DeviceArray(X)).numpy(), wanted)
+
+
+def test_an_address_without_memory_is_refused(cuda) -> None:
+    with pytest.raises(ValueError, match=r"^x: wanted memory of the CUDA device, got address 0x1000, which is none$"):
+        mlp().to("cuda")(DeviceArray(X, data=(0x1000, False)))
+
+
+def test_calls_that_fail_leave_no_device_memory_behind(cuda) -> None:
+    model = mlp().to("cuda")
+    x, y = DeviceArray(X), DeviceArray(Y)
+    bad = DeviceArray(spoilt(np.nan, np.float32, 2))
+    stream = cuda.create_stream()
+    gone = DeviceArray(X, stream=stream)
+    cuda.destroy_stream(stream)
+
+    def fail() -> None:
+        for call in (
+            lambda: eb.pgd(model, bad, y, eps=0.1),
+            lambda: eb.pgd(model, gone, y, eps=0.1),
+            lambda: eb.ops.project_(x, bad, eps=0.1),
+            lambda: model.loss(x, DeviceArray(Y + 7)),
+            lambda: model.loss(x, DeviceArray(Y[:5])),
+        ):
+            with pytest.raises((ValueError, RuntimeError)):
+                call()
+        gc.collect()
+
+    eb.pgd(model, x, y, eps=0.1)
+    fail()
+    before = cuda.memory()
+    for _ in range(3):
+        fail()
+    assert cuda.memory() <= before
+
+
+def test_full_memory_leaves_the_arrays_and_the_model_usable(cuda) -> None:
+    model = eb.models.mlp([36, 400, 3]).to("cuda")
+    values = batch(900, 36)
+    x, y = DeviceArray(values), DeviceArray(labels(900, 3))
+    wanted = model(values[:1])
+    gc.collect()
+    before = cuda.memory()
+    cuda.limit_memory(before + values.nbytes + 100_000)
+    with pytest.raises(MemoryError, match=r"^device: its memory is full$"):
+        eb.pgd(model, x, y, eps=0.1, steps=1)
+    gc.collect()
+    held = cuda.memory()
+    with pytest.raises(MemoryError, match=r"^device: its memory is full$"):
+        eb.pgd(model, x, y, eps=0.1, steps=1)
+    gc.collect()
+    assert cuda.memory() <= held, "each failure keeps some"
+    np.testing.assert_array_equal(model(values[:1]), wanted)
+    cuda.limit_memory(0)
+    assert np.isfinite(eb.pgd(model, x, y, eps=0.1, steps=1).numpy()).all()

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
@@ -19,28 +21,80 @@ struct Graph {
 };
 struct Stream {
   std::unique_ptr<Graph> capture;
+  std::size_t calls = 0;
 };
 struct Event {
   std::chrono::steady_clock::time_point at;
   bool recorded = false;
 };
 
+namespace {
+
+// Every stream there is; calls may come from several host threads. Never destroyed, as memory.cpp's device.
+struct Streams {
+  std::mutex mutex;
+  std::map<Stream*, std::unique_ptr<Stream>> live;
+  Stream standard;
+  Traffic traffic;
+};
+
+Streams& streams() {
+  union Kept {
+    Streams streams;
+    Kept() : streams() {}
+    ~Kept() {}
+  };
+  static Kept the;
+  return the.streams;
+}
+
+// Null, 1 and 2 stand for the default streams.
+bool is_standard(Stream* stream) { return reinterpret_cast<std::uintptr_t>(stream) <= 2; }
+
+Stream* found(Stream* stream) {
+  Streams& all = streams();
+  const std::lock_guard lock(all.mutex);
+  if (is_standard(stream)) return &all.standard;
+  return all.live.count(stream) ? stream : nullptr;
+}
+
+}  // namespace
+
 void submit(Stream* stream, std::function<void()> work) {
-  if (stream && stream->capture)
-    stream->capture->calls.push_back(std::move(work));
+  Stream* const to = found(stream);
+  if (!to) throw EmulationError("a stream that has been destroyed was given work");
+  {
+    const std::lock_guard lock(streams().mutex);
+    ++to->calls;
+  }
+  if (to->capture)
+    to->capture->calls.push_back(std::move(work));
   else
     work();
+}
+
+Traffic traffic() {
+  const std::lock_guard lock(streams().mutex);
+  return streams().traffic;
+}
+
+std::size_t calls_of(Stream* stream) {
+  Stream* const of = found(stream);
+  const std::lock_guard lock(streams().mutex);
+  return of ? of->calls : 0;
 }
 
 }  // namespace emulate
 
 namespace {
 
-// 1 and 2 stand for the default streams.
-bool captured(cudaStream_t stream) { return reinterpret_cast<std::uintptr_t>(stream) > 2 && stream->capture; }
+bool captured(cudaStream_t stream) {
+  const emulate::Stream* const live = emulate::found(stream);
+  return live && live->capture;
+}
 
 // A pointer of the default kind is what it looks like: device memory, or anything else, which is the host's.
-void check_copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+void check_and_count_copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   const bool guess = kind == cudaMemcpyDefault;
   const bool to_device =
       guess ? emulate::is_device(to) : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
@@ -53,6 +107,9 @@ void check_copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind ki
     throw emulate::EmulationError(call + ", destination: device memory where the host's was promised");
   if (!from_device && emulate::is_device(from))
     throw emulate::EmulationError(call + ", source: device memory where the host's was promised");
+  const std::lock_guard lock(emulate::streams().mutex);
+  if (to_device && !from_device) emulate::streams().traffic.to_device += bytes;
+  if (from_device && !to_device) emulate::streams().traffic.to_host += bytes;
 }
 
 }  // namespace
@@ -71,6 +128,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no CUDA-capable device is detected";
     case cudaErrorIllegalState:
       return "the operation cannot be performed in the present state";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorNotReady:
       return "device not ready";
     case cudaErrorStreamCaptureUnsupported:
@@ -79,11 +138,23 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 
-cudaError_t cudaGetDeviceCount(int* count) {
+namespace {
+
+std::string wanted_device() {
   const char* wanted = std::getenv("EPSBALL_EMULATE_DEVICE");
-  const std::string device = wanted ? wanted : "";
+  return wanted ? wanted : "";
+}
+
+}  // namespace
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  const std::string device = wanted_device();
   *count = device.empty() ? 1 : 0;
   return device.empty() ? cudaSuccess : device == "none" ? cudaErrorNoDevice : cudaErrorInsufficientDriver;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = wanted_device() == "no driver" ? 0 : 12000;
+  return cudaSuccess;
 }
 
 // ---- memory ----
@@ -92,6 +163,7 @@ cudaError_t cudaMalloc(void** data, std::size_t bytes) { return cudaMallocAsync(
 cudaError_t cudaFree(void* data) { return cudaFreeAsync(data, nullptr); }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* data) {
   attributes->type = emulate::is_device(data) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  attributes->device = 0;
   return cudaSuccess;
 }
 
@@ -118,7 +190,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   if (bytes == 0) return cudaSuccess;
   if (!to || !from) return cudaErrorInvalidValue;
   emulate::submit(stream, [=] {
-    check_copy(to, from, bytes, kind);
+    check_and_count_copy(to, from, bytes, kind);
     const emulate::DeviceAccess access;
     std::memmove(to, from, bytes);
   });
@@ -139,14 +211,21 @@ cudaError_t cudaMemsetAsync(void* to, int byte, std::size_t bytes, cudaStream_t 
 // ---- streams and events ----
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  *stream = std::make_unique<emulate::Stream>().release();  // an owner, as CUDA's handle is one
+  auto made = std::make_unique<emulate::Stream>();
+  *stream = made.get();
+  emulate::Streams& all = emulate::streams();
+  const std::lock_guard lock(all.mutex);
+  all.live.emplace(*stream, std::move(made));
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  const std::unique_ptr<emulate::Stream> owner(stream);
-  return cudaSuccess;
+  emulate::Streams& all = emulate::streams();
+  const std::lock_guard lock(all.mutex);
+  return all.live.erase(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return cudaStreamQuery(stream); }
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (!emulate::found(stream)) return cudaErrorInvalidResourceHandle;
   return captured(stream) ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
@@ -175,7 +254,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEven
 // ---- graphs ----
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  if (!stream) return cudaErrorStreamCaptureUnsupported;
+  if (emulate::is_standard(stream)) return cudaErrorStreamCaptureUnsupported;
   if (stream->capture) return cudaErrorIllegalState;
   stream->capture = std::make_unique<emulate::Graph>();
   return cudaSuccess;

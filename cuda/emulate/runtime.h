@@ -16,6 +16,7 @@ enum cudaError_t : int {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorIllegalState = 401,
@@ -23,6 +24,7 @@ enum cudaError_t : int {
 enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
 struct cudaPointerAttributes {
   cudaMemoryType type;
+  int device;
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -39,6 +41,13 @@ struct Event;
 struct Graph;
 // Runs the work, or adds it to the graph that the stream is captured into.
 void submit(Stream* stream, std::function<void()> work);
+// Bytes that copies took each way so far.
+struct Traffic {
+  std::size_t to_device = 0, to_host = 0;
+};
+Traffic traffic();
+// How many calls a stream, or the default one (null), was given so far.
+std::size_t calls_of(Stream* stream);
 }  // namespace emulate
 
 using cudaStream_t = emulate::Stream*;
@@ -49,8 +58,9 @@ using cudaGraphExec_t = emulate::Graph*;
 const char* cudaGetErrorString(cudaError_t error);
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-// One device, or what EPSBALL_EMULATE_DEVICE says: "none", or "old driver".
+// One device, or what EPSBALL_EMULATE_DEVICE says: "none", "old driver" or "no driver".
 cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaDriverGetVersion(int* version);
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes);
 cudaError_t cudaFree(void* data);
@@ -63,6 +73,7 @@ cudaError_t cudaMemsetAsync(void* to, int byte, std::size_t bytes, cudaStream_t 
 cudaError_t cudaStreamCreate(cudaStream_t* stream);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
 
 cudaError_t cudaEventCreate(cudaEvent_t* event);
 cudaError_t cudaEventDestroy(cudaEvent_t event);

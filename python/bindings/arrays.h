@@ -133,20 +133,29 @@ struct LabelsIn {
   std::vector<std::int32_t> labels;
   py::array_t<float, py::array::c_style | py::array::forcecast> targets;
   bool soft = false;
+  const std::int32_t* on_device = nullptr;  // and then the others are empty
 
-  const std::int32_t* hard_data() const { return soft ? nullptr : labels.data(); }
+  const std::int32_t* hard_data() const { return soft ? nullptr : on_device ? on_device : labels.data(); }
   const float* soft_data() const { return soft ? targets.data() : nullptr; }
 };
 
-inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name, Index rows, Index classes) {
+// The dtype and shape of class indices.
+inline void check_labels(const py::array& y, const char* name, Index rows) {
   const char kind = y.dtype().kind();
   if (kind != 'i' && kind != 'u' && kind != 'b')
     throw py::type_error(std::string(name) + ": wanted integer class indices, got " + dtype_text(y));
   if (y.ndim() != 1 || y.shape(0) != rows)
     throw py::value_error(std::string(name) + ": wanted " + std::to_string(rows) + " labels, shape (" +
                           std::to_string(rows) + ",), got shape " + shape_text(y));
+}
+
+// A logistic model's labels are 0 and 1.
+inline Index label_limit(Index classes) { return classes == 1 ? 2 : classes; }
+
+inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name, Index rows, Index classes) {
+  check_labels(y, name, rows);
   const auto values = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>::ensure(y);
-  const Index limit = classes == 1 ? 2 : classes;  // a logistic model's labels are 0 and 1
+  const Index limit = label_limit(classes);
   std::vector<std::int32_t> labels(static_cast<std::size_t>(rows));
   for (Index i = 0; i < rows; ++i) {
     const std::int64_t v = values.data()[i];
@@ -158,13 +167,18 @@ inline std::vector<std::int32_t> labels_in(const py::array& y, const char* name,
   return labels;
 }
 
-inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index rows, Index classes, Loss loss) {
-  LabelsIn in;
+// Whether a loss has enough classes to compare.
+inline void check_classes(Loss loss, Index classes) {
   const Index least = loss == Loss::dlr_targeted ? 4 : loss == Loss::dlr ? 3 : 1;
   if (classes < least)
     throw py::value_error(std::string("loss: '") + name_of(loss) + "' compares " + std::to_string(least) +
                           " classes or more" + (least == 4 ? " where it is targeted" : "") + ", got a model with " +
                           std::to_string(classes));
+}
+
+inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index rows, Index classes, Loss loss) {
+  check_classes(loss, classes);
+  LabelsIn in;
   if (y.dtype().kind() != 'f') {
     in.labels = labels_in(y, name, rows, classes);
     return in;

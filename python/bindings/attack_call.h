@@ -6,6 +6,7 @@
 
 #include "attacks/attack.h"
 #include "box.h"
+#include "device_call.h"
 #include "names.h"
 #include "options.h"
 #include "use.h"
@@ -71,14 +72,13 @@ struct AttackArguments {
   std::optional<RowsIn> start;
   AttackInputs view;
 
-  AttackArguments(const Target& model, const py::array& inputs, const py::array& y, const AttackSettings& s,
+  AttackArguments(const Target& model, DeviceCall& call, const Given& inputs, const Given& y, const AttackSettings& s,
                   const py::dict& o)
-      : x(rows_in(inputs, "x", model.features())), box(o["box"].cast<const Box&>()) {
-    check_finite(x.view, "x");
-    box.check(x.view);
+      : box(o["box"].cast<const Box&>()) {
+    x = checked_rows(call, inputs, model.features(), &box);
     const Index rows = x.view.rows, features = model.features();
-    labels = labels_or_targets_in(y, "y", rows, model.classes(), s.loss);
-    judge = o["judge"].is_none() ? labels.labels : labels_in(get<py::array>(o, "judge"), "y", rows, model.classes());
+    labels = checked_labels(call, y, rows, model.classes(), s.loss);
+    if (!o["judge"].is_none()) judge = labels_in(get<py::array>(o, "judge"), "y", rows, model.classes());
     if (s.minimum_norm)
       eps.assign(static_cast<std::size_t>(rows), std::numeric_limits<double>::infinity());
     else
@@ -90,7 +90,7 @@ struct AttackArguments {
     view.x = x.view;
     view.labels = labels.hard_data();
     view.targets = labels.soft_data();
-    view.judge = judge.data();
+    view.judge = o["judge"].is_none() ? labels.hard_data() : judge.data();
     view.eps = eps.data();
     view.radius = radius.data();
     view.start_radius = start_radius.data();
@@ -117,13 +117,18 @@ using RunAttack = std::function<void(const AttackInputs&, const AttackOutputs&, 
 
 // Calls run with the rows of x: (x_adv, success, distance, queries, loss, zero_gradient, trace or None). With the
 // option "partial" an exception of Python's ends the run, not the call: it is returned as one more, or None.
-inline py::tuple found_by(const RunAttack& run, const Target& target, const py::array& x, const py::array& y,
+inline py::tuple found_by(const RunAttack& run, const Target& target, ArenaPool& arenas, const Given& x, const Given& y,
                           const AttackSettings& settings, Index iterates, const py::dict& options) {
   const bool measured = get<bool>(options, "measured");
-  const AttackArguments in(target, x, y, settings, options);
+  DeviceCall call(x, "x", target.kernels(), arenas);
+  const AttackArguments in(target, call, x, y, settings, options);
+  call.settle([&] {
+    DeviceCall none;
+    AttackArguments(target, none, call.on_host(x), call.on_host(y), settings, options);
+  });
   const Index rows = in.view.x.rows;
 
-  py::array x_adv = array_like(x, in.x);
+  const py::object x_adv = call ? py::object(options["out"]) : array_like(x.array, in.x);
   auto success = filled<bool>({rows}, false), zero_gradient = filled<bool>({rows}, false);
   auto distance = filled<double>({rows}, 0.0);
   auto queries = filled<std::int64_t>({rows}, 0);
@@ -131,7 +136,8 @@ inline py::tuple found_by(const RunAttack& run, const Target& target, const py::
   std::vector<std::uint8_t> broken(static_cast<std::size_t>(rows));
   py::object trace = py::none();
   AttackOutputs out;
-  out.x_adv = {x_adv.mutable_data(), in.view.x.dtype, rows, target.features()};
+  void* const points = call ? x_adv.cast<const DeviceArray&>().data() : x_adv.cast<py::array>().mutable_data();
+  out.x_adv = {points, in.view.x.dtype, rows, target.features()};
   out.success = reinterpret_cast<std::uint8_t*>(success.mutable_data());
   out.zero_gradient = reinterpret_cast<std::uint8_t*>(zero_gradient.mutable_data());
   out.distance = measured ? distance.mutable_data() : nullptr;
@@ -146,7 +152,8 @@ inline py::tuple found_by(const RunAttack& run, const Target& target, const py::
   }
   const bool partial = options.contains("partial") && get<bool>(options, "partial");
   py::object failure = py::none();
-  if (partial) std::memcpy(x_adv.mutable_data(), in.x.owner.data(), static_cast<std::size_t>(x_adv.nbytes()));
+  if (partial && call) throw py::type_error("x: wanted an array in CPU memory, as the attack may end midway");
+  if (partial) std::memcpy(points, in.x.owner.data(), static_cast<std::size_t>(in.x.owner.nbytes()));
   try {
     without_gil([&](Interruption& i) { run(in.view, out, i); });
   } catch (py::error_already_set& error) {
@@ -159,13 +166,13 @@ inline py::tuple found_by(const RunAttack& run, const Target& target, const py::
 }
 
 template <class Slab, class M, class Settings>
-py::tuple run_on(M& model, const py::array& x, const py::array& y, Settings settings, const py::dict& options) {
+py::tuple run_on(M& model, const Given& x, const Given& y, Settings settings, const py::dict& options) {
   const Use use(model);
   settings.judge_again |= !use.plan && settings.early_stop && get<bool>(options, "measured");
   const auto run = [&](const AttackInputs& in, const AttackOutputs& out, Interruption& i) {
     run_attack<Slab>(*use.target, *use.arenas, settings, in, out, i);
   };
-  return found_by(run, *use.target, x, y, settings, Slab::iterates(settings), options);
+  return found_by(run, *use.target, *use.arenas, x, y, settings, Slab::iterates(settings), options);
 }
 
 // m.name(model, x, y, options) runs Slab with the settings that settings_of reads from the options.
@@ -174,7 +181,7 @@ void bind_attack(py::module_& m, const char* name, Settings (*settings_of)(const
   const auto bind = [&]<class M>(const M*) {
     m.def(
         name,
-        [settings_of](M& model, const py::array& x, const py::array& y, const py::dict& options) {
+        [settings_of](M& model, const Given& x, const Given& y, const py::dict& options) {
           return run_on<Slab>(model, x, y, settings_of(options), options);
         },
         py::arg("model"), py::arg("x"), py::arg("y"), py::arg("options"), doc);

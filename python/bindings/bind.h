@@ -5,6 +5,7 @@
 
 namespace epsball::bindings {
 
+void bind_device(pybind11::module_&);
 void bind_machine(pybind11::module_&);
 void bind_model(pybind11::module_&);
 void bind_foreign(pybind11::module_&);

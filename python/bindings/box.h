@@ -31,10 +31,14 @@ struct Box {
   const double* exact_lo() const { return given ? lo.data() : nullptr; }
   const double* exact_hi() const { return given ? hi.data() : nullptr; }
 
-  void check(const Array& x) const {
-    if (static_cast<Index>(inner_lo.size()) != x.features)
-      throw py::value_error("bounds: wanted a box of " + std::to_string(x.features) + " features, got one of " +
+  void check_size(Index features) const {
+    if (static_cast<Index>(inner_lo.size()) != features)
+      throw py::value_error("bounds: wanted a box of " + std::to_string(features) + " features, got one of " +
                             std::to_string(inner_lo.size()));
+  }
+
+  void check(const Array& x) const {
+    check_size(x.features);
     if (!given || all_inside(x)) return;
     for_values(x, [&](Index i, double v) {
       const auto f = static_cast<std::size_t>(i % x.features);

@@ -8,6 +8,34 @@ import numpy.typing
 import typing
 import typing_extensions
 
+class DeviceArray:
+    """An array on a device: where it lies, not what it holds."""
+    def __init__(
+        self,
+        owner: typing.Any,
+        table: str,
+        address: int,
+        dtype: numpy.dtype[typing.Any],
+        shape: collections.abc.Sequence[int],
+        stream: int,
+        writable: bool,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def dtype(self) -> numpy.dtype[typing.Any]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def owner(self) -> typing.Any:
+        """Whose memory it is."""
+    @property
+    def shape(self) -> tuple[typing.Any, ...]: ...
+    @property
+    def stream(self) -> int:
+        """By which the values are there; 0: the default one."""
+
 class Model:
     """A model's layers, parameters and plans."""
     def __init__(self, layers: collections.abc.Sequence[tuple[typing.Any, ...]]) -> None: ...
@@ -21,14 +49,19 @@ class Model:
         """Refuses all calls but admitted ones, while the model is trained."""
     def interval_misfit(self) -> int:
         """The first layer that intervals do not pass, or -1."""
-    def jacobian(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+    def jacobian(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Derivatives of the logits, (N, K, features)."""
     def load_parameters(self, values: dict[str, typing.Any]) -> None:
         """Copies all parameters in; all or nothing."""
-    def logits(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+    def logits(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Logits (N, K)."""
     def loss_and_gradient(
-        self, x: numpy.typing.NDArray[typing.Any], y: numpy.typing.NDArray[typing.Any], loss: str, gradient: bool
+        self,
+        x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+        y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+        loss: str,
+        gradient: bool,
+        out: typing.Any = None,
     ) -> tuple[typing.Any, ...]:
         """Per-row losses (N,) and, if wanted, their input gradients (N, features)."""
     def open(self) -> None:
@@ -41,7 +74,7 @@ class Model:
         """Copies of all parameters by name, in layer order."""
     def place(self, table: str | None) -> None:
         """Computes on this table from now on; None: on the one in force."""
-    def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
+    def predict(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Predicted classes (N,)."""
     @property
     def classes(self) -> int: ...
@@ -58,15 +91,20 @@ class Foreign:
         batch_size: int,
     ) -> None:
         """forward(x (rows, *shape)) returns (logits, pull), and pull(dlogits) the gradient (rows, *shape)."""
-    def jacobian(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+    def jacobian(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Derivatives of the logits, (N, K, features)."""
-    def logits(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.float32]:
+    def logits(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Logits (N, K)."""
     def loss_and_gradient(
-        self, x: numpy.typing.NDArray[typing.Any], y: numpy.typing.NDArray[typing.Any], loss: str, gradient: bool
+        self,
+        x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+        y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+        loss: str,
+        gradient: bool,
+        out: typing.Any = None,
     ) -> tuple[typing.Any, ...]:
         """Per-row losses (N,) and, if wanted, their input gradients (N, features)."""
-    def predict(self, x: numpy.typing.NDArray[typing.Any]) -> numpy.typing.NDArray[numpy.int64]:
+    def predict(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Predicted classes (N,)."""
     @property
     def classes(self) -> int: ...
@@ -143,8 +181,8 @@ def add_table(table: typing_extensions.CapsuleType) -> str:
 @typing.overload
 def apgd(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Auto-PGD; returns what pgd does."""
@@ -152,8 +190,8 @@ def apgd(
 @typing.overload
 def apgd(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Auto-PGD; returns what pgd does."""
@@ -161,8 +199,8 @@ def apgd(
 @typing.overload
 def boundary(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Boundary; returns as pgd does, and what stopped it."""
@@ -170,8 +208,8 @@ def boundary(
 @typing.overload
 def boundary(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Boundary; returns as pgd does, and what stopped it."""
@@ -179,8 +217,8 @@ def boundary(
 @typing.overload
 def carlini_wagner(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """C&W L2; returns as pgd does."""
@@ -188,8 +226,8 @@ def carlini_wagner(
 @typing.overload
 def carlini_wagner(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """C&W L2; returns as pgd does."""
@@ -203,8 +241,8 @@ def copy_bandwidth(threads: int, seconds: float) -> float:
 @typing.overload
 def ddn(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """DDN; returns as pgd does."""
@@ -212,8 +250,8 @@ def ddn(
 @typing.overload
 def ddn(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """DDN; returns as pgd does."""
@@ -221,8 +259,8 @@ def ddn(
 @typing.overload
 def deepfool(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """DeepFool; returns as pgd does."""
@@ -230,8 +268,8 @@ def deepfool(
 @typing.overload
 def deepfool(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """DeepFool; returns as pgd does."""
@@ -239,8 +277,8 @@ def deepfool(
 @typing.overload
 def ead(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """EAD; returns as pgd does."""
@@ -248,8 +286,8 @@ def ead(
 @typing.overload
 def ead(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """EAD; returns as pgd does."""
@@ -260,8 +298,8 @@ def executor() -> str:
 @typing.overload
 def fab(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """FAB and FAB-T; returns as pgd does."""
@@ -269,8 +307,8 @@ def fab(
 @typing.overload
 def fab(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """FAB and FAB-T; returns as pgd does."""
@@ -281,8 +319,8 @@ def fma_peak(threads: int, seconds: float) -> float:
 @typing.overload
 def fmn(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """FMN; returns as pgd does."""
@@ -290,8 +328,8 @@ def fmn(
 @typing.overload
 def fmn(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """FMN; returns as pgd does."""
@@ -299,8 +337,8 @@ def fmn(
 @typing.overload
 def hop_skip_jump(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """HopSkipJump; returns as pgd does, and what stopped it."""
@@ -308,8 +346,8 @@ def hop_skip_jump(
 @typing.overload
 def hop_skip_jump(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """HopSkipJump; returns as pgd does, and what stopped it."""
@@ -317,8 +355,8 @@ def hop_skip_jump(
 @typing.overload
 def jsma(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """JSMA; returns as pgd does."""
@@ -326,8 +364,8 @@ def jsma(
 @typing.overload
 def jsma(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """JSMA; returns as pgd does."""
@@ -348,8 +386,8 @@ def linear_exact(
 @typing.overload
 def linear_minimum(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Nearest points of linear models; returns as pgd does."""
@@ -357,8 +395,8 @@ def linear_minimum(
 @typing.overload
 def linear_minimum(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Nearest points of linear models; returns as pgd does."""
@@ -366,8 +404,8 @@ def linear_minimum(
 @typing.overload
 def pgd(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
@@ -375,14 +413,18 @@ def pgd(
 @typing.overload
 def pgd(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
 
 def project(
-    x_adv: numpy.typing.NDArray[typing.Any], x: numpy.typing.NDArray[typing.Any], eps: typing.Any, norm: str, box: Box
+    x_adv: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    eps: typing.Any,
+    norm: str,
+    box: Box,
 ) -> None:
     """Projects x_adv onto the ball around x within the box; in place."""
 
@@ -393,9 +435,9 @@ def set_threads(threads: int) -> int:
     """Fixes the number of threads (0: as OpenMP says); returns the number before."""
 
 def sign_step(
-    x_adv: numpy.typing.NDArray[typing.Any],
-    grad: numpy.typing.NDArray[typing.Any],
-    x: numpy.typing.NDArray[typing.Any],
+    x_adv: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    grad: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
     step_size: typing.Any,
     eps: typing.Any,
     box: Box,
@@ -405,8 +447,8 @@ def sign_step(
 @typing.overload
 def square(
     model: Model,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Random search by squares; returns what pgd does."""
@@ -414,8 +456,8 @@ def square(
 @typing.overload
 def square(
     model: Foreign,
-    x: numpy.typing.NDArray[typing.Any],
-    y: numpy.typing.NDArray[typing.Any],
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """Random search by squares; returns what pgd does."""

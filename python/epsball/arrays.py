@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from epsball import _native
+
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -33,9 +35,9 @@ def as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU 
     if type(value) is np.ndarray:
         return value
     if device == "cuda" and is_on_cuda(value):
-        from epsball.device import copy_to_host
+        from epsball.device import copy_to_host, device_array
 
-        return copy_to_host(name, value)
+        return copy_to_host(value if isinstance(value, _native.DeviceArray) else device_array(name, value))
     if is_tensor(value):
         return _of_tensor(name, value)
     if value is None:
@@ -58,11 +60,37 @@ def as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU 
     raise TypeError(f"{name}: wanted {wanted}, got {type(value).__name__}")
 
 
-def like(value: Array, example: Any) -> Any:
+def for_engine(name: str, value: Any, device: str) -> Any:
+    """Return `value` as `as_numpy` does, or what the engine needs to know of it where it stays on the CUDA device.
+
+    That is where a model on the same device has called for it, and its library can allocate the result.
+    """
+    if type(value) is np.ndarray or device != "cuda" or not is_on_cuda(value):
+        return as_numpy(name, value, device=device)
+    if isinstance(value, _native.DeviceArray):
+        return value
+    from epsball.device import allocates, device_array
+
+    array = device_array(name, value)
+    return array if allocates(value) and 0 not in array.shape else as_numpy(name, value, device=device)
+
+
+def room(array: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> _native.DeviceArray | None:
+    """Return memory for a result where `array` lies on the device; None for NumPy's, which the engine allocates."""
+    if not isinstance(array, _native.DeviceArray):
+        return None
+    from epsball.device import room_like
+
+    return room_like(array, shape, dtype)
+
+
+def like(value: Any, example: Any) -> Any:
     """Return `value` as the caller's kind of array: a tensor where `example` is one, a JAX array where it is one.
 
     Kinds that have no way back from NumPy, such as data frames and buffers, come back as NumPy arrays.
     """
+    if isinstance(value, _native.DeviceArray):
+        return value.owner
     if isinstance(example, np.ndarray):
         return value
     if is_tensor(example):
@@ -80,7 +108,7 @@ def is_on_cuda(value: Any) -> bool:
     """Whether `value` is an array in the memory of a CUDA device."""
     if is_tensor(value):
         return bool(value.device.type == "cuda")
-    return hasattr(value, "__cuda_array_interface__")
+    return isinstance(value, _native.DeviceArray) or hasattr(value, "__cuda_array_interface__")
 
 
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and host memory that CUDA has pinned

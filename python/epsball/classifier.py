@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from epsball import _native
-from epsball.arrays import as_numpy, like
+from epsball.arrays import as_numpy, for_engine, like, room
 
 
 class Classifier(ABC):
@@ -26,18 +25,19 @@ class Classifier(ABC):
     log_confidences: bool = False  # logits are log confidences, each judged by itself
 
     @abstractmethod
-    def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model | _native.Foreign:
+    def _engine(self, x: Any, gradients: bool) -> _native.Model | _native.Foreign:
         """Return what the engine calls for inputs such as x; without `gradients` it is asked for logits only."""
 
     def __call__(self, x: Any) -> Any:
         """Return the logits (N, K) of x (N, ...), float32 and of x's kind."""
-        a = as_numpy("x", x, device=self.device)
-        return like(self._engine(a, False).logits(a), x)
+        a = for_engine("x", x, self.device)
+        engine = self._engine(a, False)
+        return like(engine.logits(a, room(a, (*a.shape[:1], engine.classes), np.float32)), x)
 
     def predict(self, x: Any) -> Any:
         """Return the predicted classes (N,), int64: the largest logit, or 1 where a single logit is positive."""
-        a = as_numpy("x", x, device=self.device)
-        return like(self._engine(a, False).predict(a), x)
+        a = for_engine("x", x, self.device)
+        return like(self._engine(a, False).predict(a, room(a, a.shape[:1], np.int64)), x)
 
     def probabilities(self, x: Any) -> Any:
         """Return the softmax (N, K) of the logits; with one logit its sigmoid (N, 1), the probability of label 1.
@@ -79,8 +79,10 @@ class Classifier(ABC):
         array
             (N,) float32, of x's kind.
         """
-        a = as_numpy("x", x, device=self.device)
-        return like(self._engine(a, False).loss_and_gradient(a, self._labels(a, y), word("loss", loss), False)[0], x)
+        a = for_engine("x", x, self.device)
+        losses = room(a, a.shape[:1], np.float32)
+        found = self._engine(a, False).loss_and_gradient(a, self._labels(a, y), word("loss", loss), False, losses)
+        return like(found[0], x)
 
     def input_gradient(self, x: Any, y: Any, loss: str = "cross_entropy") -> Any:
         """Return the gradient of each row's own loss with respect to the row.
@@ -100,9 +102,10 @@ class Classifier(ABC):
         ValueError, TypeError
             A bad argument, named; a derivative too large for x's dtype.
         """
-        a = as_numpy("x", x, device=self.device)
-        _, gradient = self._engine(a, True).loss_and_gradient(a, self._labels(a, y), word("loss", loss), True)
-        return like(_in_dtype_of(a, gradient.reshape(a.shape)), x)
+        a = self._differentiated(x)
+        out = room(a, a.shape, np.float32)
+        _, gradient = self._engine(a, True).loss_and_gradient(a, self._labels(a, y), word("loss", loss), True, out)
+        return like(_in_dtype_of(a, gradient, a.shape), x)
 
     def jacobian(self, x: Any) -> Any:
         """Return the derivatives of the logits, (N, K, ...) with the shape of one input last, of x's kind and dtype.
@@ -112,17 +115,28 @@ class Classifier(ABC):
         ValueError, TypeError
             A bad x; a derivative too large for x's dtype.
         """
-        a = as_numpy("x", x, device=self.device)
-        j = self._engine(a, True).jacobian(a)
-        return like(_in_dtype_of(a, j.reshape(*j.shape[:2], *a.shape[1:])), x)
+        a = self._differentiated(x)
+        engine = self._engine(a, True)
+        shape = (*a.shape[:1], engine.classes, *a.shape[1:])
+        return like(_in_dtype_of(a, engine.jacobian(a, room(a, shape, np.float32)), shape), x)
 
-    def _labels(self, x: npt.NDArray[Any], y: Any) -> npt.NDArray[Any]:
-        """Return y as an array; None stands for the model's own predictions."""
-        return self._engine(x, False).predict(x) if y is None else as_numpy("y", y, device=self.device)
+    def _differentiated(self, x: Any) -> Any:
+        """Return x for a call whose result has its dtype: on a device the engine gives float32 only."""
+        a = for_engine("x", x, self.device)
+        return a if a.dtype == np.float32 else as_numpy("x", x, device=self.device)
+
+    def _labels(self, x: Any, y: Any) -> Any:
+        """Return y for the engine; None stands for the model's own predictions."""
+        if y is None:
+            return self._engine(x, False).predict(x, room(x, x.shape[:1], np.int64))
+        return labels_for_engine(x, y, self.device)
 
 
-def _in_dtype_of(x: npt.NDArray[Any], derivatives: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+def _in_dtype_of(x: Any, derivatives: Any, shape: tuple[int, ...]) -> Any:
     """Return finite derivatives (N, ...) in x's dtype; what float16 cannot hold is an error, what is tiny becomes 0."""
+    if isinstance(derivatives, _native.DeviceArray):  # float32, in memory of this shape
+        return derivatives
+    derivatives = derivatives.reshape(shape)
     with np.errstate(over="ignore"):
         values = derivatives.astype(x.dtype, copy=False)
     if x.dtype == np.float16 and not np.isfinite(values).all():
@@ -132,6 +146,13 @@ def _in_dtype_of(x: npt.NDArray[Any], derivatives: npt.NDArray[np.float32]) -> n
             f"(its largest number is 65504); pass x as float32"
         )
     return values
+
+
+def labels_for_engine(x: Any, y: Any, device: str) -> Any:
+    """Return labels where x is; probabilities always on the host, where they are checked."""
+    labels = for_engine("y", y, device)
+    stays = isinstance(x, _native.DeviceArray) and labels.dtype.kind in "biu"
+    return labels if stays else as_numpy("y", labels, device=device)
 
 
 def word(name: str, value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 from functools import cache
@@ -40,35 +41,87 @@ def _cuda_table() -> str:
     return _native.add_table(_cuda_module().table())
 
 
-def copy_to_host(name: str, value: Any) -> npt.NDArray[Any]:
-    """Return a copy of an array on the CUDA device, once all that its owner's stream has to do with it is done.
+def device_array(name: str, value: Any) -> _native.DeviceArray:
+    """Return what the engine needs to know of an array on the CUDA device; its memory stays its owner's.
 
     Raises
     ------
     ValueError
-        The array has gaps, is misaligned or lies on another device than the first.
+        The array has gaps, is misaligned or masked, lies on another device than the first, or names no memory of one.
     """
-    if hasattr(value, "detach"):  # a torch tensor, whose interface names no stream
+    if hasattr(value, "detach"):  # a torch tensor
         value = value.detach()
-        sys.modules["torch"].cuda.current_stream(value.device).synchronize()
-    index = value.__dlpack_device__()[1] if hasattr(value, "__dlpack_device__") else 0
-    if index != 0:
-        raise ValueError(f"{name}: wanted an array on CUDA device 0, got one on device {index}")
     interface = value.__cuda_array_interface__
-    dtype, shape, pointer = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface["data"][0]
-    copy = np.empty(shape, dtype)
-    if copy.size == 0:
-        return copy
+    dtype, shape, pointer = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface["data"][0] or 0
     if interface.get("mask") is not None:
         raise ValueError(f"{name}: wanted a value in every place, got a masked array on the CUDA device")
     strides = interface.get("strides")
-    if strides is not None and tuple(strides) != copy.strides:
+    if strides is not None and 0 not in shape and tuple(strides) != _c_strides(shape, dtype.itemsize):
         raise ValueError(f"{name}: wanted a C-contiguous array on the CUDA device, got strides {tuple(strides)}")
     if pointer % dtype.itemsize:
         raise ValueError(f"{name}: wanted an aligned array on the CUDA device, got one at address {pointer:#x}")
-    stream = interface.get("stream")
-    _cuda_module().copy_to_host(pointer, copy, 0 if stream is None else stream)
+    _check_device(name, value, pointer if 0 not in shape else 0)
+    stream, read_only = _stream_of(value, interface), interface["data"][1]
+    return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, stream, not read_only)
+
+
+def copy_to_host(array: _native.DeviceArray) -> npt.NDArray[Any]:
+    """Return a copy of an array on the CUDA device, once all that its owner's stream has to do with it is done."""
+    copy = np.empty(array.shape, array.dtype)
+    if copy.size:
+        _cuda_module().copy_to_host(array.address, copy, array.stream)
     return copy
+
+
+def room_like(array: _native.DeviceArray, shape: tuple[int, ...], dtype: npt.DTypeLike) -> _native.DeviceArray:
+    """Return a new array on the device, from the allocator of the library that owns `array`."""
+    return device_array("out", _empty(array.owner, shape, np.dtype(dtype)))
+
+
+def allocates(value: Any) -> bool:
+    """Whether the library of an array on the CUDA device gives out memory that the engine may write to."""
+    kind = type(value).__module__.partition(".")[0]
+    if kind in ("torch", "cupy"):
+        return True
+    immutable = kind in ("jax", "jaxlib")
+    return not immutable and hasattr(value, "__array_namespace__") and hasattr(value.__array_namespace__(), "empty")
+
+
+def _empty(owner: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    kind = type(owner).__module__.partition(".")[0]
+    if hasattr(owner, "detach"):
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype.name), device=owner.device)
+    if kind == "cupy":
+        with owner.device:
+            return sys.modules["cupy"].empty(shape, dtype)
+    namespace = owner.__array_namespace__()
+    return namespace.empty(shape, dtype=getattr(namespace, dtype.name, dtype))
+
+
+def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    return tuple(itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def _check_device(name: str, value: Any, pointer: int) -> None:
+    index = int(value.__dlpack_device__()[1]) if hasattr(value, "__dlpack_device__") else 0
+    if index == 0 and pointer != 0:
+        index = _cuda_module().device_of(pointer)
+    if index < 0:
+        raise ValueError(f"{name}: wanted memory of the CUDA device, got address {pointer:#x}, which is none")
+    if index != 0:
+        raise ValueError(f"{name}: wanted an array on CUDA device 0, got one on device {index}")
+
+
+def _stream_of(value: Any, interface: dict[str, Any]) -> int:
+    """Return the stream by which the values are there: 0 for the default one, else a cudaStream_t."""
+    kind = type(value).__module__.partition(".")[0]
+    if hasattr(value, "detach"):  # its interface names no stream
+        return int(sys.modules["torch"].cuda.current_stream(value.device).cuda_stream)
+    if kind == "cupy":
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+    stream = interface.get("stream")
+    return 0 if stream is None or stream == 1 else int(stream)  # 1: the default stream, by the interface's numbers
 
 
 def cuda_problem() -> str:

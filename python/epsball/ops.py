@@ -1,4 +1,4 @@
-"""Building blocks for other people's attack loops: float32 NumPy arrays or torch CPU tensors, in place, zero copy."""
+"""Building blocks for other people's attack loops, in place: float32 arrays of the host or of a CUDA device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from epsball import _native
-from epsball.arrays import Array, as_numpy, is_tensor
+from epsball.arrays import as_numpy, is_on_cuda, is_tensor
 from epsball.attacks.base import Bounds, box_of, check_eps, check_step_size
 
 __all__ = ["project_", "sign_step_"]
@@ -20,7 +20,8 @@ def sign_step_(x_adv: Any, grad: Any, x: Any, step_size: Any, eps: Any, bounds: 
     Parameters
     ----------
     x_adv, grad, x
-        float32, finite and C-contiguous, of one shape (N, ...), x within `bounds`; `x_adv` is written.
+        float32, finite and C-contiguous, of one shape (N, ...), x within `bounds`; `x_adv` is written. NumPy arrays and
+        torch CPU tensors, or all of them arrays on the CUDA device (CuPy's, torch's), on their stream.
     step_size, eps
         Numbers or one per row; |x_adv − x| ≤ eps holds exactly, measured in float64.
     bounds
@@ -54,7 +55,8 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
     Parameters
     ----------
     x_adv, x
-        float32, finite and C-contiguous, of one shape (N, ...), x within `bounds`; `x_adv` is written.
+        float32, finite and C-contiguous, of one shape (N, ...), x within `bounds`; `x_adv` is written. NumPy arrays and
+        torch CPU tensors, or all of them arrays on the CUDA device (CuPy's, torch's), on their stream.
     eps
         A number or one per row; for "l0" the number of features that may differ.
     norm
@@ -82,11 +84,16 @@ def project_(x_adv: Any, x: Any, eps: Any, norm: str = "linf", bounds: Bounds = 
     return _written(x_adv)
 
 
-def _memory(name: str, value: Any) -> Array:
+def _memory(name: str, value: Any) -> Any:
     """Return the array itself: a copy would swallow what is written."""
-    if not isinstance(value, np.ndarray) and not is_tensor(value):
-        raise TypeError(f"{name}: wanted a NumPy array or a torch CPU tensor, got {type(value).__name__}")
-    return as_numpy(name, value)
+    if isinstance(value, np.ndarray) or (is_tensor(value) and not is_on_cuda(value)):
+        return as_numpy(name, value)
+    if is_on_cuda(value):
+        from epsball.device import device_array
+
+        return device_array(name, value)
+    raise TypeError(f"{name}: wanted a NumPy array, a torch tensor or an array on the CUDA device, "
+                    f"got {type(value).__name__}")  # fmt: skip
 
 
 def _written(x_adv: Any) -> Any:

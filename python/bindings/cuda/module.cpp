@@ -5,6 +5,7 @@
 #include "table.cuh"
 #ifdef EPSBALL_EMULATED
 #include "emulate/memory.h"
+#include "emulate/runtime.h"
 #endif
 
 namespace py = pybind11;
@@ -25,7 +26,37 @@ PYBIND11_MODULE(EPSBALL_CUDA_MODULE, m) {
         epsball::cuda::copy_to_host(data, reinterpret_cast<const void*>(from), bytes, stream);
       },
       py::arg("pointer"), py::arg("to"), py::arg("stream"), "Copies device memory once the stream is done with it.");
+  m.def(
+      "device_of", [](std::uintptr_t data) { return epsball::cuda::device_of(reinterpret_cast<const void*>(data)); },
+      py::arg("address"), "The device whose memory this is; -1: none's.");
 #ifdef EPSBALL_EMULATED
+  using Stream = epsball::cuda::cudaStream_t;
+  m.def(
+      "create_stream",
+      [] {
+        Stream stream = nullptr;
+        epsball::cuda::cudaStreamCreate(&stream);
+        return reinterpret_cast<std::uintptr_t>(stream);
+      },
+      "A stream, until `destroy_stream` of it.");
+  m.def(
+      "destroy_stream",
+      [](std::uintptr_t stream) { epsball::cuda::cudaStreamDestroy(reinterpret_cast<Stream>(stream)); },
+      py::arg("stream"));
+  m.def(
+      "calls", [](std::uintptr_t stream) { return epsball::cuda::emulate::calls_of(reinterpret_cast<Stream>(stream)); },
+      py::arg("stream"), "How many calls the stream was given; 0: the default one.");
+  m.def(
+      "traffic",
+      [] {
+        const auto traffic = epsball::cuda::emulate::traffic();
+        return py::make_tuple(traffic.to_device, traffic.to_host);
+      },
+      "Bytes that were copied to the device and to the host.");
+  m.def(
+      "empty",
+      [](Index bytes) { return reinterpret_cast<std::uintptr_t>(epsball::cuda::table().device->allocate(bytes)); },
+      py::arg("bytes"), "Device memory, until `release` of its address.");
   m.def(
       "array",
       [](const py::array& values) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class AutoAttack(Attack):
         Square, then APGD and FAB-T towards 9 classes. "rand", for models with random logits: APGD with cross-entropy
         and with the ratio, each with 20 draws of the model at every point.
     """
+
+    reads_x: ClassVar[bool] = True
 
     eps: Any
     norm: str = "linf"

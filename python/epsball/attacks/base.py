@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, settle, whole
-from epsball.arrays import Array, as_numpy, like
-from epsball.classifier import Classifier
+from epsball.arrays import Array, as_numpy, for_engine, like, room
+from epsball.classifier import Classifier, labels_for_engine
 from epsball.model import Sequential
 from epsball.reports.files import plain
 from epsball.sources.base import LabelSource
@@ -68,6 +68,7 @@ class Attack(ABC):
     """Base of all attacks: ``attack(model, x, y)`` returns the points, ``attack.run(...)`` everything."""
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    reads_x: ClassVar[bool] = False  # looks at x in Python, so that an array on a device is copied to the host
     needs: ClassVar[str] = "gradients"  # or "labels": then the model may be a LabelSource, of which it uses `predict`
 
     def __init_subclass__(cls) -> None:
@@ -108,9 +109,7 @@ class Attack(ABC):
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        return like(
-            self._attack(model, as_numpy("x", x, device=device_of(model)), y, index, judged=False, trace=False)[0], x
-        )
+        return like(self._attack(model, self._taken(model, x), y, index, judged=False, trace=False)[0], x)
 
     def run(self, model: Any, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
         """Attack and report.
@@ -132,9 +131,7 @@ class Attack(ABC):
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
         """
-        x_adv, *rest = self._attack(
-            model, as_numpy("x", x, device=device_of(model)), y, index, judged=True, trace=trace
-        )
+        x_adv, *rest = self._attack(model, self._taken(model, x), y, index, judged=True, trace=trace)
         return AttackResult(like(x_adv, x), *rest)
 
     def sweep(
@@ -174,6 +171,10 @@ class Attack(ABC):
             before = found[budget] = result if before is None else _inherited(result, before, x)
         return [found[budget] for budget in budgets]
 
+    def _taken(self, model: Any, x: Any) -> Any:
+        device = device_of(model)
+        return as_numpy("x", x, device=device) if self.reads_x else for_engine("x", x, device)
+
     @abstractmethod
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         """Return the fields of `AttackResult`, in order."""
@@ -198,8 +199,8 @@ def _inherited(result: AttackResult, smaller: AttackResult, x: Any) -> AttackRes
     values = {f.name: getattr(result, f.name) for f in fields(result)}
     for name in ("success", "distance", "loss", "zero_gradient"):
         values[name] = np.where(rows, getattr(smaller, name), values[name])
-    points = np.array(as_numpy("x", result.x_adv))
-    points[rows] = as_numpy("x", smaller.x_adv)[rows]
+    points = np.array(as_numpy("x", result.x_adv, device="cuda"))
+    points[rows] = as_numpy("x", smaller.x_adv, device="cuda")[rows]
     return AttackResult(**{**values, "x_adv": like(points, x)})
 
 
@@ -307,7 +308,9 @@ def run_loop(
     if loop.targets > max(engine.classes - 1, 1):
         raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
                          f"got {loop.targets}")  # fmt: skip
-    labels = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
+    labels = _labels(model, x, y)
+    if target is not None:  # y judges beside it, on the host
+        labels = as_numpy("y", labels, device=device_of(model))
     aims = loop.targets > 0
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     options = {
@@ -338,6 +341,7 @@ def run_loop(
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
+        "out": room(x, x.shape, x.dtype),
         **loop.more,
     }
     found: Found = loop.native(engine, x, labels if target is None else target, options)
@@ -355,6 +359,11 @@ def default_step_size(eps: Any, steps: int) -> Any:
 
 
 # ---- arguments; every error names the argument
+
+
+def _labels(model: Classifier, x: Any, y: Any) -> Any:
+    """Return y for the engine; None stands for the model's own predictions."""
+    return labels_for_engine(x, model.predict(x) if y is None else y, device_of(model))
 
 
 def device_of(model: object) -> str:

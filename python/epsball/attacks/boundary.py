@@ -50,6 +50,8 @@ class Boundary(Attack):
         "l2", which is what the attack minimises.
     """
 
+    reads_x: ClassVar[bool] = True
+
     steps: int = 25000
     budget: int | None = None
     orthogonal: float = 0.01

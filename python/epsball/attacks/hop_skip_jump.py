@@ -45,6 +45,8 @@ class HopSkipJump(Attack):
         Of the random points and probes, in [0, 2**64).
     """
 
+    reads_x: ClassVar[bool] = True
+
     norm: str = "l2"
     steps: int = 64
     budget: int | None = None

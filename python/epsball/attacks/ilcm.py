@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball.arrays import Array
+from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import (
     Attack,
     Bounds,
@@ -43,7 +43,7 @@ class ILCM(Attack):
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         check_model(model)
-        logits = np.asarray(model(x))
+        logits = as_numpy("logits", model(x), device="cuda")
         # One logit stands for two classes: the least likely is the one its sign does not predict.
         target = (logits[:, 0] <= 0).astype(np.int64) if model.classes == 1 else logits.argmin(axis=1)
         size = default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ class LinearExact(Attack):
     bounds
         As in `PGD`.
     """
+
+    reads_x: ClassVar[bool] = True
 
     eps: Any
     norm: str = "linf"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Found, _mask, box_of, check_index, check_model, device_of
+from epsball.arrays import Array, room
+from epsball.attacks.base import Found, _labels, _mask, box_of, check_index, check_model
 from epsball.classifier import Classifier
 
 MARGIN = "margin"
@@ -33,9 +33,9 @@ def run_minimum_norm(
     if y is None and targeted:
         raise ValueError("y: a targeted attack needs the target labels, got None")
     engine = model._engine(x, True)  # before anything that needs to know how many classes there are
-    labels = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
+    labels = _labels(model, x, y)
     options = {
-        "judge": labels,
+        "judge": labels if labels.dtype.kind == "f" else None,
         "start": None,
         "step_size": 0.0,
         "norm": attack.norm,
@@ -51,6 +51,7 @@ def run_minimum_norm(
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
+        "out": room(x, x.shape, x.dtype),
         **own,
     }
     return native(engine, x, labels, options)

@@ -40,6 +40,8 @@ class NeighbourMinimum(Attack):
         "l2".
     """
 
+    reads_x: ClassVar[bool] = True
+
     targeted: bool = False
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None

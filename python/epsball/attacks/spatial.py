@@ -55,6 +55,8 @@ class Spatial(Attack):
     x must be images: (N, channels, height, width) or (N, height, width).
     """
 
+    reads_x: ClassVar[bool] = True
+
     degrees: float = 30.0
     pixels: float = 3.0
     grid: tuple[int, int, int] = (31, 5, 5)

@@ -63,6 +63,8 @@ class Substitute(Attack):
     >>> substitute = attack.train(eb.LabelOracle(service, classes=10))  # doctest: +SKIP
     """
 
+    reads_x: ClassVar[bool] = True
+
     seeds: Any
     inner: Any = field(default_factory=lambda: FGSM(eps=0.3))
     rounds: int = 6

@@ -37,6 +37,8 @@ class TreeMinimum(Attack):
         As in `PGD`.
     """
 
+    reads_x: ClassVar[bool] = True
+
     norm: str = "l2"
     targeted: bool = False
     bounds: Bounds = (0.0, 1.0)
