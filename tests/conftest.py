@@ -26,6 +26,14 @@ try:  # the CUDA kernels on the emulator, where its module is on the path: PYTHO
 except ImportError:
     pass
 
+try:  # a real GPU: `pytest -m gpu` runs the same matrix there
+    from epsball import _cuda
+
+    if _cuda.problem() == "":
+        TABLES.append(pytest.param(eb._native.add_table(_cuda.table()), marks=pytest.mark.gpu))
+except ImportError:
+    pass
+
 MNIST_FILES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
 
 
