@@ -294,6 +294,7 @@ void add_minimum_norm(Kernels& k) {
   k.sphere = decide_rows<SphereRows>;
   k.fmn = decide_rows<FmnRows>;
   k.fab = decide_rows<FabRows>;
+  k.fab_start = decide_rows<FabStartRows>;
   k.search = decide_rows<SearchRows>;
   k.box_adam = box_adam;
   k.shrink = shrink;

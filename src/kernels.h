@@ -472,6 +472,7 @@ struct DdnRows;       // src/attacks/ddn_row.h
 struct SphereRows;    // src/attacks/ddn_row.h
 struct FmnRows;       // src/attacks/fmn_row.h
 struct FabRows;       // src/attacks/fab_row.h
+struct FabStartRows;  // src/attacks/fab_row.h
 struct SearchRows;    // src/attacks/search_row.h
 struct BoxAdam;       // src/attacks/search_row.h
 struct Shrinkage;     // src/attacks/search_row.h
@@ -653,6 +654,7 @@ struct Kernels {
   void (*sphere)(Stream, Index rows, const SphereRows&) = nullptr;
   void (*fmn)(Stream, Index rows, const FmnRows&) = nullptr;
   void (*fab)(Stream, Index rows, const FabRows&) = nullptr;
+  void (*fab_start)(Stream, Index rows, const FabStartRows&) = nullptr;
   void (*search)(Stream, Index rows, const SearchRows&) = nullptr;
   void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
   void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;

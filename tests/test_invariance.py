@@ -46,6 +46,7 @@ ATTACKS: dict[str, Any] = {
     "deepfool": eb.attacks.DeepFool(),
     "fab": eb.attacks.FAB("l1", steps=3),
     "fab-t": eb.attacks.FAB("linf", steps=3, targets=3),
+    "fab-restarts": eb.attacks.FAB("l2", steps=3, restarts=2, seed=3),
     "cw": eb.attacks.CarliniWagner(steps=15, search_steps=3, step_size=0.05),
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),

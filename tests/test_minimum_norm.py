@@ -19,6 +19,7 @@ ATTACKS: dict[str, Any] = {
     **{f"deepfool-{norm}": A.DeepFool(norm) for norm in ("l2", "linf")},
     **{f"fab-{norm}": A.FAB(norm, steps=10) for norm in ("l2", "linf", "l1")},
     "fab-t": A.FAB(steps=10, targets=2),
+    "fab-restarts": A.FAB("linf", steps=8, restarts=3, radius=0.5),
     "cw": A.CarliniWagner(steps=60, search_steps=6, step_size=0.05),
     "ead": A.EAD(steps=60, search_steps=6, step_size=0.05),
     "jsma": A.JSMA(),
@@ -237,6 +238,47 @@ def test_fab_t_is_within_one_percent_of_the_minimum_over_all_rivals(norm: str, b
     assert_near_minimum(run.distance, run.success, exact_minimum(model, norm, x, y, bounds))
 
 
+@pytest.mark.parametrize("targets", [0, 2])
+@pytest.mark.parametrize("norm", ["l2", "linf", "l1"])
+def test_restarts_of_fab_only_bring_rows_nearer(norm: str, targets: int) -> None:
+    model, x = pair([FEATURES, 40, CLASSES], "tanh", 1, scale=6.0)[0], batch(ROWS, FEATURES)
+    y = model.predict(x)
+    options = {"norm": norm, "steps": 10, "targets": targets}
+    once, more = A.FAB(**options).run(model, x, y), A.FAB(**options, restarts=4).run(model, x, y, trace=True)
+    np.testing.assert_array_equal(once.success <= more.success, True)
+    found = once.success
+    assert (more.distance[found] <= once.distance[found]).all()
+    nearer = more.distance < once.distance
+    assert nearer[found].any()
+    kept = found & ~nearer
+    np.testing.assert_array_equal(more.x_adv[kept], once.x_adv[kept])
+    assert more.trace.shape == (ROWS, 1 + 10 * 4 * max(targets, 1))
+    other = A.FAB(**options, restarts=4, seed=1).run(model, x, y)
+    assert (other.x_adv != more.x_adv).any()
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_restarts_of_fab_begin_half_as_far_as_the_best_point(norm: str) -> None:
+    """A model that answers from what it is shown: the first point of the second run is the third it sees."""
+    w = np.array([[1.0, -1.0]] * FEATURES, np.float32).T
+    seen: list[NDArray] = []
+
+    def logits(rows: NDArray) -> NDArray:
+        seen.append(rows.copy())
+        return (rows - np.float32(0.5)) @ w.T + np.array([1.0, 0.0], np.float32)
+
+    model = eb.CallableModel(logits, lambda rows, d: d @ w, classes=2)
+    x = np.full((6, FEATURES), 0.5, np.float32)
+    for radius in (0.02, 10.0):
+        seen.clear()
+        run = A.FAB(norm, steps=1, restarts=2, radius=radius).run(model, x, np.zeros(6, np.int64))
+        assert run.success.all()
+        away = oracle.distance(seen[3], x, norm)
+        assert (away <= 0.5 * min(radius, float(run.distance.max())) * (1 + 1e-5)).all()
+        if radius < 1:
+            assert (away >= 0.49 * radius).all()
+
+
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_deepfool_overshoots_linear_models_by_what_it_says(norm: str) -> None:
     """One step on a plane: the minimum, the authors' 1e-4, and the overshoot."""
@@ -346,6 +388,8 @@ BAD: list[tuple[str, str, Any]] = [
     *(("deepfool-l2", "overshoot", v) for v in (-0.1, float("inf"))),
     *(("deepfool-l2", "candidates", v) for v in (0, 1.5)),
     *(("fab-l2", "targets", v) for v in (-1, "all")),
+    *(("fab-l2", "restarts", v) for v in (0, 1.5)),
+    *(("fab-l2", "radius", v) for v in (-0.1, float("inf"))),
     *(("fab-l2", "alpha", v) for v in (-0.1, 1.1)),
     *(("fab-l2", "beta", v) for v in (-0.1, 1.1)),
     ("fab-l2", "eta", 0.9),

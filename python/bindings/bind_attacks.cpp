@@ -110,6 +110,8 @@ FabSettings fab_settings(const py::dict& o) {
   s.alpha = get<float>(o, "alpha");
   s.eta = get<float>(o, "eta");
   s.beta = get<float>(o, "beta");
+  s.restarts = get<int>(o, "restarts");
+  s.radius = get<float>(o, "radius");
   return s;
 }
 

@@ -51,14 +51,21 @@ void FabSlab::draw_back() {
   combine({{x_.data, x_.ld, here_}, {x0_.data, x0_.ld, start_}}, x_);
 }
 
-void FabSlab::pursue(Index run) {
-  start_at_inputs();
+// A random point whose distance from x0 is half that of the best so far, or of the radius.
+void FabSlab::start_around(Index draw) {
+  k_.fab_start(stream(), active_, {slot_, out_->success + first_, best_distance_, s_.radius, start_});
+  k_.start(stream(), {ball(start_), Start::sphere, ids_, s_.seed, static_cast<std::uint32_t>(draw)});
+}
+
+void FabSlab::pursue(Index run, Index restart) {
+  const Index draw = run * s_.restarts + restart;
+  restart == 0 ? start_at_inputs() : start_around(draw);
   for (int step = 0; step < s_.steps; ++step) {
     worker_.interruption.check();
     evaluate(false);
     move(run);
     evaluate(false);
-    track(1 + run * s_.steps + step, 2);
+    track(1 + draw * s_.steps + step, 2);
     keep_improved();
     draw_back();
   }
@@ -72,7 +79,8 @@ void FabSlab::attack() {
   rank_rivals();
   drop_solved();
   const Index runs = s_.rivals > 0 ? rivals_count_ : 1;
-  for (Index i = 0; i < runs && active_ > 0; ++i) pursue(i);
+  for (Index i = 0; i < runs && active_ > 0; ++i)
+    for (Index restart = 0; restart < s_.restarts; ++restart) pursue(i, restart);
 }
 
 }  // namespace epsball

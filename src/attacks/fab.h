@@ -9,6 +9,8 @@ struct FabSettings : AttackSettings {
   int steps = 100;
   Index rivals = 0;  // FAB-T: a run for each of so many rivals; 0: one run towards the nearest of all
   float alpha = 0.1f, eta = 1.05f, beta = 0.9f;
+  int restarts = 1;     // runs for each: the first from x0, others from random points around it
+  float radius = 0.0f;  // those lie no farther than half of this
 };
 
 class FabSlab : public PlaneAttack {
@@ -16,7 +18,7 @@ class FabSlab : public PlaneAttack {
   FabSlab(const Target& target, const FabSettings& settings, Worker& worker);
 
   static Index runs(const FabSettings& s) { return s.rivals > 0 ? s.rivals : 1; }
-  static Index iterates(const FabSettings& s) { return 1 + runs(s) * s.steps; }
+  static Index iterates(const FabSettings& s) { return 1 + runs(s) * s.restarts * s.steps; }
   static double passes(const FabSettings& s) { return 3.0 * static_cast<double>(iterates(s)); }
   static Index floats_per_row(const Target& target) {
     return PlaneAttack::floats_per_row(target) + 2 * padded(target.features());
@@ -24,7 +26,8 @@ class FabSlab : public PlaneAttack {
 
  private:
   void attack() override;
-  void pursue(Index run);
+  void pursue(Index run, Index restart);
+  void start_around(Index draw);
   void move(Index run);
   void draw_back();
 

@@ -19,7 +19,21 @@ struct FabRows {
   float beta = 1.0f;
 };
 
+// How far from x0 a restart begins: half the way to the best point so far, and no farther than half of `most`.
+struct FabStartRows {
+  const std::int32_t* slot = nullptr;     // (rows)
+  const std::uint8_t* success = nullptr;  // (slots)
+  const float* best_distance = nullptr;   // (slots)
+  float most = 0.0f;
+  float* radius = nullptr;  // (rows)
+};
+
 namespace EPSBALL_ISA {
+
+EPSBALL_HD void decide(const FabStartRows& a, Index row) {
+  const std::int32_t slot = a.slot[row];
+  a.radius[row] = 0.5f * (a.success[slot] ? min(a.best_distance[slot], a.most) : a.most);
+}
 
 EPSBALL_HD void decide(const FabRows& a, Index row) {
   float start;

@@ -129,7 +129,7 @@ void test_radii() {
   Twin<std::uint8_t> success({1, 0, 1, 0, 1});
   Twin<float> reach(floats(kRows, 1, 1, 9)), radius(floats(kRows, 2, 1, 4)), size(floats(kRows, 3)),
       best(floats(kRows, 4, 0, 3)), distance(floats(kRows, 5, 0, 2)), loss(floats(kRows, 6)),
-      slope(floats(kRows, 7, 0, 1)), scale(floats(kRows, 8)), rest(floats(kRows, 9));
+      slope(floats(kRows, 7, 0, 1)), scale(floats(kRows, 8)), rest(floats(kRows, 9)), reached(floats(kRows, 10));
   for (const bool targeted : {false, true})
     for (const bool count : {false, true})
       on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
@@ -148,9 +148,10 @@ void test_radii() {
         b.labels = labels.on(d);
         b.beta = 0.9f;
         k.fab(s, rows, b);
+        k.fab_start(s, rows, {slot.on(d), success.on(d), best.on(d), 1.0f, reached.on(d)});
       });
   CHECK(all_near(radius.gpu.host(), radius.cpu, 0x1p-22) && all_near(scale.gpu.host(), scale.cpu, 0x1p-22));
-  CHECK(all_near(rest.gpu.host(), rest.cpu, 0x1p-22) && size.same());
+  CHECK(all_near(rest.gpu.host(), rest.cpu, 0x1p-22) && size.same() && reached.same());
 }
 
 void test_searches_and_steps(Index n) {
