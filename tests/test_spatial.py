@@ -9,7 +9,7 @@ import pytest
 
 import epsball as eb
 from cases import batch, pair
-from epsball.attacks.spatial import transformed
+from epsball.images import transformed
 
 A = eb.attacks
 ROWS, HEIGHT, WIDTH, CLASSES = 6, 5, 7, 3

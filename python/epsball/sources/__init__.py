@@ -3,6 +3,7 @@
 from epsball.sources.base import GradientSource, LabelSource, QueryBudgetExceeded
 from epsball.sources.callable_model import CallableModel
 from epsball.sources.ensemble import Ensemble
+from epsball.sources.expectation import Affine, Blur, Expectation, Gamma, GaussianNoise, Quantise, Transform
 from epsball.sources.jax_model import JaxModel
 from epsball.sources.knn import KNN, SoftenedKNN
 from epsball.sources.label_oracle import LabelOracle
@@ -11,15 +12,22 @@ from epsball.sources.trees import Tree, Trees
 
 __all__ = [
     "KNN",
+    "Affine",
+    "Blur",
     "CallableModel",
     "Ensemble",
+    "Expectation",
+    "Gamma",
+    "GaussianNoise",
     "GradientSource",
     "JaxModel",
     "LabelOracle",
     "LabelSource",
+    "Quantise",
     "QueryBudgetExceeded",
     "SoftenedKNN",
     "TorchModel",
+    "Transform",
     "Tree",
     "Trees",
 ]
