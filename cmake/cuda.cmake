@@ -106,7 +106,7 @@ foreach(variant IN LISTS planted_variants)
   if(variant STREQUAL "plain") # the emulator's own guards are to find it, not UndefinedBehaviorSanitizer
     target_compile_options(planted_plain PRIVATE -fno-sanitize=all)
   endif()
-  if(variant STREQUAL "address") # likewise
+  if(variant STREQUAL "address") # AddressSanitizer is, where a build has both
     target_compile_options(planted_address PRIVATE -fno-sanitize=undefined)
   endif()
   if(NOT variant STREQUAL "plain" AND NOT EPSBALL_SANITIZE)

@@ -1,4 +1,4 @@
-// What all attacks on gradients share: their inputs and outputs, and a slab of rows with its limits and best points.
+// What all native attacks share: their inputs and outputs, and a slab of rows with its limits and best points.
 #pragma once
 
 #include "attacks/track_best.h"
