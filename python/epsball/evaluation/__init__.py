@@ -11,6 +11,7 @@ from epsball.evaluation.linear_certificate import LinearCertificate
 from epsball.evaluation.security_curve import SecurityCurve, security_curve
 from epsball.evaluation.smoothing import ABSTAIN, Smoothed, SmoothingCertificate
 from epsball.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
+from epsball.evaluation.tree_certificate import TreeCertificate
 from epsball.reports.examples import Examples
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Smoothed",
     "SmoothingCertificate",
     "TransferMatrix",
+    "TreeCertificate",
     "accuracy_interval",
     "check_gradient_masking",
     "evaluate",

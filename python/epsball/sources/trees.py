@@ -77,7 +77,11 @@ class Trees(LabelSource):
         Classes predicted; features per row.
     trees : tuple of Tree
         As given.
-    rounds_inputs : bool
+    start : ndarray of float64
+        As given.
+    columns : ndarray of int64
+        One per tree.
+    scale, decision, rounds_inputs
         As given.
     """
 
@@ -114,7 +118,9 @@ class Trees(LabelSource):
                 f"columns: wanted one of 0 to {first.size - width} for each of {len(given)} trees, got "
                 f"{column.tolist()}"
             )
-        self.trees, self.rounds_inputs = tuple(parts), flag("rounds_inputs", rounds_inputs)
+        self.trees, self.start, self.columns, self.decision = tuple(parts), first, column, decision
+        self.scale = number("scale", scale, -float(FLOAT32.max), float(FLOAT32.max))
+        self.rounds_inputs = flag("rounds_inputs", rounds_inputs)
         whole("trees", sum(sizes), 1)  # the native index is 32 bits wide
         self._native = _native.Trees(
             feature=np.concatenate([p.feature for p in parts]).astype(np.int32),
@@ -126,7 +132,7 @@ class Trees(LabelSource):
             column=column.astype(np.int32),
             start=first,
             features=self.features,
-            scale=number("scale", scale, -float(FLOAT32.max), float(FLOAT32.max)),
+            scale=self.scale,
             divisor=float(len(given)) if flag("mean", mean) else 1.0,
             rounds_inputs=self.rounds_inputs,
             decision=decision,
