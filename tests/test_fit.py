@@ -737,3 +737,29 @@ def test_weights_that_diverge_in_the_last_batch_are_an_error_that_names_the_epoc
     model, _ = pair([3, 5, 2])
     with pytest.raises(FloatingPointError, match=r"epoch 1: training diverged; model: .* not finite"):
         eb.fit(model, batch(4, 3), labels(4, 2), optimizer=T.SGD(lr=1e30), epochs=3)
+
+
+# ---- data larger than memory
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that no file holds."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("the kernel does not tell which memory no file holds")
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rows_of_a_mapped_file_are_read_as_they_are_needed(tmp_path: Path, dtype: type) -> None:
+    rows, size = 150_000, 400
+    x = np.memmap(tmp_path / "x", dtype, "w+", shape=(rows, size))
+    x[::1000, ::7] = 0.5
+    y = np.arange(rows, dtype=np.int64) % 3
+    model = eb.models.linear(size, 3)
+    eb.fit(model, x[:2000], y[:2000], method=eb.training.PGDTraining(eps=0.1, steps=1), epochs=1)
+    before, seen = anonymous_memory(), []
+    eb.fit(model, x, y, method=eb.training.PGDTraining(eps=0.1, steps=1), epochs=1, batch_size=1000,
+           progress=lambda *_: seen.append(anonymous_memory()))  # fmt: skip
+    assert seen[0] - before < rows * size * x.itemsize / 4

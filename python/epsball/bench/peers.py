@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
@@ -25,6 +25,7 @@ from epsball.reports.progress import Progress, silent
 Array = npt.NDArray[np.float32]
 #: Runs the whole attack once and returns the adversarial examples, in the peer's own kind of array.
 Attack = Callable[[], Any]
+PATIENCE = 20.0  # seconds that one call of a compiled loop may take
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,8 @@ def jax_loop(task: Task) -> Attack:
     with jax.default_device(jax.devices("cpu")[0]):
         x, y, weights = jax.numpy.asarray(task.x), jax.numpy.asarray(task.y), _jax_weights(task)
         key = jax.random.key(0)
+        one_step = jax.jit(lambda key, x, y: _jax_attack(replace(task, steps=1), key, x, y, weights))
+        _check_patience(lambda: one_step(key, x, y).block_until_ready(), task.steps)
         constants = jax.jit(lambda key, x, y: _jax_attack(task, key, x, y, weights))
         arguments = jax.jit(lambda *given: _jax_attack(task, *given))
         candidates: list[Attack] = [
@@ -279,6 +282,16 @@ def jax_loop(task: Task) -> Attack:
             lambda: arguments(key, x, y, weights).block_until_ready(),
         ]
         return min(candidates, key=_quick_time)
+
+
+def _check_patience(one_step: Attack, steps: int) -> None:
+    """Raise if so many steps would take longer than `PATIENCE`: XLA is slow at some convolutions on CPUs."""
+    one_step()
+    start = perf_counter()
+    one_step()
+    seconds = (perf_counter() - start) * steps
+    if seconds > PATIENCE:
+        raise TimeoutError(f"a call would take {seconds:.0f} s")
 
 
 def _jax_weights(task: Task) -> Any:
