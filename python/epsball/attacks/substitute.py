@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from epsball.arguments import number, settle, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_model, from_dict, normal_bounds
+from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_model, from_dict
 from epsball.attacks.decision import AttackStopped, check_budget
 from epsball.attacks.fgsm import FGSM
 from epsball.model import Sequential
+from epsball.ops import sign_step_
 from epsball.sources.base import LabelSource
 
 BATCH = 512  # rows whose Jacobians are held at once
@@ -178,17 +179,14 @@ class Substitute(Attack):
     def _companions(self, substitute: Sequential, points: Array, labels: Array, turn: int) -> Array:
         if len(points) == 0:
             return points
-        step = self.augment * (1 if turn // 3 % 2 == 0 else -1)
-        moved = []
+        direction = np.float32(1 if turn // 3 % 2 == 0 else -1)
+        moved = points.copy()
         for first in range(0, len(points), BATCH):
             x, y = points[first : first + BATCH], labels[first : first + BATCH]
-            slope = substitute.jacobian(x)[np.arange(len(x)), y]
-            moved.append(x + np.float32(step) * np.sign(slope))
-        new = np.concatenate(moved)
-        if self.bounds is not None:
-            lo, hi = (np.asarray(side, np.float32) for side in normal_bounds(self.bounds, points.shape[1:]))
-            new = np.clip(new.reshape(len(new), -1), lo, hi).reshape(new.shape)
-        return np.ascontiguousarray(new, np.float32)
+            slope = substitute.jacobian(x)[np.arange(len(x)), y] * direction
+            sign_step_(moved[first : first + BATCH], slope, x, step_size=self.augment, eps=self.augment,
+                       bounds=self.bounds)  # fmt: skip
+        return moved
 
 
 def _network(shape: tuple[int, ...], hidden: tuple[int, ...], classes: int, seed: int) -> Sequential:
