@@ -1,11 +1,12 @@
 // Matrix products with an epilogue; mirrors cpp/gemm.cpp. A packed matrix (k, n) lies row by row, padded(n) apart.
 //
 // Every output of gemm is one chain of multiply-adds over p = 0, 1, ..., as it is on a CPU; every output of dots is 32
-// such chains and one tree of sums.
+// such chains and one tree of sums. At a lower precision gemm rounds both factors and leaves the sum to tensor cores.
 #include "launch.cuh"
 
 #include "elements.cuh"
 #include "epilogue.cuh"
+#include "fragments.cuh"
 #include "table.cuh"
 #include "tile.cuh"
 
@@ -42,6 +43,14 @@ __device__ __forceinline__ void finish_row(const Gemm& g, const SignStep& step, 
   if (g.epilogue.step && any(moves) && lane == 0) step.moving[row] = 1;
 }
 
+// The same for a block's rows from `row` on and its columns [col, last), whose sums lie in shared memory.
+template <int Height, int Stride>
+__device__ __forceinline__ void finish_tile(const Gemm& g, const SignStep& step, Index row, Index rows, Index col,
+                                            Index last, const float (&done)[Height][Stride]) {
+  for (int i = static_cast<int>(threadIdx.x) / kWarpSize; i < Height && row + i < rows; i += kTileThreads / kWarpSize)
+    finish_row(g, step, row + i, col, last, [&](Index j) { return done[i][j - col]; });
+}
+
 // g.epilogue.step points to the host's memory: `step` is what is there.
 template <class Shape>
 __global__ void __launch_bounds__(kTileThreads, 3) gemm_kernel(Gemm g, SignStep step, const std::int32_t* active) {
@@ -56,9 +65,19 @@ __global__ void __launch_bounds__(kTileThreads, 3) gemm_kernel(Gemm g, SignStep 
       [](float s, float a, float b, int, int) { return mul_add(a, b, s); }, sum);
   SHARED_ARRAY(float, done, [kHeight][kWidth]);
   share_tile<Shape>(sum, done);
-  const Index last = col + kWidth < g.last ? col + kWidth : g.last;
-  for (int i = static_cast<int>(threadIdx.x) / kWarpSize; i < kHeight && row + i < rows; i += kTileThreads / kWarpSize)
-    finish_row(g, step, row + i, col, last, [&](Index j) { return done[i][j - col]; });
+  finish_tile(g, step, row, rows, col, col + kWidth < g.last ? col + kWidth : g.last, done);
+}
+
+template <class P>
+__global__ void __launch_bounds__(kTileThreads, 3) tensor_kernel(Gemm g, SignStep step, const std::int32_t* active) {
+  const Index rows = rows_now(g.m, active), row = Index{blockIdx.x} * kSide;
+  if (row >= rows) return;  // the whole block
+  const Index col = g.first + Index{blockIdx.y} * kSide, ldb = packed_ld(g.n);
+  SHARED_ARRAY(float, done, [kSide][kSide + 4]);
+  fragment_sums<P>(
+      g.k, g.a_k == 1, [&](int i, Index p) { return row + i < rows ? g.a[(row + i) * g.a_row + p * g.a_k] : 0.0f; },
+      [&](Index p, int j) { return col + j < g.last ? g.b[p * ldb + col + j] : 0.0f; }, done);
+  finish_tile(g, step, row, rows, col, col + kSide < g.last ? col + kSide : g.last, done);
 }
 
 // A warp per row; the lanes run along k, B's rows being the columns of the product.
@@ -132,6 +151,13 @@ void gemm(Stream stream, const Gemm& g) {
   launch(gemm_kernel<WideTile>, grid, dim3(kTileThreads), 0, s, g, step_of(g), s.active);
 }
 
+template <class P>
+void tensor_gemm(Stream stream, const Gemm& g) {
+  const DeviceStream s = device_stream(stream);
+  const dim3 grid(blocks(g.m, kSide), blocks(g.last - g.first, kSide));
+  launch(tensor_kernel<P>, grid, dim3(kTileThreads), 0, s, g, step_of(g), s.active);
+}
+
 void dots(Stream stream, const Gemm& g) {
   const DeviceStream s = device_stream(stream);
   launch(dots_kernel, dim3(blocks(g.m, kDotsWarps)), dim3(kDotsWarps * kWarpSize), 0, s, g, step_of(g), s.active);
@@ -139,11 +165,11 @@ void dots(Stream stream, const Gemm& g) {
 
 }  // namespace
 
-void add_gemm(Kernels& k) {
+void add_gemm(Kernels& k, Precision precision) {
   k.panel = 128;
   k.tile_rows = 128;
   k.pack = pack;
-  k.gemm = gemm;
+  k.gemm = precision == Precision::tf32 ? tensor_gemm<Tf32> : precision == Precision::bf16 ? tensor_gemm<Bf16> : gemm;
   k.dots = dots;
 }
 

@@ -1,4 +1,5 @@
-// The GPU's table, filled once: "cuda", or "cuda-emulated" where g++ compiled it; mirrors cpp/table.cpp.
+// The GPU's tables, filled once, one for each precision: "cuda", "cuda-tf32" and "cuda-bf16", or "cuda-emulated" and so
+// on where g++ compiled them; mirrors cpp/table.cpp.
 #include "launch.cuh"
 
 #include "table.cuh"
@@ -7,20 +8,20 @@ namespace epsball::cuda {
 namespace {
 
 #ifdef __CUDACC__
-constexpr const char* kName = "cuda";
+#define EPSBALL_CUDA_NAME "cuda"
 #else
-constexpr const char* kName = "cuda-emulated";
+#define EPSBALL_CUDA_NAME "cuda-emulated"
 #endif
 
-Kernels filled() {
+Kernels filled(const char* name, Precision precision) {
   Kernels k;
-  k.name = kName;
+  k.name = name;
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
   add_channels(k);
   add_conv(k);
   add_device(k);
-  add_gemm(k);
+  add_gemm(k, precision);
   add_linear_exact(k);
   add_loss(k);
   add_maxout(k);
@@ -41,9 +42,11 @@ Kernels filled() {
 
 }  // namespace
 
-const Kernels& table() {
-  static const Kernels kernels = filled();
-  return kernels;
+const Kernels& table(Precision precision) {
+  static const Kernels tables[] = {filled(EPSBALL_CUDA_NAME, Precision::float32),
+                                   filled(EPSBALL_CUDA_NAME "-tf32", Precision::tf32),
+                                   filled(EPSBALL_CUDA_NAME "-bf16", Precision::bf16)};
+  return tables[static_cast<int>(precision)];
 }
 
 }  // namespace epsball::cuda

@@ -8,11 +8,14 @@
 
 namespace epsball::cuda {
 
+// What the factors of matrix products (gemm) are rounded to; the rest is float32.
+enum class Precision { float32, tf32, bf16 };
+
 void add_activation(Kernels&);
 void add_channels(Kernels&);
 void add_conv(Kernels&);
 void add_device(Kernels&);
-void add_gemm(Kernels&);
+void add_gemm(Kernels&, Precision);
 void add_linear_exact(Kernels&);
 void add_loss(Kernels&);
 void add_maxout(Kernels&);
@@ -29,7 +32,7 @@ void add_square(Kernels&);
 void add_step(Kernels&);
 void add_vectors(Kernels&);
 
-const Kernels& table();
+const Kernels& table(Precision = Precision::float32);
 
 // Copies from the device once `stream`, a cudaStream_t as the CUDA array interface has it (0: none), is done.
 void copy_to_host(void* to, const void* from, Index bytes, std::uintptr_t stream);

@@ -16,7 +16,7 @@ class DeviceCall {
   DeviceCall() = default;
   DeviceCall(const Given& x, const char* name, const Kernels& kernels, ArenaPool& arenas) {
     if (!x.device) return;
-    if (&x.device->kernels() != &kernels)
+    if (x.device->kernels().device != kernels.device)
       throw py::type_error(std::string(name) + ": wanted an array in memory of '" + kernels.name +
                            "', got one in that of '" + x.device->table + "'");
     stream_of_x_ = x.device->queue();

@@ -15,30 +15,36 @@ import numpy.typing as npt
 
 from epsball import _native
 
+PRECISIONS = ("float32", "tf32", "bf16")
 
-def table_of(device: str) -> str | None:
+
+def table_of(device: str, precision: str) -> str | None:
     """Return the name of the device's table; None for the CPU, whose table is chosen at every call.
 
     Raises
     ------
     ValueError
-        An unknown device.
+        An unknown device or precision; a precision that the device does not have.
     RuntimeError
         No CUDA device can be used here; the message says why.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: wanted 'float32', 'tf32' or 'bf16', got {precision!r}")
     if device == "cpu":
+        if precision != "float32":
+            raise ValueError(f"precision: wanted 'float32', in which the CPU computes, got {precision!r}")
         return None
     if device != "cuda":
         raise ValueError(f"device: wanted 'cpu' or 'cuda', got {device!r}")
-    return _cuda_table()
+    return _cuda_table(precision)
 
 
 @cache
-def _cuda_table() -> str:
+def _cuda_table(precision: str = "float32") -> str:
     problem = cuda_problem()
     if problem:
         raise RuntimeError(f"device: 'cuda' cannot be used: {problem}")
-    return _native.add_table(_cuda_module().table())
+    return _native.add_table(_cuda_module().table(precision))
 
 
 def device_array(name: str, value: Any) -> _native.DeviceArray:

@@ -54,6 +54,8 @@ class Sequential(Classifier):
         Logits per row; 1 for a logistic model.
     device : str
         Where it computes: "cpu", or what `to` was told.
+    precision : str
+        Of its matrix products: "float32", or what `to` was told.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class Sequential(Classifier):
         self._native = _native.Model(_descriptions(self.layers, self.input_shape))
         self.classes: int = self._native.classes
         self.device = "cpu"
+        self.precision = "float32"
         self.log_confidences = self.layers[-1].log_confidences
         self._torch_source: Any = None  # what sync_from_torch needs to know of the module, from from_torch
         self._initialise(seed)
@@ -90,9 +93,10 @@ class Sequential(Classifier):
         return f"Sequential({list(self.layers)}, input_shape={self.input_shape})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy.deepcopy take layers, parameters and device; a copy has weights of its own."""
+        """Pickle and copy.deepcopy take layers, parameters, device and precision; a copy has weights of its own."""
         state = {"_torch_source": self._torch_source}
-        return _with_parameters, (self.layers, self.input_shape, self.parameters(), self.device), state
+        place = (self.device, self.precision)
+        return _with_parameters, (self.layers, self.input_shape, self.parameters(), *place), state
 
     def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
         return self._native
@@ -137,7 +141,9 @@ class Sequential(Classifier):
         return lower, upper
 
     def check_intervals(self) -> None:
-        """Raise unless all layers carry intervals."""
+        """Raise unless all layers carry intervals, which are widened by what float32 products can be off."""
+        if self.precision != "float32":
+            raise ValueError(f"model: wanted float32 products for bounds that hold, got {self.precision!r} (model.to)")
         misfit = self._native.interval_misfit()
         if misfit >= 0:
             raise ValueError(
@@ -167,13 +173,16 @@ class Sequential(Classifier):
             {name: as_numpy(name, value, device=self.device) for name, value in parameters.items()}
         )
 
-    def to(self, device: str) -> Sequential:
+    def to(self, device: str, precision: str = "float32") -> Sequential:
         """Compute on `device` from now on, and return the model.
 
         Parameters
         ----------
         device
             "cpu" or "cuda".
+        precision
+            Of the matrix products of dense layers on "cuda": "float32", or "tf32" (10 bits of mantissa) or "bf16" (7),
+            to which tensor cores have the factors rounded; sums stay float32, and so do parameters and the rest.
 
         Returns
         -------
@@ -183,14 +192,14 @@ class Sequential(Classifier):
         Raises
         ------
         ValueError
-            An unknown device.
+            An unknown device or precision; a precision other than "float32" on the CPU.
         RuntimeError
             No CUDA device can be used here; the message says why. Or the model is being trained.
         """
         from epsball.device import table_of
 
-        self._native.place(table_of(device))
-        self.device = device
+        self._native.place(table_of(device, precision))
+        self.device, self.precision = device, precision
         return self
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -234,11 +243,15 @@ def load(path: str | PathLike[str]) -> Sequential:
 
 
 def _with_parameters(
-    layers: Sequence[Layer], input_shape: Shape, parameters: Mapping[str, Any], device: str = "cpu"
+    layers: Sequence[Layer],
+    input_shape: Shape,
+    parameters: Mapping[str, Any],
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> Sequential:
     model = Sequential(layers, input_shape)
     model.load_parameters(parameters)
-    return model.to(device)
+    return model.to(device, precision)
 
 
 def _layer(description: dict[str, Any]) -> Layer:

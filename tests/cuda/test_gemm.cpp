@@ -53,10 +53,11 @@ struct Oracle {
           size[i * n + j] += std::fabs(v);
         }
   }
-  bool near(const std::vector<float>& c, Index k) const {
+  // `factors`: what rounding them may change of a product.
+  bool near(const std::vector<float>& c, Index k, double factors = 0.0) const {
     bool ok = c.size() == value.size();
     for (std::size_t i = 0; ok && i < c.size(); ++i)
-      ok = std::fabs(c[i] - value[i]) <= 1.01 * kU * static_cast<double>(k + 1) * size[i];
+      ok = std::fabs(c[i] - value[i]) <= 1.01 * (kU * static_cast<double>(k + 1) + factors) * size[i];
     return ok;
   }
 };
@@ -171,6 +172,85 @@ void test_active() {
     const auto values = some.host();
     CHECK(same_bits(values.data(), whole.host().data(), active * n));
     CHECK(std::isnan(values[active * n]) && std::isnan(values[m * n - 1]));
+  }
+}
+
+// ---- tensor cores ----
+
+struct Rounding {
+  cuda::Precision precision;
+  float (*of)(float);
+  double unit;
+};
+
+// Rounded factors, added up in float32; near the exact product as far as that rounding goes.
+void test_tensor_product(const Rounding& r, Index k, Index n) {
+  const auto seed = static_cast<unsigned>(1000 * k + n);
+  const std::vector<float> a_values = uniform_floats(kRows * k, seed, -1, 1, 0.3f);
+  const std::vector<float> b_values = uniform_floats(k * n, seed + 1, -1, 1);
+  std::vector<float> a_rounded = a_values, b_rounded = b_values;
+  for (auto* values : {&a_rounded, &b_rounded})
+    for (float& v : *values) v = r.of(v);
+  const Kernels& table = cuda::table(r.precision);
+  Packed b(k, n, b_values);
+  const auto product = [&](Index first, Index m, Index ldc) {
+    DeviceArray<float> a(std::vector<float>(a_values.begin() + first * k, a_values.begin() + (first + m) * k));
+    DeviceArray<float> c(poison((m - 1) * ldc + n));
+    table.gemm(nullptr, b.product(m, a, c, ldc));
+    return c.host();
+  };
+  const std::vector<float> whole = product(0, kRows, n);
+  CHECK(Oracle(k, n, a_rounded, b_rounded).near(whole, k));
+  CHECK(Oracle(k, n, a_values, b_values).near(whole, k, 2 * r.unit + r.unit * r.unit));
+  for (const Index m : {1, 2, 17, 63, 65}) CHECK(same_rows(product(0, m, n + 3), m, n, n + 3, whole));
+  CHECK(same_bits(product(96, 1, n).data(), whole.data() + 96 * n, n));
+}
+
+// Turned factors, columns of the product, rows that are done, and the attack's step at the end.
+void test_tensor_rest(const Rounding& r) {
+  const Kernels& table = cuda::table(r.precision);
+  const Index k = 33, n = 70, m = 70, active = 66;
+  const std::vector<float> a_values = uniform_floats(m * k, 1, -1, 1);
+  std::vector<float> turned(a_values.size());
+  for (Index i = 0; i < m; ++i)
+    for (Index p = 0; p < k; ++p) turned[p * m + i] = a_values[i * k + p];
+  Packed b(k, n, uniform_floats(k * n, 2, -1, 1));
+  DeviceArray<float> a(a_values), a_turned(turned), c(m * n), again(m * n), part(poison(m * n)), some(poison(m * n));
+  table.gemm(nullptr, b.product(m, a, c, n));
+  const std::vector<float> whole = c.host();
+  Gemm g = b.product(m, a_turned, again, n);
+  g.a_row = 1, g.a_k = m;
+  table.gemm(nullptr, g);
+  CHECK(same_bits(again.host(), whole));
+  g = b.product(m, a, part, n);
+  g.first = 32, g.last = 69;
+  table.gemm(nullptr, g);
+  CHECK(std::isnan(part.host()[31]) && part.host()[32] == whole[32] && part.host()[68] == whole[68]);
+  CHECK(std::isnan(part.host()[69]));
+  DeviceArray<std::int32_t> left(std::vector<std::int32_t>{static_cast<std::int32_t>(active)});
+  cuda::DeviceStream stream{nullptr, left.data()};
+  table.gemm(&stream, b.product(m, a, some, n));
+  CHECK(same_bits(some.host().data(), whole.data(), active * n) && std::isnan(some.host()[active * n]));
+
+  std::vector<float> wanted(static_cast<std::size_t>(m * n));
+  for (Index i = 0; i < m * n; ++i) wanted[i] = 0.5f + (whole[i] > 0.0f ? 0.25f : whole[i] < 0.0f ? -0.25f : 0.0f);
+  DeviceArray<float> x(std::vector<float>(m * n, 0.5f)), lo(std::vector<float>(m * n, 0.0f));
+  DeviceArray<float> hi(std::vector<float>(m * n, 1.0f)), size(std::vector<float>(m, 0.25f));
+  DeviceArray<std::uint8_t> moving(std::vector<std::uint8_t>(m, 0));
+  const SignStep step{x.data(), lo.data(), hi.data(), n, size.data(), moving.data(), nullptr, nullptr, nullptr};
+  g = b.product(m, a, c, n);
+  g.epilogue.step = &step;
+  table.gemm(nullptr, g);
+  CHECK(same_bits(x.host(), wanted));
+}
+
+void test_tensor_cores() {
+  const auto tf32 = [](float v) { return cuda::to_tf32(v); };
+  const auto bf16 = [](float v) { return cuda::to_float(cuda::to_bf16(v)); };
+  for (const Rounding& r : {Rounding{cuda::Precision::tf32, tf32, 0x1p-11}, {cuda::Precision::bf16, bf16, 0x1p-8}}) {
+    for (const auto& [k, n] : {std::pair<Index, Index>{1, 1}, {7, 3}, {31, 65}, {32, 16}, {33, 17}, {97, 63}})
+      test_tensor_product(r, k, n);
+    test_tensor_rest(r);
   }
 }
 
@@ -352,6 +432,7 @@ int main() {
   test_columns();
   test_negative_zero();
   test_active();
+  test_tensor_cores();
   for (const Index n : {1, 2, 5, 10, 16})
     for (const Index k : {1, 7, 31, 32, 33, 97, 784}) test_dots(k, n);
   for (const Index taps : {1, 4, 25})

@@ -11,12 +11,27 @@
 namespace py = pybind11;
 using epsball::Index;
 
+namespace {
+
+epsball::cuda::Precision precision_of(const std::string& name) {
+  using epsball::cuda::Precision;
+  if (name == "float32") return Precision::float32;
+  if (name == "tf32") return Precision::tf32;
+  if (name == "bf16") return Precision::bf16;
+  throw py::value_error("precision: wanted 'float32', 'tf32' or 'bf16', got '" + name + "'");
+}
+
+}  // namespace
+
 PYBIND11_MODULE(EPSBALL_CUDA_MODULE, m) {
   m.doc() = "The GPU's kernels; epsball._native.add_table takes what `table` gives.";
   m.def("problem", &epsball::cuda::device_problem, "Why no device can be used, in words; empty if one can.");
   m.def(
-      "table", [] { return py::capsule(&epsball::cuda::table(), "epsball.Kernels " EPSBALL_VERSION); },
-      "The table as a capsule.");
+      "table",
+      [](const std::string& precision) {
+        return py::capsule(&epsball::cuda::table(precision_of(precision)), "epsball.Kernels " EPSBALL_VERSION);
+      },
+      py::arg("precision") = "float32", "The table of float32, tf32 or bf16 products as a capsule.");
   m.def(
       "copy_to_host",
       [](std::uintptr_t from, py::array& to, std::uintptr_t stream) {
