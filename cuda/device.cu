@@ -21,6 +21,7 @@ void activate(Stream stream, Index rows) {
 }
 
 void* allocate(Index bytes) {
+  const OnDevice here;
   void* data = nullptr;
   const cudaError_t error = cudaMalloc(&data, static_cast<std::size_t>(bytes));
   if (error == cudaErrorMemoryAllocation) {

@@ -225,6 +225,24 @@ inline void check(cudaError_t error, const char* call) {
   if (error != cudaSuccess) throw CudaError(std::string(call) + ": " + cudaGetErrorString(error));
 }
 
+// Work is the first device's, whichever is the calling thread's own, as it is again afterwards.
+class OnDevice {
+ public:
+  OnDevice() {
+    check(cudaGetDevice(&before_), "cudaGetDevice");
+    if (before_ != kDevice) check(cudaSetDevice(kDevice), "cudaSetDevice");
+  }
+  ~OnDevice() {
+    if (before_ != kDevice) static_cast<void>(cudaSetDevice(before_));
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  static constexpr int kDevice = 0;
+  int before_ = kDevice;
+};
+
 // The stream of a launch, and where the launch stands.
 struct On {
   cudaStream_t stream;
@@ -238,6 +256,7 @@ struct On {
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_bytes, On on, A&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const OnDevice here;
 #ifdef __CUDACC__
   constexpr std::size_t kWithoutAsking = 48 * 1024;
   const std::string call = std::string("launch at ") + on.at.file_name() + ":" + std::to_string(on.at.line());
@@ -252,33 +271,53 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_byte
 }
 
 inline void* malloc_async(std::size_t bytes, cudaStream_t stream) {
+  const OnDevice here;
   void* data = nullptr;
   check(cudaMallocAsync(&data, bytes, stream), "cudaMallocAsync");
   return data;
 }
-inline void free_async(void* data, cudaStream_t stream) { check(cudaFreeAsync(data, stream), "cudaFreeAsync"); }
+inline void free_async(void* data, cudaStream_t stream) {
+  const OnDevice here;
+  check(cudaFreeAsync(data, stream), "cudaFreeAsync");
+}
 
 // Host or device to host or device; the emulator holds a caller that says which to it.
 inline void memcpy_async(void* to, const void* from, std::size_t bytes, cudaStream_t stream,
                          cudaMemcpyKind kind = cudaMemcpyDefault) {
+  const OnDevice here;
   check(cudaMemcpyAsync(to, from, bytes, kind, stream), "cudaMemcpyAsync");
 }
 inline void memset_async(void* to, int byte, std::size_t bytes, cudaStream_t stream) {
+  const OnDevice here;
   check(cudaMemsetAsync(to, byte, bytes, stream), "cudaMemsetAsync");
 }
 
 inline cudaStream_t create_stream() {
+  const OnDevice here;
   cudaStream_t stream = nullptr;
   check(cudaStreamCreate(&stream), "cudaStreamCreate");
   return stream;
 }
+// The default stream and this one do not wait for each other, which a capture needs.
+inline cudaStream_t create_stream_apart() {
+  const OnDevice here;
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  return stream;
+}
 inline void destroy_stream(cudaStream_t stream) { check(cudaStreamDestroy(stream), "cudaStreamDestroy"); }
-inline void synchronize(cudaStream_t stream) { check(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); }
+inline void synchronize(cudaStream_t stream) {
+  const OnDevice here;
+  check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+}
 
 // A moment on a stream.
 class Event {
  public:
-  Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
+  Event() {
+    const OnDevice here;
+    check(cudaEventCreate(&event_), "cudaEventCreate");
+  }
   ~Event() { static_cast<void>(cudaEventDestroy(event_)); }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
@@ -300,6 +339,7 @@ class Graph {
  public:
   template <class Work>
   Graph(cudaStream_t stream, Work&& work) {
+    const OnDevice here;
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
     cudaGraph_t graph = nullptr;
     try {
@@ -317,7 +357,10 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  void launch(cudaStream_t stream) const { check(cudaGraphLaunch(executable_, stream), "cudaGraphLaunch"); }
+  void launch(cudaStream_t stream) const {
+    const OnDevice here;
+    check(cudaGraphLaunch(executable_, stream), "cudaGraphLaunch");
+  }
 
  private:
   cudaGraphExec_t executable_ = nullptr;

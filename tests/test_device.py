@@ -106,6 +106,29 @@ def test_calls_from_several_threads_agree(cuda) -> None:
         np.testing.assert_array_equal(x_adv, wanted)
 
 
+def test_a_thread_may_have_another_current_device(cuda) -> None:
+    wanted = eb.pgd(mlp().to("cuda"), X, Y, eps=0.1, steps=5)
+    failures: list[str] = []
+
+    def work() -> None:
+        cuda.set_current_device(1)
+        try:
+            model = mlp().to("cuda")
+            x, y = DeviceArray(X), DeviceArray(Y)
+            for found in (eb.pgd(model, X, Y, eps=0.1, steps=5), eb.pgd(model, x, y, eps=0.1, steps=5).numpy()):
+                np.testing.assert_array_equal(found, wanted)
+            eb.fit(model, X, Y, epochs=1, batch_size=5)
+            assert cuda.current_device() == 1, "it is no longer the thread's"
+        except Exception as error:  # of another thread
+            failures.append(repr(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert failures == []
+    assert cuda.current_device() == 0
+
+
 # ---- memory
 
 

@@ -91,6 +91,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_byte
     std::tuple<P...> arguments;
   };
   submit(stream, [grid, block, shared_bytes, at, call = Call{kernel, {static_cast<P>(arguments)...}}] {
+    note_launch({at, grid, block});
     const DeviceAccess access;
     const auto one_thread = [](const void* c) {
       const auto* call = static_cast<const Call*>(c);

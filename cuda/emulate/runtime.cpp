@@ -22,6 +22,7 @@ struct Graph {
 struct Stream {
   std::unique_ptr<Graph> capture;
   std::size_t calls = 0;
+  bool blocking = true;  // the default stream waits for it, and it for the default stream
 };
 struct Event {
   std::chrono::steady_clock::time_point at;
@@ -36,6 +37,8 @@ struct Streams {
   std::map<Stream*, std::unique_ptr<Stream>> live;
   Stream standard;
   Traffic traffic;
+  std::vector<Launched> launches;
+  bool note_launches = false;
 };
 
 Streams& streams() {
@@ -46,6 +49,13 @@ Streams& streams() {
   };
   static Kept the;
   return the.streams;
+}
+
+thread_local int current_device = 0;
+
+void check_current_device(const char* call) {
+  if (current_device != 0)
+    throw EmulationError(std::string(call) + ": the calling thread's current device is not the one it is meant for");
 }
 
 // Null, 1 and 2 stand for the default streams.
@@ -61,11 +71,15 @@ Stream* found(Stream* stream) {
 }  // namespace
 
 void submit(Stream* stream, std::function<void()> work) {
+  check_current_device("work for a stream");
   Stream* const to = found(stream);
   if (!to) throw EmulationError("a stream that has been destroyed was given work");
   {
     const std::lock_guard lock(streams().mutex);
     ++to->calls;
+    for (const auto& [other, owner] : streams().live)
+      if (to == &streams().standard && other->blocking && other->capture)
+        throw EmulationError("the default stream was given work while one that it waits for is captured");
   }
   if (to->capture)
     to->capture->calls.push_back(std::move(work));
@@ -78,6 +92,17 @@ Traffic traffic() {
   return streams().traffic;
 }
 
+std::vector<Launched> take_launches() {
+  const std::lock_guard lock(streams().mutex);
+  streams().note_launches = true;
+  return std::exchange(streams().launches, {});
+}
+
+void note_launch(const Launched& launched) {
+  const std::lock_guard lock(streams().mutex);
+  if (streams().note_launches) streams().launches.push_back(launched);
+}
+
 std::size_t calls_of(Stream* stream) {
   Stream* const of = found(stream);
   const std::lock_guard lock(streams().mutex);
@@ -87,6 +112,8 @@ std::size_t calls_of(Stream* stream) {
 }  // namespace emulate
 
 namespace {
+
+thread_local int captures = 0;  // that this thread has begun
 
 bool captured(cudaStream_t stream) {
   const emulate::Stream* const live = emulate::found(stream);
@@ -124,6 +151,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorInsufficientDriver:
       return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
     case cudaErrorNoDevice:
       return "no CUDA-capable device is detected";
     case cudaErrorIllegalState:
@@ -157,10 +186,22 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return cudaSuccess;
 }
 
+cudaError_t cudaGetDevice(int* device) {
+  *device = emulate::current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device > 1) return cudaErrorInvalidDevice;
+  emulate::current_device = device;
+  return cudaSuccess;
+}
+
 // ---- memory ----
 
-cudaError_t cudaMalloc(void** data, std::size_t bytes) { return cudaMallocAsync(data, bytes, nullptr); }
-cudaError_t cudaFree(void* data) { return cudaFreeAsync(data, nullptr); }
+cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  return captures ? cudaErrorStreamCaptureUnsupported : cudaMallocAsync(data, bytes, nullptr);
+}
+cudaError_t cudaFree(void* data) { return captures ? cudaErrorStreamCaptureUnsupported : cudaFreeAsync(data, nullptr); }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* data) {
   attributes->type = emulate::is_device(data) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
   attributes->device = 0;
@@ -171,6 +212,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
   if (captured(stream)) return cudaErrorStreamCaptureUnsupported;
   if (!data) return cudaErrorInvalidValue;
+  emulate::check_current_device("cudaMallocAsync");
   *data = nullptr;
   if (bytes == 0) return cudaSuccess;
   try {
@@ -210,8 +252,10 @@ cudaError_t cudaMemsetAsync(void* to, int byte, std::size_t bytes, cudaStream_t 
 
 // ---- streams and events ----
 
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, 0); }
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   auto made = std::make_unique<emulate::Stream>();
+  made->blocking = flags != cudaStreamNonBlocking;
   *stream = made.get();
   emulate::Streams& all = emulate::streams();
   const std::lock_guard lock(all.mutex);
@@ -257,11 +301,13 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (emulate::is_standard(stream)) return cudaErrorStreamCaptureUnsupported;
   if (stream->capture) return cudaErrorIllegalState;
   stream->capture = std::make_unique<emulate::Graph>();
+  ++captures;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   if (!captured(stream)) return cudaErrorIllegalState;
   *graph = stream->capture.release();
+  --captures;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {

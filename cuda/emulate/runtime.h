@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <vector>
 
 #include "grid.h"
 #include "memory.h"
@@ -16,6 +17,7 @@ enum cudaError_t : int {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorStreamCaptureUnsupported = 900,
@@ -33,6 +35,7 @@ enum cudaMemcpyKind {
   cudaMemcpyDeviceToDevice,
   cudaMemcpyDefault
 };
+inline constexpr unsigned cudaStreamNonBlocking = 1;
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 
 namespace emulate {
@@ -46,6 +49,14 @@ struct Traffic {
   std::size_t to_device = 0, to_host = 0;
 };
 Traffic traffic();
+// A launch as it was run, and where it stands in the source.
+struct Launched {
+  CallSite at;
+  dim3 grid, block;
+};
+// Those since the last call of this, from its first call on.
+std::vector<Launched> take_launches();
+void note_launch(const Launched& launched);
 // How many calls a stream, or the default one (null), was given so far.
 std::size_t calls_of(Stream* stream);
 }  // namespace emulate
@@ -61,6 +72,9 @@ inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 // One device, or what EPSBALL_EMULATE_DEVICE says: "none", "old driver" or "no driver".
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaDriverGetVersion(int* version);
+// A thread may say 1, as if there were another device, and must not before it allocates or gives work to a stream.
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaSetDevice(int device);
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes);
 cudaError_t cudaFree(void* data);
@@ -71,6 +85,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* to, int byte, std::size_t bytes, cudaStream_t stream);
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamQuery(cudaStream_t stream);

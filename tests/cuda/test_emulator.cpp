@@ -336,6 +336,9 @@ void test_a_graph_repeats_what_was_captured() {
       memset_async(a.data(), 0, a.bytes(), stream);
       CHECK_THROWS(synchronize(stream), CudaError);
       CHECK_THROWS(malloc_async(4, stream), CudaError);
+      void* unused = nullptr;
+      CHECK(cudaMalloc(&unused, 4) != cudaSuccess);
+      CHECK_THROWS(memset_async(b.data(), 0, b.bytes(), nullptr), emulate::EmulationError);
     });
     CHECK(std::isnan(b.host()[0]));  // nothing ran
     for (int round = 0; round < 2; ++round) {
@@ -356,6 +359,14 @@ void test_a_capture_that_throws_leaves_the_stream_usable() {
   CHECK_THROWS(Graph(stream, [] { throw Stop{}; }), Stop);
   synchronize(stream);
   CHECK_THROWS(Graph(nullptr, [] {}), CudaError);
+  destroy_stream(stream);
+}
+
+void test_the_default_stream_goes_on_beside_a_capture_apart() {
+  const cudaStream_t stream = create_stream_apart();
+  DeviceArray<float> a(40);
+  const Graph graph(stream, [&] { memset_async(a.data(), 0, a.bytes(), nullptr); });
+  CHECK(a.host() == std::vector<float>(40, 0.0f));
   destroy_stream(stream);
 }
 
@@ -470,6 +481,7 @@ int main() {
   test_errors_name_the_call();
   test_a_graph_repeats_what_was_captured();
   test_a_capture_that_throws_leaves_the_stream_usable();
+  test_the_default_stream_goes_on_beside_a_capture_apart();
   test_streams_and_events();
 #ifdef PLANTED_PLAIN
   test_planted_plain();

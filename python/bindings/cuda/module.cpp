@@ -62,6 +62,18 @@ PYBIND11_MODULE(EPSBALL_CUDA_MODULE, m) {
       "calls", [](std::uintptr_t stream) { return epsball::cuda::emulate::calls_of(reinterpret_cast<Stream>(stream)); },
       py::arg("stream"), "How many calls the stream was given; 0: the default one.");
   m.def(
+      "take_launches",
+      [] {
+        py::list all;
+        for (const auto& l : epsball::cuda::emulate::take_launches()) {
+          const std::string path = l.at.file_name();
+          all.append(py::make_tuple(path.substr(path.rfind('/') + 1), l.grid.x * l.grid.y * l.grid.z,
+                                    l.block.x * l.block.y * l.block.z));
+        }
+        return all;
+      },
+      "(file, blocks, threads of a block) of the launches since the last call of this, from its first call on.");
+  m.def(
       "traffic",
       [] {
         const auto traffic = epsball::cuda::emulate::traffic();
@@ -83,6 +95,21 @@ PYBIND11_MODULE(EPSBALL_CUDA_MODULE, m) {
   m.def(
       "release", [](std::uintptr_t data) { epsball::cuda::table().device->release(reinterpret_cast<void*>(data)); },
       py::arg("address"));
+  m.def(
+      "current_device",
+      [] {
+        int device = 0;
+        epsball::cuda::cudaGetDevice(&device);
+        return device;
+      },
+      "The calling thread's.");
+  m.def(
+      "set_current_device",
+      [](int device) {
+        if (epsball::cuda::cudaSetDevice(device) != epsball::cuda::cudaSuccess)
+          throw py::value_error("wanted device 0 or 1");
+      },
+      py::arg("device"), "Makes another device the calling thread's, as if there were one.");
   m.def("memory", [] { return epsball::cuda::emulate::device_memory().bytes; }, "Bytes of device memory in use.");
   m.def("limit_memory", &epsball::cuda::emulate::limit_device_memory, py::arg("bytes"),
         "Bytes that the device has; 0: no end of them.");
