@@ -53,6 +53,25 @@ __global__ void write_labels_kernel(Index count, const std::int32_t* labels, std
   for_flat(count, [&](Index i) { to[i] = labels[i]; });
 }
 
+__device__ __forceinline__ void write(double* to, float value, std::int32_t*) { *to = value; }
+__device__ __forceinline__ void write(float* to, float value, std::int32_t*) { *to = value; }
+__device__ __forceinline__ void write(std::uint16_t* to, float value, std::int32_t* broken) {
+  *to = float_to_half(value);
+  if (!(abs(value) < 65520.0f)) atomic_or(broken, 1);
+}
+
+template <class D>
+__global__ void write_rows_kernel(Index count, const float* values, typename D::Element* to, std::int32_t* broken) {
+  for_flat(count, [&](Index i) { write(to + i, values[i], broken); });
+}
+
+template <class D>
+void write_rows_as(const DeviceStream& s, const float* values, const Array& to, std::int32_t* broken) {
+  const Index count = to.rows * to.features;
+  launch(write_rows_kernel<D>, flat_grid(count), kFlatThreads, 0, s, count, values,
+         static_cast<typename D::Element*>(to.data), broken);
+}
+
 }  // namespace
 
 // ---- what the device's description calls ----
@@ -71,6 +90,13 @@ void read_labels(Stream stream, const Integers& from, Index limit, std::int32_t*
 
 void write_labels(Stream stream, Index count, const std::int32_t* labels, std::int64_t* to) {
   launch(write_labels_kernel, flat_grid(count), kFlatThreads, 0, device_stream(stream), count, labels, to);
+}
+
+void write_rows(Stream stream, const float* values, const Array& to, std::int32_t* broken) {
+  const auto write_as = to.dtype == DType::float32   ? write_rows_as<Single>
+                        : to.dtype == DType::float64 ? write_rows_as<Double>
+                                                     : write_rows_as<Half>;
+  write_as(device_stream(stream), values, to, broken);
 }
 
 }  // namespace epsball::cuda

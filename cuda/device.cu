@@ -72,8 +72,38 @@ void follow(Stream stream, void* queue) {
   here.stream = next;
 }
 
-constexpr Device kDevice{allocate, release, holds,      open,        close,       finish,
-                         activate, follow,  check_rows, read_labels, write_labels};
+// The stream takes no default one's place, so that no other work waits for it.
+class Recorder {
+ public:
+  explicit Recorder(DeviceStream& stream) : stream_(stream), own_(create_stream_apart()), before_(stream.stream) {
+    stream.stream = own_;
+  }
+  ~Recorder() {
+    stream_.stream = before_;
+    static_cast<void>(cudaStreamDestroy(own_));
+  }
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  cudaStream_t own() const { return own_; }
+
+ private:
+  DeviceStream& stream_;
+  const cudaStream_t own_, before_;
+};
+
+// The default stream cannot be captured: the work goes to one of its own, a replay to where the stream's work goes.
+void* record(Stream stream, void (*work)(void*), void* argument) {
+  const Recorder recorder(*static_cast<DeviceStream*>(stream));
+  return std::make_unique<Graph>(recorder.own(), [&] { work(argument); }).release();
+}
+
+void replay(Stream stream, void* recording) { static_cast<Graph*>(recording)->launch(device_stream(stream).stream); }
+
+void forget(void* recording) { const std::unique_ptr<Graph> owner(static_cast<Graph*>(recording)); }
+
+constexpr Device kDevice{allocate,   release,     holds,        open,       close,  finish, activate, follow,
+                         check_rows, read_labels, write_labels, write_rows, record, replay, forget};
 
 }  // namespace
 

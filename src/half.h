@@ -24,4 +24,15 @@ EPSBALL_HD std::uint16_t float_to_half_down(float x) {
   return static_cast<std::uint16_t>((b >> 16 & 0x8000) | (magnitude > 0x7bff ? 0x7bff : magnitude));
 }
 
+// The half nearest to x, ties to even; infinite from 65520 on.
+EPSBALL_HD std::uint16_t float_to_half(float x) {
+  const auto sign = static_cast<std::uint16_t>(static_cast<std::uint32_t>(bits_of(x)) >> 16 & 0x8000);
+  const float size = abs(x);
+  if (!(size < 65520.0f)) return static_cast<std::uint16_t>(sign | (size == size ? 0x7c00 : 0x7e00));
+  const std::uint16_t down = float_to_half_down(size);
+  const float under = size - half_to_float(down), over = half_to_float(static_cast<std::uint16_t>(down + 1)) - size;
+  const bool up = under > over || (under == over && down & 1);
+  return static_cast<std::uint16_t>(sign | (down + up));
+}
+
 }  // namespace epsball::EPSBALL_ISA

@@ -537,6 +537,14 @@ struct Device {
   // Integers of 1, 2, 4 or 8 bytes as labels; one that is not in [0, limit) becomes 0, and *broken 1.
   void (*read_labels)(Stream, const Integers& from, Index limit, std::int32_t* labels, std::int32_t* broken) = nullptr;
   void (*write_labels)(Stream, Index count, const std::int32_t* labels, std::int64_t* to) = nullptr;
+  // to = values (to.rows, to.features) rounded to its dtype; *broken becomes 1 where that cannot hold one.
+  void (*write_rows)(Stream, const float* values, const Array& to, std::int32_t* broken) = nullptr;
+
+  // What work(argument) gives to the stream is noted, to be done by every replay: kernels, copies and fills, whose
+  // arguments stay what they were. replay is work like any other; forget waits for none.
+  void* (*record)(Stream, void (*work)(void*), void* argument) = nullptr;
+  void (*replay)(Stream, void* recording) = nullptr;
+  void (*forget)(void* recording) = nullptr;
 };
 
 struct Kernels {

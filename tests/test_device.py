@@ -361,6 +361,47 @@ def test_ops_work_on_device_arrays_in_place(cuda) -> None:
     np.testing.assert_array_equal(x.numpy(), X)
 
 
+# ---- what the device is given
+
+
+def launches(cuda, model: eb.Sequential, attack: eb.attacks.Attack, x: DeviceArray, y: DeviceArray) -> int:
+    """Return how many calls the arrays' stream is given by an attack."""
+    attack(model, x, y)
+    before = cuda.calls(x.__cuda_array_interface__["stream"])
+    attack(model, x, y)
+    return int(cuda.calls(x.__cuda_array_interface__["stream"]) - before)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (mlp, {}),
+        (cnn, {}),
+        (mlp, {"norm": "l2"}),
+        (mlp, {"norm": "l1", "early_stop": True}),
+        (mlp, {"early_stop": True}),
+        (mlp, {"loss": "dlr", "restarts": 2}),
+    ],
+)
+def test_a_further_step_of_pgd_is_one_launch(cuda, make, options) -> None:
+    model, stream = make().to("cuda"), cuda.create_stream()
+    x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
+    calls = [launches(cuda, model, eb.attacks.PGD(eps=0.1, steps=n, **options), x, y) for n in (5, 12)]
+    assert calls[1] - calls[0] == 7 * options.get("restarts", 1)
+    assert calls[0] > 5
+    cuda.destroy_stream(stream)
+
+
+@pytest.mark.parametrize("attack", [eb.attacks.PGD, eb.attacks.MomentumPGD, eb.attacks.SLIDE, eb.attacks.BIM])
+@pytest.mark.parametrize("rows", [0, 5])
+def test_replayed_steps_are_the_steps(cuda, attack, rows) -> None:
+    model = mlp().to("cuda")
+    eb._native.set_slab_rows(rows)  # several slabs: recorded anew for each
+    replayed, done = attack(eps=0.5, steps=6).run(model, X, Y), attack(eps=0.5, steps=6).run(model, X, Y, trace=True)
+    for name in ("x_adv", "success", "queries", "distance"):
+        np.testing.assert_array_equal(getattr(replayed, name), getattr(done, name))
+
+
 def test_calls_run_on_the_arrays_stream(cuda) -> None:
     model = mlp().to("cuda")
     stream = cuda.create_stream()

@@ -8,7 +8,8 @@ namespace epsball {
 PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
     : SlabAttack(target, settings, worker),
       s_(settings),
-      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()) {
+      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()),
+      repeated_(k_, stream()) {
   if (!fused_) gradient_ = moved_rows(features_);
   if (s_.direction != Direction::gradient) memory_ = moved_rows(features_);
   if (s_.direction == Direction::nesterov) base_ = moved_rows(features_);
@@ -163,23 +164,33 @@ void PgdSlab::move(int run, int step) {
   }
 }
 
-void PgdSlab::iterate(int run) {
-  const Index column = static_cast<Index>(run) * (s_.steps + 1);
+// Adam and probes count their steps, and a trace has a column for each.
+bool PgdSlab::repeats(int step) const {
+  return step > 0 && step + 1 < s_.steps && s_.direction != Direction::adam && s_.probes == 0 && !out_->trace;
+}
+
+void PgdSlab::iterate_once(int run, int step) {
+  const Index column = static_cast<Index>(run) * (s_.steps + 1) + step;
+  const bool last = step == s_.steps;
+  evaluate(!last && s_.probes == 0);
   const int logits = s_.targets > 0 && run == 0;  // one more forward pass
-  for (int step = 0; active_ > 0; ++step) {
+  const int before = step == 0 ? logits : 2 * s_.probes;
+  if (s_.keep_best || last) track(column, (s_.keep_best ? 1 : s_.steps + 1) + before);
+  last ? keep_improved() : move(run, step);
+  drop_solved();
+}
+
+void PgdSlab::iterate(int run) {
+  const int steps = s_.judge ? s_.steps + 1 : s_.steps;
+  for (int step = 0; step < steps && active_ > 0; ++step) {
     worker_.interruption.check();
-    const bool last = step == s_.steps;
-    if (last && !s_.judge) return;
-    evaluate(!last && s_.probes == 0);
-    const int before = step == 0 ? logits : 2 * s_.probes;
-    if (s_.keep_best || last) track(column + step, (s_.keep_best ? 1 : s_.steps + 1) + before);
-    last ? keep_improved() : move(run, step);
-    drop_solved();
-    if (last) return;
+    auto once = [&] { iterate_once(run, step); };
+    repeats(step) ? repeated_.run(once) : once();
   }
 }
 
 void PgdSlab::attack() {
+  repeated_.clear();  // another slab has other rows
   if (s_.targets > 0) remember_logits();
   for (int run = 0; run < runs(s_) && active_ > 0; ++run) {
     if (s_.targets > 0) aim(run / s_.restarts);

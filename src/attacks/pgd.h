@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attacks/attack.h"
+#include "recording.h"
 
 namespace epsball {
 
@@ -40,6 +41,9 @@ class PgdSlab : public SlabAttack {
 
   void begin(int run);
   void iterate(int run);
+  // Whether the step gives the device the same calls as the one before it and the one after.
+  bool repeats(int step) const;
+  void iterate_once(int run, int step);
   void move(int run, int step);
   void estimate_gradient(int run, int step);
   void remember();
@@ -56,6 +60,7 @@ class PgdSlab : public SlabAttack {
   Rows squares_, away_;  // Adam's average of squares, and its direction
   Rows base_;            // Nesterov: where x has been before it looked ahead
   Rows centre_, noise_;  // probes: x, and a direction from it
+  Recording repeated_;   // the step of which all but the first and the last are repetitions
   float* plus_ = nullptr;
   float* length_ = nullptr;
   float* top_ = nullptr;

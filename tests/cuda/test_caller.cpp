@@ -48,6 +48,63 @@ void test_check_rows(DType dtype, Index rows, Index n, T inside, const std::vect
   }
 }
 
+// The caller's dtype of a float, and what a half cannot hold is said.
+void test_write_rows() {
+  const std::vector<float> values = {0.0f,          -0.0f,    1.0f,     -1.00048828125f, 1.00048828125f,
+                                     1.0014648f,    65504.0f, 65519.9f, 5.960464e-8f,    2.9802322e-8f,
+                                     2.9802326e-8f, 1e-30f,   0.1f,     -0.333333f};
+  // by hand: ties go to the even neighbour, and so does what lies between the least half and 0
+  const std::vector<std::uint16_t> halves = {0x0000, 0x8000, 0x3c00, 0xbc00, 0x3c00, 0x3c02, 0x7bff,
+                                             0x7bff, 0x0001, 0x0000, 0x0001, 0x0000, 0x2e66, 0xb555};
+  const auto count = static_cast<Index>(values.size());
+  DeviceArray<float> from(values);
+  DeviceArray<std::int32_t> broken(std::vector<std::int32_t>{0});
+  DeviceArray<std::uint16_t> half(count);
+  DeviceArray<double> doubles(count);
+  device().write_rows(nullptr, from.data(), {half.data(), DType::float16, 2, count / 2}, broken.data());
+  device().write_rows(nullptr, from.data(), {doubles.data(), DType::float64, 2, count / 2}, broken.data());
+  CHECK(half.host() == halves);
+  CHECK(doubles.host() == std::vector<double>(values.begin(), values.end()));
+  CHECK(broken.host()[0] == 0);
+  for (const float bad : {65520.0f, -1e6f, std::nanf("")}) {
+    DeviceArray<float> one(std::vector<float>{bad});
+    DeviceArray<std::int32_t> said(std::vector<std::int32_t>{0});
+    device().write_rows(nullptr, one.data(), {half.data(), DType::float16, 1, 1}, said.data());
+    CHECK(said.host()[0] == 1);
+  }
+}
+
+// What is recorded is not done before it is replayed, wherever the stream's work goes then.
+void test_recordings() {
+  const auto queue = cuda::create_stream();
+  DeviceArray<float> a(std::vector<float>{1.0f}), b(std::vector<float>{0.0f});
+  const Stream stream = device().open();
+  struct Work {
+    Stream stream;
+    float *a, *b;
+  } work{stream, a.data(), b.data()};
+  const auto calls = [](void* w) {
+    const auto& it = *static_cast<const Work*>(w);
+    cuda::table().copy(it.stream, it.b, it.a, sizeof(float));
+    cuda::table().fill(it.stream, it.a, 0, sizeof(float));
+  };
+  void* const recording = device().record(stream, calls, &work);
+  CHECK(a.host()[0] == 1.0f && b.host()[0] == 0.0f);
+  device().follow(stream, queue);
+  const auto before = cuda::emulate::calls_of(queue);
+  device().replay(stream, recording);
+  device().finish(stream);
+  CHECK(a.host()[0] == 0.0f && b.host()[0] == 1.0f);
+  CHECK(cuda::emulate::calls_of(queue) == before + 1);
+  CHECK_THROWS(device().record(stream, [](void*) { throw 1; }, nullptr), int);
+  device().replay(stream, recording);  // the stream works on
+  CHECK(b.host()[0] == 0.0f);
+  device().forget(recording);
+  device().follow(stream, nullptr);
+  device().close(stream);
+  cuda::destroy_stream(queue);
+}
+
 template <class T>
 void test_labels(Index count) {
   constexpr Index kLimit = 7;
@@ -102,6 +159,8 @@ void test_work_follows_the_callers_stream() {
 }  // namespace
 
 int main() {
+  test_write_rows();
+  test_recordings();
   const double huge = std::numeric_limits<double>::max(), infinite = std::numeric_limits<double>::infinity();
   const float nan = std::nanf("");
   for (const Index rows : {1, 3, 17})
