@@ -269,7 +269,7 @@ bool saliency_row(const SaliencyRow& r) {
   for (const Index i : pair) {
     float &x = r.a.x[r.at + i], &lo = r.a.lo[r.at + i], &hi = r.a.hi[r.at + i];
     x = clip(x + r.a.theta * r.sign, lo, hi);
-    lo = hi = x;
+    if (!r.a.again) lo = hi = x;
   }
   return true;
 }

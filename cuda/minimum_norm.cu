@@ -181,7 +181,8 @@ struct SaliencyRow {
   __device__ float score(float up, float down) const { return up > 0.0f && down < 0.0f ? -(up * down) : 0.0f; }
   __device__ void move(Index i) const {
     const float x = clip(a.x[at + i] + a.theta * sign, a.lo[at + i], a.hi[at + i]);
-    a.x[at + i] = a.lo[at + i] = a.hi[at + i] = x;
+    a.x[at + i] = x;
+    if (!a.again) a.lo[at + i] = a.hi[at + i] = x;
   }
 };
 

@@ -363,6 +363,20 @@ def test_jsma_takes_the_best_of_all_pairs(table: str, increase: bool) -> None:
     assert compared > 0
 
 
+@pytest.mark.parametrize("increase", [True, False])
+def test_features_that_may_move_again_go_on_to_the_end_of_the_box(table: str, increase: bool) -> None:
+    model, x, y = problem()
+    once, again = (A.JSMA(0.1, increase=increase, again=a).run(model, x, y) for a in (False, True))
+    away = np.abs(np.asarray(again.x_adv, np.float64) - x)
+    assert np.abs(np.asarray(once.x_adv, np.float64) - x).max() <= 0.1 + 1e-6
+    assert away.max() > 0.5
+    assert again.success.sum() > once.success.sum()
+    short = A.JSMA(0.1, gamma=0.1, increase=increase, again=True).run(model, x, y)
+    assert (np.abs(np.asarray(short.x_adv, np.float64) - x).sum(axis=1) <= 0.1 * FEATURES + 1e-5).all()
+    leaps = [A.JSMA(1.0, increase=increase, again=a).run(model, x, y) for a in (False, True)]
+    np.testing.assert_array_equal(leaps[0].x_adv, leaps[1].x_adv)  # at the end of the box after one move
+
+
 @every()
 def test_trace_records_the_loss_of_every_iterate(name: str) -> None:
     model, x, y = problem()
@@ -400,6 +414,7 @@ BAD: list[tuple[str, str, Any]] = [
     ("ead", "beta", -1.0),
     *(("jsma", "theta", v) for v in (0.0, -1.0)),
     ("jsma", "increase", "up"),
+    ("jsma", "again", 1),
 ]
 
 

@@ -130,6 +130,7 @@ JsmaSettings jsma_settings(const py::dict& o) {
   auto s = minimum_norm_settings<JsmaSettings>(o);
   s.theta = get<float>(o, "theta");
   s.increase = get<bool>(o, "increase");
+  s.again = get<bool>(o, "again");
   return s;
 }
 

@@ -48,6 +48,7 @@ void JsmaSlab::move() {
   a.hi = hi_.data;
   a.moving = moving_;
   a.done = done_;
+  a.again = s_.again;
   k_.saliency(stream(), active_, a);
 }
 

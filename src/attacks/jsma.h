@@ -9,6 +9,7 @@ struct JsmaSettings : AttackSettings {
   int steps = 0;  // pairs
   float theta = 1.0f;
   bool increase = true;
+  bool again = false;  // a feature may move more than once
 };
 
 class JsmaSlab : public SlabAttack {

@@ -7,7 +7,7 @@ namespace epsball {
 
 // A feature may be chosen while lo < hi and x is not yet where it would move to. The pair (p, q) maximises -a b, with
 // a = target(p) + target(q) > 0 and b = others(p) + others(q) < 0 (both signs the other way where features decrease),
-// the first pair of equals; both move by theta and are fixed.
+// the first pair of equals; both move by theta and are fixed, unless they may move again.
 struct SaliencyRows {
   Index features = 0, ld = 0;
   const float* target = nullptr;  // gradient of the target's logit
@@ -19,6 +19,7 @@ struct SaliencyRows {
   float* hi = nullptr;
   std::uint8_t* moving = nullptr;  // (rows) set to 1 where any gradient element is not 0
   std::uint8_t* done = nullptr;    // (rows) set to 1 where there is no pair, unless all gradients were 0
+  bool again = false;
 };
 
 }  // namespace epsball

@@ -13,6 +13,8 @@ from epsball.attacks.base import Attack, Bounds, Found
 from epsball.attacks.minimum_norm import MARGIN, run_minimum_norm
 from epsball.classifier import Classifier
 
+MOST_STEPS = 2**24
+
 
 @dataclass(frozen=True, eq=False)
 class JSMA(Attack):
@@ -34,6 +36,9 @@ class JSMA(Attack):
     targeted
         y are the classes wanted. If False, y are the classes to leave and every row aims at the one that comes next at
         x, stopping at any.
+    again
+        Features that have moved may move again, until they are at the end of the box: for a small `theta`. A row then
+        ends when its features have moved by `gamma` times their number in total.
     bounds, mask
         As in `PGD`.
     norm
@@ -47,6 +52,7 @@ class JSMA(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
     norm: str = "l0"
+    again: bool = False
 
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
@@ -57,11 +63,13 @@ class JSMA(Attack):
             theta=number("theta", self.theta, float(FLOAT32.tiny), float(FLOAT32.max)),
             gamma=number("gamma", self.gamma, 0.0, 1.0),
             increase=flag("increase", self.increase),
+            again=flag("again", self.again),
         )
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        features = math.prod(x.shape[1:])
+        pairs = math.prod(x.shape[1:]) * self.gamma / 2
+        steps = min(pairs / self.theta, MOST_STEPS) if self.again else pairs
         return run_minimum_norm(
             self, _native.jsma, model, x, y, index, loss=MARGIN, judged=judged, trace=trace, early_stop=True,
-            steps=int(features * self.gamma / 2), theta=self.theta, increase=self.increase,
+            steps=int(steps), theta=self.theta, increase=self.increase, again=self.again,
         )  # fmt: skip
