@@ -175,6 +175,8 @@ py::tuple bounds(Model& model, const py::array& low, const py::array& high) {
 }  // namespace
 
 void bind_model(py::module_& m) {
+  py::register_exception<NotFinite>(m, "NotFinite", PyExc_ValueError).attr("__doc__") =
+      "A logit or a derivative that is not finite, for some rows.";
   py::class_<Model> model(m, "Model", "A model's layers, parameters and plans.");
   bind_calls(model);
   model.def(py::init(&model_of), py::arg("layers"))

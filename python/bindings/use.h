@@ -24,14 +24,19 @@ struct Use {
   explicit Use(Foreign& model) : target(&model), arenas(&model.arenas()) {}
 };
 
+// What Python knows as _native.NotFinite, a ValueError: some rows failed, which others need not do.
+struct NotFinite : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Raises for the first row of which broken(row) says that its logits are not finite.
 template <class F>
 void check_logits(Index rows, F broken) {
   for (Index r = 0; r < rows; ++r)
     if (broken(r))
-      throw py::value_error("model: it gave a logit that is not finite for row " + std::to_string(r) +
-                            "; its weights are too large for float32 (or, with the loss 'confidence', a logit above 0: "
-                            "no log confidence)");
+      throw NotFinite("model: it gave a logit that is not finite for row " + std::to_string(r) +
+                      "; its weights are too large for float32 (or, with the loss 'confidence', a logit above 0: "
+                      "no log confidence)");
 }
 
 // Raises for the first row of which some of the derivatives, so many for each, is not finite.

@@ -36,6 +36,9 @@ class DeviceArray:
     def stream(self) -> int:
         """By which the values are there; 0: the default one."""
 
+class NotFinite(ValueError):
+    """A logit or a derivative that is not finite, for some rows."""
+
 class Model:
     """A model's layers, parameters and plans."""
     def __init__(self, layers: collections.abc.Sequence[tuple[typing.Any, ...]]) -> None: ...

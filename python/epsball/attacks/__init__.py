@@ -6,6 +6,7 @@ from epsball.attacks.autoattack import AutoAttack, AutoAttackWarning, autoattack
 from epsball.attacks.base import Attack, AttackResult, from_dict
 from epsball.attacks.bim import BIM
 from epsball.attacks.boundary import Boundary
+from epsball.attacks.broken import BrokenRows
 from epsball.attacks.carlini_wagner import CarliniWagner
 from epsball.attacks.ddn import DDN
 from epsball.attacks.decision import AttackStopped
@@ -55,6 +56,7 @@ __all__ = [
     "AutoAttack",
     "AutoAttackWarning",
     "Boundary",
+    "BrokenRows",
     "CarliniWagner",
     "DeepFool",
     "HopSkipJump",

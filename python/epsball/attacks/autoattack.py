@@ -143,6 +143,8 @@ def _labels(model: Classifier, x: Array, y: Any) -> Array:
     labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y, device=device_of(model))
     if labels.dtype.kind == "f":
         raise TypeError(f"y: wanted class indices, got {labels.dtype}")
+    if labels.shape != (len(x),):
+        raise ValueError(f"y: wanted {len(x)} class indices, got shape {labels.shape}")
     return labels
 
 

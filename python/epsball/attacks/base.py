@@ -16,6 +16,7 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, settle, whole
 from epsball.arrays import Array, as_numpy, for_engine, like, room
+from epsball.attacks.broken import BrokenRows, broken_rows
 from epsball.classifier import Classifier, labels_for_engine
 from epsball.model import Sequential
 from epsball.reports.files import plain
@@ -108,8 +109,10 @@ class Attack(ABC):
         ------
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
+        BrokenRows
+            The model gave something that is not finite for some rows; a ValueError that carries the others' results.
         """
-        return like(self._attack(model, self._taken(model, x), y, index, judged=False, trace=False)[0], x)
+        return like(self._found(model, x, y, index, judged=False, trace=False)[0], x)
 
     def run(self, model: Any, x: Any, y: Any = None, index: Any = None, trace: bool = False) -> AttackResult:
         """Attack and report.
@@ -130,8 +133,10 @@ class Attack(ABC):
         ------
         ValueError, TypeError
             A bad argument, named with what was wanted and what was given.
+        BrokenRows
+            As in a plain call.
         """
-        x_adv, *rest = self._attack(model, self._taken(model, x), y, index, judged=True, trace=trace)
+        x_adv, *rest = self._found(model, x, y, index, judged=True, trace=trace)
         return AttackResult(like(x_adv, x), *rest)
 
     def sweep(
@@ -171,6 +176,20 @@ class Attack(ABC):
             before = found[budget] = result if before is None else _inherited(result, before, x)
         return [found[budget] for budget in budgets]
 
+    def _found(self, model: Any, x: Any, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
+        """Attack; where the model fails for some rows, finish the others before raising."""
+        rows = self._taken(model, x)
+        try:
+            return self._attack(model, rows, y, index, judged=judged, trace=trace)
+        except _native.NotFinite as error:
+            if not isinstance(rows, np.ndarray):  # on a device
+                raise
+            try:
+                message, failed, (x_adv, *rest) = broken_rows(self, error, model, rows, y, index, trace)
+            except Exception:  # a model that does not take a part of the rows
+                raise error from None
+            raise BrokenRows(message, failed, AttackResult(like(x_adv, x), *rest)) from error
+
     def _taken(self, model: Any, x: Any) -> Any:
         device = device_of(model)
         return as_numpy("x", x, device=device) if self.reads_x else for_engine("x", x, device)
@@ -181,7 +200,7 @@ class Attack(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration, versioned and ready for JSON; `from_dict` reads it back."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {"variant" if f.name == "version" else f.name: getattr(self, f.name) for f in fields(self)}
         return {"attack": type(self).__name__, "version": CONFIG_VERSION, **plain(values)}
 
     def __eq__(self, other: object) -> bool:
@@ -254,6 +273,8 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
         raise ValueError(
             f"version: this epsball reads attack configurations of version {CONFIG_VERSION}, got {version!r}"
         )
+    if "variant" in options:  # AutoAttack's option, whose name the configuration's own version has
+        options["version"] = options.pop("variant")
     if isinstance(options.get("bounds"), list):
         options["bounds"] = tuple(options["bounds"])
     return ATTACKS[name](**options)

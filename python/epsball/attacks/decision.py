@@ -174,11 +174,15 @@ def _on_labels(
     reason = _reasons(attack, x, success, queries, limit - closing, failed=failure is not None)
     result = (x_adv, success, distance, queries, loss, zero_gradient, trace, reason)
     if failure is not None:
-        message = (
-            f"{type(source).__name__} raised {type(failure).__name__}: {failure}; {success.sum()} of {len(x)} rows "
-        )
-        raise AttackStopped(f"{message}are solved so far, see .result", AttackResult(*result)) from failure
+        raise stopped(source, failure, AttackResult(*result)) from failure
     return result
+
+
+def stopped(source: LabelSource, failure: Exception, result: AttackResult) -> AttackStopped:
+    """Return what is raised where a source has raised midway."""
+    what = f"{type(source).__name__} raised {type(failure).__name__}: {failure}"
+    solved = f"{result.success.sum()} of {len(result.success)} rows are solved so far, see .result"
+    return AttackStopped(f"{what}; {solved}", result)
 
 
 def _asked_again(attack: Any, source: LabelSource, labels: Array, x: Array, found: Found) -> Exception | None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from epsball.arguments import FLOAT32, number, settle, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, normal_bounds
+from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_index, check_model, normal_bounds
+from epsball.attacks.decision import stopped
 from epsball.attacks.square import image_shape
 from epsball.images import Doubles, Floats, transformed
 from epsball.sources.base import LabelSource
@@ -23,7 +24,8 @@ class Spatial(Attack):
     Images are rotated about their centre, then shifted, with bilinear interpolation; what comes from outside is `fill`.
     Of a grid of transformations, or of random ones, each row keeps the first that succeeds, or, with ``early_stop``
     off, the one of the highest margin; x itself is tried first. It asks for logits or, of a label source, for labels,
-    every one counted in ``result.queries``; without success a label source's row comes back as it is.
+    every one counted in ``result.queries``; without success a label source's row comes back as it is;
+    where the source raises, `AttackStopped` carries what was found by then.
 
     Parameters
     ----------
@@ -107,12 +109,18 @@ class Spatial(Attack):
         images = x.reshape(len(x), channels, height * width).astype(np.float32)
         column, columns = 0, self.draws or int(np.prod(self.grid))
         traced = np.full((len(x), columns + 1), np.nan, np.float32) if trace else None
-        left = np.arange(len(x))
+        left, failure = np.arange(len(x)), None
         for column in range(columns + 1):
             if len(left) == 0:
                 break
             moved = x[left] if column == 0 else self._moved(x, images, left, ids, column - 1, (height, width))
-            won, margin = self._judged(model, moved, labels[left])
+            try:
+                won, margin = self._judged(model, moved, labels[left])
+            except Exception as error:
+                if not isinstance(model, LabelSource):
+                    raise
+                failure = error
+                break
             queries[left] += 1
             if traced is not None:
                 traced[left, column] = margin
@@ -121,10 +129,14 @@ class Spatial(Attack):
             best[rows], success[rows], loss[rows] = moved[better], won[better], margin[better]
             if self.early_stop or isinstance(model, LabelSource):
                 left = left[~success[left]]
-        d = best.reshape(len(x), -1).astype(np.float64) - x.reshape(len(x), -1)
+        d = (best.astype(np.float64) - x).reshape(len(x), channels * height * width)
         distance = np.linalg.norm(d, {"linf": np.inf, "l2": 2, "l1": 1}[self.norm], axis=1)
         value = np.where(np.isfinite(loss), -loss if self.targeted else loss, 0).astype(np.float32)
-        return best, success, distance, queries, value, np.zeros(len(x), bool), traced
+        found = best, success, distance, queries, value, np.zeros(len(x), bool), traced
+        if failure is not None:
+            reason = np.where(success, "", "the label source failed").astype(np.str_)
+            raise stopped(model, failure, AttackResult(*found, reason)) from failure
+        return found
 
     def _judged(self, model: Any, x: Array, labels: Array) -> tuple[npt.NDArray[np.bool_], Floats]:
         """Return which rows succeed, and a margin that grows with success."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -76,10 +77,12 @@ def checked(
     if attack.targeted and y is None:
         raise ValueError("y: a targeted attack needs the target labels, got None")
     predicted = model._native.predict(x)  # which checks x
-    rows = x.reshape(len(x), -1).astype(np.float64)
+    rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64)
     labels = predicted if y is None else as_numpy("y", y)
     if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
         raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
+    if len(labels) and labels.min() < 0:
+        raise ValueError(f"y: wanted class indices from 0, got {labels.min()}")
     bounds = (-np.inf, np.inf) if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
     lo, hi = (np.broadcast_to(np.asarray(side, np.float64), rows.shape[1:]) for side in bounds)
     outside = (rows < lo) | (rows > hi)

@@ -107,7 +107,7 @@ class GradientSource(Classifier):
             floats = np.ascontiguousarray(a, np.float32)
         if not np.isfinite(floats).all():
             at = np.argwhere(~np.isfinite(floats))[0]
-            raise ValueError(
+            raise _native.NotFinite(
                 f"{self._name}: wanted {what} of finite float32 numbers, got {a[tuple(at)]} in row {at[0]} of shape "
                 f"{shape}"
             )
