@@ -55,6 +55,31 @@ void call_logits(const Caller& c, const Array& x, float* logits, std::int32_t* p
   staging.finish();
 }
 
+void call_probabilities(const Caller& c, const Array& x, bool log_confidences, float* logits, float* p) {
+  const Kernels& k = c.target.kernels();
+  const Index classes = c.target.classes();
+  Staging staging(k, c.arenas);
+  const Array inputs = staging.in(x);
+  logits = staging.out(logits, x.rows * classes);
+  p = staging.out(p, x.rows * classes);
+  for_slabs(job_of(c, x, 1), [&](Worker& w) {
+    const Stream stream = w.context.stream;
+    const Rows in = w.arena.take_rows(w.slab_rows, c.target.features());
+    const auto pass = c.target.open(w.context, w.arena, w.slab_rows);
+    for (Index first, rows; w.next(first, rows);) {
+      k.load_rows(stream, inputs, nullptr, first, rows, in.data, in.ld);
+      const Rows z = pass->forward(rows, in);
+      const Index at = first * classes;
+      k.copy_rows(stream, rows, classes, z.data, z.ld, logits + at, classes, nullptr, nullptr);
+      if (log_confidences)
+        k.activation_forward(stream, {Activation::exp, 0.0f}, rows, classes, z.data, z.ld, p + at, classes);
+      else
+        k.softmax(stream, rows, classes, z.data, z.ld, p + at, classes);
+    }
+  });
+  staging.finish();
+}
+
 void call_loss(const Caller& c, const Array& x, const Labels& y, float* loss, float* gradient) {
   const Kernels& k = c.target.kernels();
   const Index features = c.target.features(), classes = c.target.classes();

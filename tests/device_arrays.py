@@ -1,7 +1,8 @@
-"""An array in the emulated device's memory, which tells of itself as CuPy's do: a stand-in for them without a GPU."""
+"""Arrays in the emulated device's memory: one that tells of itself as CuPy's do, and one that only DLPack knows."""
 
 from __future__ import annotations
 
+import ctypes
 import math
 from typing import Any
 
@@ -62,3 +63,56 @@ class DeviceArray:
         values = np.empty(self._interface["shape"], self._interface["typestr"])
         self._module.copy_to_host(self._address, values, 0)
         return values
+
+
+class _Tensor(ctypes.Structure):
+    """DLManagedTensor of DLPack, the fields of its DLTensor first."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64), ("manager", ctypes.c_void_p), ("deleter", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+_new_capsule = ctypes.pythonapi.PyCapsule_New
+_new_capsule.restype, _new_capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+
+
+class DLPackArray:
+    """An array on the device without the CUDA array interface; `offset` bytes in front of it are DLPack's."""
+
+    asked: list[int | None] = []  # noqa: RUF012 - the streams that were named
+
+    def __init__(self, values: Any, strides: tuple[int, ...] | None = None, offset: int = 0, bits: int = 0) -> None:
+        values = np.ascontiguousarray(values)
+        self._here = DeviceArray(np.concatenate([np.zeros(offset, np.uint8), values.reshape(-1).view(np.uint8)]))
+        shape = (ctypes.c_int64 * values.ndim)(*values.shape)
+        steps = (ctypes.c_int64 * values.ndim)(*strides) if strides else None
+        code = {"i": 0, "u": 1, "f": 2, "b": 6}[values.dtype.kind]
+        self._tensor = _Tensor(
+            self._here._address, 2, 0, values.ndim, code, bits or 8 * values.itemsize, 1, shape, steps, offset
+        )
+        self._shape, self._dtype, self._offset = values.shape, values.dtype, offset
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, *, stream: int | None = None) -> Any:
+        DLPackArray.asked.append(stream)
+        return _new_capsule(ctypes.addressof(self._tensor), b"dltensor", None)
+
+    def __array_namespace__(self) -> type[DLPackArray]:
+        return DLPackArray
+
+    @staticmethod
+    def asarray(values: Any) -> DLPackArray:
+        return DLPackArray(values)
+
+    @staticmethod
+    def empty(shape: tuple[int, ...], dtype: Any) -> DLPackArray:
+        return DLPackArray(np.zeros(shape, dtype))
+
+    def numpy(self) -> np.ndarray:
+        return self._here.numpy()[self._offset :].view(self._dtype).reshape(self._shape)

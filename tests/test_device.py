@@ -17,7 +17,7 @@ import pytest
 
 import epsball as eb
 from cases import batch, labels
-from device_arrays import DeviceArray
+from device_arrays import DeviceArray, DLPackArray
 from epsball import device
 
 X, Y = batch(13, 36), labels(13, 3)
@@ -271,11 +271,16 @@ def test_values_stay_on_the_device(cuda) -> None:
     model = eb.models.mlp([700, 5, 3]).to("cuda")
     values = batch(40, 700)
     x, y = DeviceArray(values), DeviceArray(labels(40, 3))
+    doubles, halves = DeviceArray(values.astype(np.float64)), DeviceArray(values.astype(np.float16))
     calls = [
         lambda: model(x),
         lambda: model.predict(x),
         lambda: model.loss(x, y),
         lambda: model.input_gradient(x, y),
+        lambda: model.input_gradient(doubles, y),
+        lambda: model.input_gradient(halves, y),
+        lambda: model.jacobian(doubles),
+        lambda: model.probabilities(x),
         lambda: eb.pgd(model, x, y, eps=0.1, steps=2),
         lambda: eb.pgd(model, x, eps=0.1, steps=2, norm="l2", bounds=None),
         lambda: eb.attacks.DDN(steps=2).run(model, x, y),
@@ -359,6 +364,74 @@ def test_ops_work_on_device_arrays_in_place(cuda) -> None:
         assert eb.ops.project_(x_adv, x, eps=0.1, norm=norm) is x_adv
         np.testing.assert_array_equal(x_adv.numpy(), wanted)
     np.testing.assert_array_equal(x.numpy(), X)
+
+
+def test_derivatives_that_float16_cannot_hold_are_named(cuda) -> None:
+    model = eb.models.linear(36, 3, seed=1).to("cuda")
+    weights = model.parameters()
+    weights["0.weight"][0, 4] = 1e6
+    model.load_parameters(weights)
+    x = DeviceArray(X.astype(np.float16))
+    with pytest.raises(ValueError, match=r"^x: float16 cannot hold the derivatives of row 0, which reach 1e\+06 "):
+        model.jacobian(x)
+    gradient = model.jacobian(DeviceArray(X.astype(np.float64)))
+    assert gradient.numpy().max() == 1e6
+
+
+def test_probabilities_of_every_kind_of_model_are_those_of_the_cpu(cuda) -> None:
+    for model in (mlp(), eb.models.linear(36, 1, seed=1), eb.models.rbf(36, 3, seed=1)):
+        here = model.probabilities(X)
+        np.testing.assert_allclose(model.to("cuda").probabilities(DeviceArray(X)).numpy(), here, rtol=3e-5, atol=1e-7)
+
+
+# ---- arrays that only DLPack describes
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_arrays_that_only_dlpack_describes_come_back_as_themselves(cuda, dtype) -> None:
+    model, values = mlp().to("cuda"), X.astype(dtype)
+    x, y = DLPackArray(values, offset=64), DLPackArray(Y)
+    calls = [
+        (model(x), model(values)),
+        (model.predict(x), model.predict(values)),
+        (model.input_gradient(x, y), model.input_gradient(values, Y)),
+        (eb.pgd(model, x, y, eps=0.1, steps=2), eb.pgd(model, values, Y, eps=0.1, steps=2)),
+    ]
+    for found, wanted in calls:
+        assert isinstance(found, DLPackArray)
+        np.testing.assert_array_equal(found.numpy(), wanted)
+    assert set(DLPackArray.asked) == {1}, "the default stream is the one that work is given to"
+    before = cuda.traffic()[0]
+    model(DLPackArray(batch(400, 36)))
+    assert cuda.traffic()[0] - before == 400 * 36 * 4 + 400 * 3 * 4, "x and the place of the logits, as they are made"
+
+
+def test_ops_change_what_dlpack_describes_in_place(cuda) -> None:
+    x_adv, x = DLPackArray(np.clip(X + 0.3, 0, 1)), DLPackArray(X)
+    assert eb.ops.project_(x_adv, x, eps=0.1) is x_adv
+    assert 0.09 < np.abs(x_adv.numpy().astype(np.float64) - X).max() <= 0.1
+
+
+def test_what_dlpack_describes_may_have_axes_of_one(cuda) -> None:
+    model = mlp().to("cuda")
+    found = model(DLPackArray(X.reshape(13, 1, 36), strides=(36, 1, 1)))
+    np.testing.assert_array_equal(found.numpy(), model(X))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"strides": (1, 13)},
+            r"^x: wanted a C-contiguous array on the CUDA device, got strides \(1, 13\) in elements$",
+        ),
+        ({"offset": 2}, "^x: wanted an aligned array on the CUDA device, got one at address "),
+        ({"bits": 4}, "^x: wanted a dtype that NumPy has, got another on the CUDA device$"),
+    ],
+)
+def test_what_dlpack_describes_and_does_not_fit_is_refused(cuda, options, message) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        mlp().to("cuda")(DLPackArray(X, **options))
 
 
 # ---- what the device is given

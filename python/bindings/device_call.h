@@ -62,6 +62,16 @@ class DeviceCall {
     finish();
   }
 
+  // The call's own values in the dtype of `to`; whether that holds all of them.
+  bool write_rows(const float* values, const Array& to) {
+    std::int32_t broken = 0;
+    kernels().fill(stream(), broken_, 0, sizeof broken);
+    device().write_rows(stream(), values, to, broken_);
+    kernels().copy(stream(), &broken, broken_, sizeof broken);
+    finish();
+    return !broken;
+  }
+
   // Raises what was found wrong, as `check_copies`, which does the same on the host with copies, says it: an attack on
   // rows that are not finite need not end, so this comes before it.
   template <class F>
@@ -143,6 +153,12 @@ inline LabelsIn checked_labels(DeviceCall& call, const Given& y, Index rows, Ind
   return in;
 }
 
+inline py::ssize_t product_of(const std::vector<py::ssize_t>& shape) {
+  py::ssize_t product = 1;
+  for (const py::ssize_t n : shape) product *= n;
+  return product;
+}
+
 // Where a result goes: into an array of its own, or to what was allocated for it on the device.
 template <class T>
 struct Result {
@@ -157,14 +173,50 @@ struct Result {
       return;
     }
     const auto& given = out.cast<const DeviceArray&>();
-    py::ssize_t wanted = 1, count = 1;
-    for (const py::ssize_t n : shape) wanted *= n;
-    for (const py::ssize_t n : given.shape) count *= n;
-    if (count != wanted || !given.dtype.equal(py::dtype::of<T>()))
-      throw py::value_error("out: wanted " + std::to_string(wanted) + " values of another type or number");
+    if (product_of(given.shape) != product_of(shape) || !given.dtype.equal(py::dtype::of<T>()))
+      throw py::value_error("out: wanted " + std::to_string(product_of(shape)) + " values of another type or number");
     data = static_cast<T*>(given.data());
     array = out;
   }
+};
+
+// Where derivatives go, which have x's dtype: on the host as the engine's floats, for Python to convert; on a device
+// these become it where they are.
+class Derivatives {
+ public:
+  Derivatives(DeviceCall& call, const py::object& out, const std::vector<py::ssize_t>& shape)
+      : call_(call), shape_(shape), count_(product_of(shape)) {
+    if (call && !out.cast<const DeviceArray&>().dtype.equal(py::dtype::of<float>())) {
+      to_ = &out.cast<const DeviceArray&>();
+      if (product_of(to_->shape) != count_) throw py::value_error("out: wanted another number of values");
+      array_ = out;
+      data_ = call.take<float>(count_);
+    } else {
+      const Result<float> result(call, out, shape);
+      array_ = result.array;
+      data_ = result.data;
+    }
+  }
+  float* data() const { return data_; }
+
+  // Once they are there. What `out` cannot hold comes to the host as floats.
+  py::object array() {
+    if (!to_) return array_;
+    const Array to{to_->data(), dtype_of(py::array(to_->dtype, std::vector<py::ssize_t>{0}), "out"), 1, count_};
+    if (call_.write_rows(data_, to)) return array_;
+    const std::vector<float> values = call_.on_host(data_, count_);
+    auto copy = new_array<float>(shape_);
+    std::copy(values.begin(), values.end(), copy.mutable_data());
+    return copy;
+  }
+
+ private:
+  DeviceCall& call_;
+  const std::vector<py::ssize_t> shape_;
+  const Index count_;
+  const DeviceArray* to_ = nullptr;
+  py::object array_;
+  float* data_ = nullptr;
 };
 
 }  // namespace epsball::bindings

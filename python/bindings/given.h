@@ -16,6 +16,7 @@ namespace py = pybind11;
 // An array in the memory of a table's device, contiguous and aligned; the host reads none of its values.
 struct DeviceArray {
   py::object owner;  // whose memory it is
+  py::object lease;  // what keeps that memory as it was described, or None
   std::string table;
   std::uintptr_t address = 0;
   py::dtype dtype;

@@ -19,6 +19,7 @@ class DeviceArray:
         shape: collections.abc.Sequence[int],
         stream: int,
         writable: bool,
+        lease: typing.Any = None,
     ) -> None: ...
     def __len__(self) -> int: ...
     @property
@@ -79,6 +80,10 @@ class Model:
         """Computes on this table from now on; None: on the one in force."""
     def predict(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Predicted classes (N,)."""
+    def probabilities(
+        self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, log_confidences: bool, out: typing.Any = None
+    ) -> typing.Any:
+        """Softmax (N, K) of the logits, one of them: the sigmoid; or exp of log confidences."""
     @property
     def classes(self) -> int: ...
     @property
@@ -109,6 +114,10 @@ class Foreign:
         """Per-row losses (N,) and, if wanted, their input gradients (N, features)."""
     def predict(self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, out: typing.Any = None) -> typing.Any:
         """Predicted classes (N,)."""
+    def probabilities(
+        self, x: numpy.typing.NDArray[typing.Any] | DeviceArray, log_confidences: bool, out: typing.Any = None
+    ) -> typing.Any:
+        """Softmax (N, K) of the logits, one of them: the sigmoid; or exp of log confidences."""
     @property
     def classes(self) -> int: ...
     @property
@@ -430,6 +439,9 @@ def project(
     box: Box,
 ) -> None:
     """Projects x_adv onto the ball around x within the box; in place."""
+
+def read_dlpack(capsule: typing_extensions.CapsuleType) -> tuple[typing.Any, ...]:
+    """(address, dtype as NumPy names it or '', shape, strides in elements or None) of a DLPack capsule."""
 
 def set_slab_rows(rows: int) -> int:
     """Fixes the rows of a slab (0: from the cache size)."""

@@ -108,10 +108,20 @@ def is_on_cuda(value: Any) -> bool:
     """Whether `value` is an array in the memory of a CUDA device."""
     if is_tensor(value):
         return bool(value.device.type == "cuda")
-    return isinstance(value, _native.DeviceArray) or hasattr(value, "__cuda_array_interface__")
+    if isinstance(value, _native.DeviceArray) or hasattr(value, "__cuda_array_interface__"):
+        return True
+    return hasattr(value, "__dlpack_device__") and _dlpack_device(value) in _CUDA_DEVICES
 
 
 _CPU_DEVICES = (1, 3)  # DLPack's kDLCPU, and host memory that CUDA has pinned
+_CUDA_DEVICES = (2, 13)  # kDLCUDA, and managed memory
+
+
+def _dlpack_device(value: Any) -> int | None:
+    try:
+        return int(value.__dlpack_device__()[0])
+    except Exception:  # whatever a library raises for memory that DLPack cannot describe
+        return None
 
 
 def _of_tensor(name: str, tensor: Any) -> Array:

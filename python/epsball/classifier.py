@@ -44,7 +44,12 @@ class Classifier(ABC):
 
         Where the last layer is `RBF`, the logits are log confidences: exp of each, which need not sum to 1.
         """
-        a = as_numpy("x", x, device=self.device)
+        if self.device == "cuda":
+            a = for_engine("x", x, self.device)
+            engine = self._engine(a, False)
+            out = room(a, (*a.shape[:1], engine.classes), np.float32)
+            return like(engine.probabilities(a, self.log_confidences, out), x)
+        a = as_numpy("x", x)
         z = self._engine(a, False).logits(a).astype(np.float64)
         if self.log_confidences:
             return like(np.exp(z).astype(np.float32), x)
@@ -102,8 +107,8 @@ class Classifier(ABC):
         ValueError, TypeError
             A bad argument, named; a derivative too large for x's dtype.
         """
-        a = self._differentiated(x)
-        out = room(a, a.shape, np.float32)
+        a = for_engine("x", x, self.device)
+        out = room(a, a.shape, a.dtype)
         _, gradient = self._engine(a, True).loss_and_gradient(a, self._labels(a, y), word("loss", loss), True, out)
         return like(_in_dtype_of(a, gradient, a.shape), x)
 
@@ -115,15 +120,10 @@ class Classifier(ABC):
         ValueError, TypeError
             A bad x; a derivative too large for x's dtype.
         """
-        a = self._differentiated(x)
+        a = for_engine("x", x, self.device)
         engine = self._engine(a, True)
         shape = (*a.shape[:1], engine.classes, *a.shape[1:])
-        return like(_in_dtype_of(a, engine.jacobian(a, room(a, shape, np.float32)), shape), x)
-
-    def _differentiated(self, x: Any) -> Any:
-        """Return x for a call whose result has its dtype: on a device the engine gives float32 only."""
-        a = for_engine("x", x, self.device)
-        return a if a.dtype == np.float32 else as_numpy("x", x, device=self.device)
+        return like(_in_dtype_of(a, engine.jacobian(a, room(a, shape, a.dtype)), shape), x)
 
     def _labels(self, x: Any, y: Any) -> Any:
         """Return y for the engine; None stands for the model's own predictions."""
@@ -134,7 +134,7 @@ class Classifier(ABC):
 
 def _in_dtype_of(x: Any, derivatives: Any, shape: tuple[int, ...]) -> Any:
     """Return finite derivatives (N, ...) in x's dtype; what float16 cannot hold is an error, what is tiny becomes 0."""
-    if isinstance(derivatives, _native.DeviceArray):  # float32, in memory of this shape
+    if isinstance(derivatives, _native.DeviceArray):  # of x's dtype, in memory of this shape
         return derivatives
     derivatives = derivatives.reshape(shape)
     with np.errstate(over="ignore"):

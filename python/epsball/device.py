@@ -57,18 +57,36 @@ def device_array(name: str, value: Any) -> _native.DeviceArray:
     """
     if hasattr(value, "detach"):  # a torch tensor
         value = value.detach()
+    if not hasattr(value, "__cuda_array_interface__"):
+        return _by_dlpack(name, value)
     interface = value.__cuda_array_interface__
     dtype, shape, pointer = np.dtype(interface["typestr"]), tuple(interface["shape"]), interface["data"][0] or 0
     if interface.get("mask") is not None:
         raise ValueError(f"{name}: wanted a value in every place, got a masked array on the CUDA device")
     strides = interface.get("strides")
-    if strides is not None and 0 not in shape and tuple(strides) != _c_strides(shape, dtype.itemsize):
+    if strides is not None and not _is_contiguous(shape, strides, dtype.itemsize):
         raise ValueError(f"{name}: wanted a C-contiguous array on the CUDA device, got strides {tuple(strides)}")
-    if pointer % dtype.itemsize:
-        raise ValueError(f"{name}: wanted an aligned array on the CUDA device, got one at address {pointer:#x}")
+    _check_aligned(name, pointer, dtype)
     _check_device(name, value, pointer if 0 not in shape else 0)
     stream, read_only = _stream_of(value, interface), interface["data"][1]
     return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, stream, not read_only)
+
+
+def _by_dlpack(name: str, value: Any) -> _native.DeviceArray:
+    """Return the same of an array that only DLPack describes, by the default stream."""
+    try:
+        capsule = value.__dlpack__(stream=1)
+        pointer, kind, shape, strides = _native.read_dlpack(capsule)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(f"{name}: {type(value).__name__} cannot be read through DLPack ({error})") from None
+    if not kind:
+        raise TypeError(f"{name}: wanted a dtype that NumPy has, got another on the CUDA device")
+    dtype = np.dtype(kind)
+    if strides is not None and not _is_contiguous(shape, strides, 1):
+        raise ValueError(f"{name}: wanted a C-contiguous array on the CUDA device, got strides {strides} in elements")
+    _check_aligned(name, pointer, dtype)
+    _check_device(name, value, pointer if 0 not in shape else 0)
+    return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, 0, True, capsule)
 
 
 def copy_to_host(array: _native.DeviceArray) -> npt.NDArray[Any]:
@@ -105,8 +123,15 @@ def _empty(owner: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     return namespace.empty(shape, dtype=getattr(namespace, dtype.name, dtype))
 
 
-def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    return tuple(itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> bool:
+    """Whether strides, of so many units an element, leave no gaps; an axis of one element may have any."""
+    wanted = [unit * math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    return 0 in shape or all(n == 1 or s == w for n, s, w in zip(shape, strides, wanted, strict=True))
+
+
+def _check_aligned(name: str, pointer: int, dtype: np.dtype[Any]) -> None:
+    if pointer % dtype.itemsize:
+        raise ValueError(f"{name}: wanted an aligned array on the CUDA device, got one at address {pointer:#x}")
 
 
 def _check_device(name: str, value: Any, pointer: int) -> None:
