@@ -1,0 +1,257 @@
+"""Writes benchmarks/gpu.md: what an attack step's launches move, compute and occupy, and how fast an H100 could be.
+
+Neither a GPU nor nvcc is asked: shapes and tiles say what a launch does, cuda/registers.json and cuda/shared.json what
+its blocks take, and a data sheet what a GPU has. tests/test_cuda_account.py compares the launches with the emulator's.
+
+    python tools/cuda_account.py        compares; --write brings the page up to date
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "benchmarks/gpu.md"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Rates as NVIDIA's H100 data sheet has them (SXM; tensor cores without sparsity, half of what is printed there),
+    and what a multiprocessor holds as the CUDA programming guide has it for compute capability 9.0."""
+
+    name: str = "H100 SXM"
+    architecture: str = "sm_90"
+    float32: float = 67e12  # FLOP/s
+    tf32: float = 989e12 / 2
+    bf16: float = 1979e12 / 2
+    bandwidth: float = 3.35e12  # byte/s
+    multiprocessors: int = 132
+    registers: int = 65536  # the rest: of a multiprocessor
+    threads: int = 2048
+    blocks: int = 32
+    shared: int = 228 * 1024
+    shared_reserved: int = 1024  # of a block
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one kernel takes: registers per thread, static shared memory in bytes per block."""
+
+    registers: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a kernel: `flops` it does at least, `moved` bytes it reads and writes at least once."""
+
+    kernel: str
+    what: str
+    blocks: int
+    threads: int
+    flops: float
+    moved: float
+    rate: str = "float32"  # of its arithmetic, a field of Gpu
+
+
+# ---- what the shapes say; the tiles are those of cuda/tile.cuh and cuda/fragments.cuh
+
+TILES = ((4, "Tile<4, 1, 4>", 256, 4), (16, "Tile<4, 2, 8>", 128, 16), (math.inf, "Tile<4, 4, 16>", 64, 64))
+TENSOR = {"tf32": "Tf32", "bf16": "Bf16"}
+
+
+def product(what: str, m: int, n: int, k: int, extra: float, precision: str, narrow: bool) -> Launch:
+    """(m, k) times (k, n) with the output stored, and `extra` floats that an epilogue moves beside it."""
+    flops, moved = 2.0 * m * n * k, 4.0 * (m * k + k * n + m * n + extra)
+    if narrow:
+        return Launch("gemm.cu dots_kernel", what, math.ceil(m / 8), 256, flops, moved)
+    kernel = f"tensor_kernel<{TENSOR[precision]}>" if precision in TENSOR else "gemm_kernel<Tile<4, 4, 16> >"
+    blocks = math.ceil(m / 64) * math.ceil(n / 64)
+    return Launch(f"gemm.cu {kernel}", what, blocks, 256, flops, moved, precision)
+
+
+def dense(rows: int, sizes: tuple[int, ...], precision: str = "float32") -> Iterator[Launch]:
+    """A step of PGD (L-infinity) on an MLP: forward, loss, judgement, backward into the sign step."""
+    for i, (k, n) in enumerate(pairwise(sizes)):
+        yield product(f"layer {i + 1} forward, {k} to {n}", rows, n, k, n, precision, n <= 16)
+    yield from judged(rows, sizes[-1])
+    for i in range(len(sizes) - 1, 0, -1):
+        k, n = sizes[i], sizes[i - 1]
+        # the derivative reads the output below; the step reads x and two limits and writes x
+        extra = 3 * rows * n if i == 1 else rows * n
+        what = f"layer {i} backward, {k} to {n}" + (" and step" if i == 1 else "")
+        yield product(what, rows, n, k, extra, precision, False)
+
+
+def judged(rows: int, classes: int) -> Iterator[Launch]:
+    """Cross-entropy with its gradient, an exponential counting as one operation; then the best point so far."""
+    moved = 4.0 * rows * (2 * classes + 3)
+    blocks = math.ceil(rows / 32)
+    yield Launch("loss.cu loss_kernel", f"loss, {classes} classes", blocks, 32, 6.0 * rows * classes, moved)
+    yield Launch("rows.cu track_best_kernel", "the best point so far", math.ceil(rows / 128), 128, 0.0, 40.0 * rows)
+
+
+def taps_inside(size: int, kernel: int, stride: int, padding: int, out: int) -> int:
+    """Pairs of an output and a tap that reads inside the image, along one axis."""
+    return sum(0 <= o * stride + t - padding < size for o in range(out) for t in range(kernel))
+
+
+def conv(what: str, outputs: int, lines: int, channels: int, flops: float, moved: float) -> Launch:
+    """A convolution of so many outputs in each of `lines` lines, `channels` each."""
+    _, tile, height, width = next(t for t in TILES if channels <= t[0])
+    blocks = math.ceil(outputs / height) * lines * math.ceil(channels / width)
+    return Launch(f"conv.cu conv_kernel<{tile} >", what, blocks, 256, flops, moved)
+
+
+def strided(rows: int, channels: int, to: int, size: int, step: bool) -> tuple[Launch, Launch]:
+    """A convolution 4 x 4 with stride 2 and padding 1: forward, and backward to its input or into the step."""
+    out = size // 2
+    flops = 2.0 * rows * channels * to * taps_inside(size, 4, 2, 1, out) ** 2
+    x, y, weights = rows * channels * size**2, rows * to * out**2, 16 * channels * to
+    what = f"conv {channels} to {to}, {size} x {size}"
+    forward = conv(f"{what}, forward", rows * out, out, to, flops, 4.0 * (x + y + weights))
+    moved = 4.0 * (y + weights + (x if step else 2 * x))  # reads the output below, too
+    # columns two apart read the same taps
+    return forward, conv(f"{what}, backward", rows * out, 2 * size, channels, flops, moved)
+
+
+def whole(rows: int, channels: int, to: int, size: int) -> tuple[Launch, Launch]:
+    """A dense layer on images, a convolution whose kernel is the image: forward and backward."""
+    flops, n = 2.0 * rows * channels * size**2 * to, channels * size**2
+    what, moved = f"dense {n} to {to}", 4.0 * (rows * (n + to) + n * to)
+    forward = conv(f"{what}, forward", rows, 1, to, flops, moved)
+    return forward, conv(f"{what}, backward", rows, size**2, channels, flops, moved + 4.0 * rows * n)
+
+
+def elementwise(kernel: str, what: str, rows: int, features: int, flops: float, moved: float) -> Launch:
+    """`flops` and `moved` bytes per value."""
+    blocks, values = math.ceil(features / 32) * math.ceil(rows / 8), rows * features
+    return Launch(kernel, what, blocks, 256, flops * values, moved * values)
+
+
+def cnn(rows: int) -> Iterator[Launch]:
+    """A step on models.cnn((1, 28, 28))."""
+    images = strided(rows, 1, 16, 28, True), strided(rows, 16, 32, 14, False)
+    forward, backward = zip(*images, whole(rows, 32, 100, 7), whole(rows, 100, 10, 1), strict=True)
+    arranged = [elementwise("conv.cu arrange_kernel", f"{n} features rearranged", rows, n, 0.0, 8.0) for n in (784, 10)]
+    yield arranged[0]
+    yield from forward
+    yield arranged[1]
+    yield from judged(rows, 10)
+    yield elementwise("rows.cu copy_rows_kernel", "best points kept, at most", rows, 784, 0.0, 8.0)
+    yield arranged[1]
+    yield from reversed(backward)
+    yield arranged[0]
+    # reads the gradient, x and two limits, and writes x
+    yield Launch("step.cu step_kernel", "step", rows, 128, 3.0 * rows * 784, 20.0 * rows * 784)
+
+
+def apart(rows: int, features: int) -> Iterator[Launch]:
+    """What an attack does outside of its steps, and a step that is not fused."""
+    values = rows * features
+    yield elementwise("rows.cu load_kernel<Single>", f"load, {features} features", rows, features, 0.0, 8.0)
+    yield Launch("rows.cu store_kernel<Single>", f"store, {features} features", rows, 128, 0.0, 12.0 * values)
+    yield elementwise("step.cu limits_kernel", f"limits, {features} features", rows, features, 4.0, 12.0)
+    # l2 reads the gradient and the limits twice for its norm, once for the step, and projects in two more passes
+    yield Launch("step.cu step_kernel", f"l2 step, {features} features", rows, 128, 12.0 * values, 24.0 * values)
+
+
+MLP = (784, 256, 256, 10)
+SECTIONS = {
+    "A PGD step on the MLP 784-256-256-10, 1,000 rows": list(dense(1000, MLP)),
+    "The same, precision tf32": list(dense(1000, MLP, "tf32")),
+    "The same, precision bf16": list(dense(1000, MLP, "bf16")),
+    "The same in float32, 128 rows": list(dense(128, MLP)),
+    "A PGD step on the CNN 16-32-100-10, 1,000 rows": list(cnn(1000)),
+    "Outside of steps, 1,000 rows": list(apart(1000, 784)),
+}
+
+
+def noted_resources(gpu: Gpu) -> dict[str, Resources]:
+    """Registers and shared memory by "file kernel", as tools/check_cuda_registers.py has noted them."""
+    registers, shared = (json.loads((ROOT / "cuda" / name).read_text()) for name in ("registers.json", "shared.json"))
+    of = f"{gpu.architecture} "
+    return {k.removeprefix(of): Resources(n, shared.get(k, 0)) for k, n in registers.items() if k.startswith(of)}
+
+
+# ---- what follows
+
+INTRODUCTION = """\
+# The CUDA kernels by account
+
+Written by `tools/cuda_account.py`; not edited. No GPU has run them yet: these are bounds, not measurements.
+
+Registers and shared memory are what nvcc allocates for {gpu.architecture}; occupancy is what these leave room for on an
+{gpu.name}. FLOPs are those of the task (a multiply-add is two); bytes are what must be read and written once, however
+often tiles read it again from the L2 cache. At best: no less than the bytes at {bandwidth:.2f} TB/s and the FLOPs at
+{float32:.0f} TFLOP/s (float32; {tf32:.1f} for tf32 and {bf16:.1f} for bf16 on tensor cores), rates of NVIDIA's H100
+data sheet, of which a grid of fewer blocks than the {gpu.multiprocessors} multiprocessors has a part. A launch costs
+some microseconds beside it, but for the steps of PGD, which a graph holds."""
+
+
+def blocks_per_multiprocessor(gpu: Gpu, launch: Launch, takes: Resources) -> int:
+    """How many blocks are there at once: registers come by warp in steps of 256 to each quarter of a multiprocessor."""
+    warps = math.ceil(launch.threads / 32)
+    of_warp = math.ceil(takes.registers * 32 / 256) * 256
+    by_registers = 4 * (gpu.registers // 4 // of_warp) // warps
+    by_shared = gpu.shared // (takes.shared + gpu.shared_reserved)
+    return min(gpu.blocks, gpu.threads // 32 // warps, by_registers, by_shared)
+
+
+def row_of(gpu: Gpu, launch: Launch, takes: Resources) -> tuple[list[str], float]:
+    """A line of the table, and the seconds that the launch takes at least."""
+    together = blocks_per_multiprocessor(gpu, launch, takes)
+    busy = min(1.0, launch.blocks / gpu.multiprocessors)  # a block has one multiprocessor
+    moving, computing = launch.moved / gpu.bandwidth, launch.flops / (getattr(gpu, launch.rate) * busy)
+    seconds = max(moving, computing)
+    return [
+        launch.what, f"`{launch.kernel.split()[1].partition('<')[0]}`", f"{launch.blocks:,} x {launch.threads}",
+        str(takes.registers), f"{takes.shared / 1024:.1f}", f"{together * launch.threads / gpu.threads:.0%}",
+        f"{launch.flops / 1e6:,.1f}", f"{launch.moved / 1e6:,.2f}",
+        f"{launch.flops / launch.moved:.1f}", "memory" if moving > computing else "arithmetic" if busy == 1 else
+        f"arithmetic, {launch.blocks} of {gpu.multiprocessors} multiprocessors", f"{seconds * 1e6:.1f}",
+    ], seconds  # fmt: skip
+
+
+def page() -> str:
+    """The whole page."""
+    gpu = Gpu()
+    resources = noted_resources(gpu)
+    header = ("launch", "kernel", "blocks x threads", "registers", "shared KiB", "occupancy", "MFLOP", "MB moved",
+              "FLOP/byte", "bound", "at best µs")  # fmt: skip
+    rates = {name: getattr(gpu, name) / 1e12 for name in ("bandwidth", "float32", "tf32", "bf16")}
+    parts = [INTRODUCTION.format(gpu=gpu, **rates)]
+    for title, launches in SECTIONS.items():
+        rows, total = [], 0.0
+        for launch in launches:
+            cells, seconds = row_of(gpu, launch, resources[launch.kernel])
+            rows.append(cells)
+            total += seconds
+        lines = [header, ["---", "---", *["---:"] * 7, "---", "---:"], *rows]
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        flops = sum(launch.flops for launch in launches)
+        caption = f"Together at best {total * 1e6:.1f} µs, {flops / total / 1e12:.1f} TFLOP/s."
+        parts.append(f"## {title}\n\n{table}\n\n{caption}")
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write benchmarks/gpu.md")
+    options = parser.parse_args()
+    text = page()
+    if options.write:
+        PAGE.write_text(text)
+    elif not PAGE.exists() or PAGE.read_text() != text:
+        print(f"{PAGE.name} is not what the kernels are now; run: python tools/cuda_account.py --write")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
