@@ -110,6 +110,16 @@ def test_random_numbers_have_the_bits_of_the_cpu() -> None:
     np.testing.assert_array_equal(attack(model.to("cuda"), X, Y), here)
 
 
+@pytest.mark.parametrize(("precision", "unit"), [("tf32", 2.0**-11), ("bf16", 2.0**-8)])
+def test_tensor_cores_are_within_what_rounded_factors_amount_to(precision: str, unit: float) -> None:
+    model = eb.models.linear(36, 20, seed=1)
+    weight, bias = (value.astype(np.float64) for value in model.parameters().values())
+    size = np.abs(X) @ np.abs(weight.T) + np.abs(bias)
+    logits = model.to("cuda", precision=precision)(X)
+    sums = 38 * 2.0**-23  # tensor cores cut off where they add
+    assert (np.abs(logits - (X @ weight.T + bias)) <= (2 * unit + unit**2 + sums) * 1.01 * size).all()
+
+
 def test_whole_attacks_are_as_strong_as_on_the_cpu(digits: dict[str, np.ndarray]) -> None:
     model = eb.models.mlp([784, 64, 10], seed=0)
     eb.fit(model, digits["x"], digits["y"], epochs=2, progress=False)
