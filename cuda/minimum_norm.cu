@@ -9,6 +9,7 @@
 #include "attacks/planes_row.h"
 #include "attacks/saliency_row.h"
 #include "attacks/search_row.h"
+#include "attacks/tighten_row.h"
 #include "flat.cuh"
 #include "row.cuh"
 #include "table.cuh"
@@ -133,19 +134,29 @@ __device__ void set_moving(const float* gradient, Index features, bool restart, 
 
 __global__ void box_adam_kernel(Index rows, BoxAdam a, const std::int32_t* active) {
   for_rows(rows_now(rows, active), [&](Index r) {
-    const float rate = a.rate / (1.0f - a.power1[r]), correction2 = 1.0f / (1.0f - a.power2[r]);
+    const float rate = a.rate / (1.0f - a.power1[r]), correction2 = 1.0f / (1.0f - a.power2[r]), push = a.push[r];
+    const float tau = a.tau ? a.tau[r] : 0.0f;
+    const std::uint8_t restart = a.restart[r];
     for_features(a.features, [&](Index i) {
       const Index at = r * a.ld + i;
-      const AdamState<float> from{a.x[at], a.w[at], a.moment1[at], a.moment2[at]};
-      const AdamState<float> to =
-          a.restart[r] ? box_restart(a.x0[at], a.lo[at], a.hi[at])
-                       : box_adam(a, from, a.x0[at], a.lo[at], a.hi[at], a.gradient[at], a.push[r], rate, correction2);
+      const float x0 = a.x0[at], lo = a.lo[at], hi = a.hi[at];
+      AdamState<float> from{a.x[at], a.w[at], a.moment1[at], a.moment2[at]};
+      if (restart == kForget) from.moment1 = from.moment2 = 0.0f;
+      const AdamState<float> to = restart == kFromInput
+                                      ? box_restart(x0, lo, hi)
+                                      : box_adam(a, from, x0, lo, hi, a.gradient[at], push, tau, rate, correction2);
       a.x[at] = to.x;
       a.w[at] = to.w;
       a.moment1[at] = to.moment1;
       a.moment2[at] = to.moment2;
     });
-    set_moving(a.gradient + r * a.ld, a.features, a.restart[r], a.moving[r]);
+    set_moving(a.gradient + r * a.ld, a.features, restart == kFromInput, a.moving[r]);
+    if (!a.penalty) return;
+    const double penalty = row_sum(a.features, [&](Index i) {
+      const Index at = r * a.ld + i;
+      return static_cast<double>(penalty_of(a, a.x[at] - a.x0[at], tau));
+    });
+    if (threadIdx.x == 0) a.penalty[r] = static_cast<float>(penalty);
   });
 }
 
@@ -230,6 +241,32 @@ __global__ void saliency_kernel(Index rows, SaliencyRows a, const std::int32_t* 
   });
 }
 
+__global__ void freeze_kernel(Index rows, FreezeRows a, const std::int32_t* active) {
+  for_rows(rows_now(rows, active), [&](Index r) {
+    if (!a.won[r]) return;  // the whole block
+    const Index start = r * a.ld;
+    const auto cost = [&](Index i) {
+      const Index at = start + i;
+      return cost_of(a.x[at], a.x0[at], a.lo[at], a.hi[at], a.gradient[at]);
+    };
+    const auto count = [&](auto counts) { return row_sum(a.features, [&](Index i) { return counts(i) ? 1.0 : 0.0; }); };
+    const auto count_up_to = [&](float t) { return count([&](Index i) { return cost(i) <= t; }); };
+    const double changed = count([&](Index i) { return abs(a.x[start + i] - a.x0[start + i]) > a.changed; });
+    constexpr float kMost = 0x1.fffffep127f;
+    const double wanted = count_to_freeze(a, changed, count_up_to(a.cost));
+    const float t = first_float(kMost, [&](float v) { return count_up_to(v) >= wanted; });
+    const double equals = wanted - count([&](Index i) { return cost(i) < t; });
+    const Index first = leading(a.features, [&](Index m) {
+      return count([&](Index i) { return i < m && cost(i) == t; }) <= equals;
+    });  // of those that cost t, the ones below it
+    for_features(a.features, [&](Index i) {
+      const float c = cost(i);
+      const Index at = start + i;
+      if (c < t || (c == t && i < first)) a.x[at] = a.lo[at] = a.hi[at] = a.x0[at];
+    });
+  });
+}
+
 // ---- what the table calls ----
 
 template <class Rows>
@@ -263,6 +300,11 @@ void saliency(Stream stream, Index rows, const SaliencyRows& a) {
   launch(saliency_kernel, rows_grid(rows), kRowThreads, 0, s, rows, a, s.active);
 }
 
+void freeze(Stream stream, Index rows, const FreezeRows& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(freeze_kernel, rows_grid(rows), kRowThreads, 0, s, rows, a, s.active);
+}
+
 }  // namespace
 
 void add_minimum_norm(Kernels& k) {
@@ -280,6 +322,8 @@ void add_minimum_norm(Kernels& k) {
   k.box_adam = box_adam_rows;
   k.shrink = shrink;
   k.saliency = saliency;
+  k.tighten = decide_rows<TightenRows>;
+  k.freeze = freeze;
   k.ask = decide_rows<AskRows>;
   k.answer = decide_rows<AnswerRows>;
   k.begin = decide_rows<BeginRows>;

@@ -477,6 +477,8 @@ struct SearchRows;    // src/attacks/search_row.h
 struct BoxAdam;       // src/attacks/search_row.h
 struct Shrinkage;     // src/attacks/search_row.h
 struct SaliencyRows;  // src/attacks/saliency_row.h
+struct TightenRows;   // src/attacks/tighten_row.h
+struct FreezeRows;    // src/attacks/tighten_row.h
 struct AskRows;       // src/attacks/decision_row.h, as all that follow
 struct AnswerRows;
 struct BeginRows;
@@ -667,6 +669,8 @@ struct Kernels {
   void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
   void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
   void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
+  void (*tighten)(Stream, Index rows, const TightenRows&) = nullptr;
+  void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
   void (*ask)(Stream, Index rows, const AskRows&) = nullptr;
   void (*answer)(Stream, Index rows, const AnswerRows&) = nullptr;
   void (*begin)(Stream, Index rows, const BeginRows&) = nullptr;

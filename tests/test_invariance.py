@@ -48,6 +48,8 @@ ATTACKS: dict[str, Any] = {
     "fab-t": eb.attacks.FAB("linf", steps=3, targets=3),
     "fab-restarts": eb.attacks.FAB("l2", steps=3, restarts=2, seed=3),
     "cw": eb.attacks.CarliniWagner(steps=15, search_steps=3, step_size=0.05),
+    "cw-linf": eb.attacks.CarliniWagner(norm="linf", steps=15, search_steps=4, step_size=0.05, initial_constant=0.01),
+    "cw-l0": eb.attacks.CarliniWagner(norm="l0", steps=15, search_steps=4, step_size=0.05, initial_constant=0.1),
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),
     "boundary": eb.attacks.Boundary(steps=25, seed=3),

@@ -21,11 +21,13 @@ ATTACKS: dict[str, Any] = {
     "fab-t": A.FAB(steps=10, targets=2),
     "fab-restarts": A.FAB("linf", steps=8, restarts=3, radius=0.5),
     "cw": A.CarliniWagner(steps=60, search_steps=6, step_size=0.05),
+    "cw-linf": A.CarliniWagner(norm="linf", steps=60, search_steps=12, step_size=0.05, initial_constant=1e-2),
+    "cw-l0": A.CarliniWagner(norm="l0", steps=60, search_steps=12, step_size=0.05, initial_constant=1e-2),
     "ead": A.EAD(steps=60, search_steps=6, step_size=0.05),
     "jsma": A.JSMA(),
     "jsma-decrease": A.JSMA(increase=False),
 }
-TARGETED = ("ddn", "fmn-l2", "fmn-linf", "fmn-l1", "fmn-l0", "cw", "ead", "jsma")
+TARGETED = ("ddn", "fmn-l2", "fmn-linf", "fmn-l1", "fmn-l0", "cw", "cw-linf", "cw-l0", "ead", "jsma")
 FEATURES, CLASSES, ROWS = 17, 5, 40
 
 

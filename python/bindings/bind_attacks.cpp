@@ -203,7 +203,7 @@ void bind_attacks(py::module_& m) {
   bind_attack<FmnSlab>(m, "fmn", fmn_settings, "FMN; returns as pgd does.");
   bind_attack<DeepFoolSlab>(m, "deepfool", deepfool_settings, "DeepFool; returns as pgd does.");
   bind_attack<FabSlab>(m, "fab", fab_settings, "FAB and FAB-T; returns as pgd does.");
-  bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W L2; returns as pgd does.");
+  bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W; returns as pgd does.");
   bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
   bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
   bind_attack<LinearMinimumSlab>(m, "linear_minimum", linear_minimum_settings,

@@ -233,7 +233,7 @@ def carlini_wagner(
     y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
-    """C&W L2; returns as pgd does."""
+    """C&W; returns as pgd does."""
 
 @typing.overload
 def carlini_wagner(
@@ -242,7 +242,7 @@ def carlini_wagner(
     y: numpy.typing.NDArray[typing.Any] | DeviceArray,
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
-    """C&W L2; returns as pgd does."""
+    """C&W; returns as pgd does."""
 
 def check_guards(on: bool) -> bool:
     """Puts guard bytes and poison around every workspace buffer."""
@@ -491,3 +491,4 @@ def uniform(count: int, lo: float, hi: float, seed: int, id: int) -> numpy.typin
 
 def use_table(name: str) -> str:
     """Puts another table in force and returns the name of the one before."""
+

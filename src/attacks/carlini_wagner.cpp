@@ -1,5 +1,9 @@
-// Carlini and Wagner's L2 attack on one slab at a time.
+// Carlini and Wagner's attacks on one slab at a time.
 #include "attacks/carlini_wagner.h"
+
+#include <limits>
+
+#include "attacks/tighten_row.h"
 
 namespace epsball {
 
@@ -8,6 +12,58 @@ CarliniWagnerSlab::CarliniWagnerSlab(const Target& target, const SearchSettings&
   w_ = moved_rows(features_);
   moment1_ = moved_rows(features_);
   moment2_ = moved_rows(features_);
+  if (s_.norm == Norm::linf) tau_ = moved<float>();
+  if (s_.norm == Norm::l2) return;
+  penalty_ = moved<float>();
+  spent_ = moved<std::int32_t>();
+  won_ = worker.arena.take<std::uint8_t>(worker.slab_rows);
+}
+
+void CarliniWagnerSlab::begin() {
+  begin_searches();
+  if (spent_) k_.fill(stream(), spent_, 0, active_ * static_cast<Index>(sizeof(std::int32_t)));
+  if (tau_) fill_floats(tau_, std::numeric_limits<float>::infinity());
+}
+
+void CarliniWagnerSlab::judge() {
+  if (s_.norm == Norm::l2) return k_.search(stream(), active_, searched(distance_));
+  TightenRows a;
+  a.loss = loss_;
+  a.penalty = penalty_;
+  a.distance = tau_ ? distance_ : nullptr;
+  a.predicted = predicted_;
+  a.labels = judge_;
+  a.targeted = s_.targeted;
+  a.abort_early = s_.abort_early;
+  a.confidence = s_.confidence;
+  a.steps = s_.steps;
+  a.searches = s_.searches;
+  a.constant = constant_;
+  a.tau = tau_;
+  a.before = before_;
+  a.step = step_;
+  a.spent = spent_;
+  a.search = search_;
+  a.won = won_;
+  a.restart = restart_;
+  a.push = push_;
+  a.power1 = power1_;
+  a.power2 = power2_;
+  a.done = done_;
+  k_.tighten(stream(), active_, a);
+}
+
+void CarliniWagnerSlab::freeze() {
+  FreezeRows a;
+  a.features = features_;
+  a.ld = x_.ld;
+  a.x0 = x0_.data;
+  a.gradient = gradient_.data;
+  a.won = won_;
+  a.x = x_.data;
+  a.lo = lo_.data;
+  a.hi = hi_.data;
+  k_.freeze(stream(), active_, a);
 }
 
 void CarliniWagnerSlab::move() {
@@ -22,11 +78,13 @@ void CarliniWagnerSlab::move() {
   a.power1 = power1_;
   a.power2 = power2_;
   a.restart = restart_;
+  a.tau = tau_;
   a.rate = s_.rate;
   a.x = x_.data;
   a.w = w_.data;
   a.moment1 = moment1_.data;
   a.moment2 = moment2_.data;
+  a.penalty = penalty_;
   a.moving = moving_;
   k_.box_adam(stream(), active_, a);
 }
@@ -37,15 +95,16 @@ void CarliniWagnerSlab::attack() {
   track(0);
   keep_improved();
   drop_solved();
-  begin_searches();
+  begin();
   move();
   for (Index column = 1; active_ > 0; ++column) {
     worker_.interruption.check();
     evaluate(true);
     track(column);
     keep_improved();
-    k_.search(stream(), active_, searched(distance_));
+    judge();
     pass_->backward(active_, x_, gradient_, nullptr);
+    if (s_.norm == Norm::l0) freeze();
     move();
     drop_solved();
   }

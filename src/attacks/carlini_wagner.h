@@ -1,4 +1,5 @@
-// Carlini and Wagner's L2 attack: Adam on coordinates in which the box is everywhere.
+// Carlini and Wagner's attacks: Adam on coordinates in which the box is everywhere. L2 searches for the constant;
+// L-infinity lowers a threshold on the moves, and L0 the number of features, for as long as a row wins.
 #pragma once
 
 #include "attacks/search.h"
@@ -16,9 +17,17 @@ class CarliniWagnerSlab : public SearchAttack {
 
  private:
   void attack() override;
+  void begin();
+  // What the point evaluated last means for each row.
+  void judge();
+  void freeze();
   void move();
 
   Rows w_, moment1_, moment2_;
+  float* tau_ = nullptr;      // L-infinity
+  float* penalty_ = nullptr;  // L-infinity and L0
+  std::int32_t* spent_ = nullptr;
+  std::uint8_t* won_ = nullptr;
 };
 
 }  // namespace epsball

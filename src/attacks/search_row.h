@@ -7,6 +7,9 @@
 
 namespace epsball {
 
+// How a row goes on: with what it has, from x0 without momentum, or from here without momentum.
+enum Restart : std::uint8_t { kGoOn = 0, kFromInput = 1, kForget = 2 };
+
 // Every row has its own constant and its own step count, so that one that gives up early begins its next search at
 // once.
 struct SearchRows {
@@ -28,15 +31,15 @@ struct SearchRows {
   std::int32_t* step = nullptr;     // (rows) of this search
   std::int32_t* search = nullptr;   // (rows)
   std::uint8_t* found = nullptr;    // (rows) in this search
-  std::uint8_t* restart = nullptr;  // (rows) the next search begins at x0
+  std::uint8_t* restart = nullptr;  // (rows) kFromInput where the next search begins
   float* push = nullptr;            // (rows) weight of the margin's gradient
   float* power1 = nullptr;          // (rows) beta1^step
   float* power2 = nullptr;          // (rows) beta2^step
   std::uint8_t* done = nullptr;     // (rows) set when the last search is over
 };
 
-// x = lo + (hi - lo) (tanh(w) + 1) / 2, w moved by Adam along the gradient of ||x - x0||^2 - push * margin; x = w where
-// there is no box.
+// x = lo + (hi - lo) (tanh(w) + 1) / 2, w moved by Adam along the gradient of penalty - push * margin; x = w where
+// there is no box. The penalty is ||x - x0||^2 or, with tau, the sum of what |x - x0| has above it.
 struct BoxAdam {
   Index features = 0, ld = 0;
   const float* x0 = nullptr;
@@ -46,12 +49,14 @@ struct BoxAdam {
   const float* push = nullptr;            // (rows)
   const float* power1 = nullptr;          // (rows)
   const float* power2 = nullptr;          // (rows)
-  const std::uint8_t* restart = nullptr;  // (rows) from x0, without momentum
+  const std::uint8_t* restart = nullptr;  // (rows) a Restart
+  const float* tau = nullptr;             // (rows) or null
   float rate = 0.0f, beta1 = 0.9f, beta2 = 0.999f;
   float* x = nullptr;
   float* w = nullptr;
   float* moment1 = nullptr;
   float* moment2 = nullptr;
+  float* penalty = nullptr;        // (rows) at the new point; may be null
   std::uint8_t* moving = nullptr;  // (rows) set to 1 where any gradient element is not 0
 };
 
@@ -105,7 +110,7 @@ EPSBALL_HD void decide(const SearchRows& a, Index row) {
     over |= objective > 0.9999f * a.before[row];
     a.before[row] = objective;
   }
-  a.restart[row] = over;
+  a.restart[row] = over ? kFromInput : kGoOn;
   a.power1[row] *= a.beta1;
   a.power2[row] *= a.beta2;
   if (over) next_search(a, row);
@@ -125,14 +130,24 @@ struct AdamState {
   V x, w, moment1, moment2;
 };
 
-// The scales are one row's: push, rate / (1 - beta1^t), 1 / (1 - beta2^t).
+// A feature's part of the penalty, and its derivative.
 template <class V>
-EPSBALL_HD AdamState<V> box_adam(const BoxAdam& a, AdamState<V> s, V x0, V lo, V hi, V gradient, float push, float rate,
-                                 float correction2) {
+EPSBALL_HD V penalty_of(const BoxAdam& a, V d, float tau) {
+  return a.tau ? max(abs(d) - tau, V{}) : d * d;
+}
+template <class V>
+EPSBALL_HD V pull(const BoxAdam& a, V d, float tau) {
+  return a.tau ? select(abs(d) > tau, sign(d), V{}) : 2.0f * d;
+}
+
+// The scales are one row's: push, tau, rate / (1 - beta1^t), 1 / (1 - beta2^t).
+template <class V>
+EPSBALL_HD AdamState<V> box_adam(const BoxAdam& a, AdamState<V> s, V x0, V lo, V hi, V gradient, float push, float tau,
+                                 float rate, float correction2) {
   const auto open = (hi - lo) == __builtin_inff();
   const V place = box_place(s.x, lo, hi), half = (hi - lo) * 0.5f;
   const V slope = select(open, splat<V>(1.0f), half * (splat<V>(1.0f) - place * place));
-  const V g = (2.0f * (s.x - x0) - gradient * push) * slope;
+  const V g = (pull(a, s.x - x0, tau) - gradient * push) * slope;
   s.moment1 = s.moment1 * a.beta1 + g * (1.0f - a.beta1);
   s.moment2 = s.moment2 * a.beta2 + g * g * (1.0f - a.beta2);
   s.w = s.w - s.moment1 * rate / (sqrt(s.moment2 * correction2) + 1e-8f);
