@@ -1,9 +1,10 @@
 // What minimum-norm attacks need beyond vectors: the nearest point of a plane within the box, the steps of Carlini and
-// Wagner and of EAD, JSMA's pair, and all that they decide per row.
+// Wagner, of EAD and of L-BFGS, JSMA's pair, and all that they decide per row.
 #include "attacks/ddn_row.h"
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
 #include "attacks/fmn_row.h"
+#include "attacks/lbfgs_row.h"
 #include "attacks/planes_row.h"
 #include "attacks/saliency_row.h"
 #include "attacks/search_row.h"
@@ -227,6 +228,34 @@ void freeze(Stream, Index rows, const FreezeRows& a) {
     if (a.won[r]) freeze_row(a, r);
 }
 
+// ---- L-BFGS ----
+
+struct LaneOps {
+  Index features;
+
+  struct Place {
+    Index i, n;
+    EPSBALL_INLINE Vec load(const float* p) const { return EPSBALL_ISA::load(p + i, n); }
+    EPSBALL_INLINE void store(float* p, Vec v) const { EPSBALL_ISA::store(p + i, v, n); }
+  };
+  template <class F>
+  EPSBALL_INLINE void each(F f) const {
+    for_lanes(features, [&](Index i, Index n) { f(Place{i, n}); });
+  }
+  template <class F>
+  EPSBALL_INLINE double sum(F f) const {
+    DVec total = {};
+    for_lanes(features, [&](Index i, Index n) { total = total + to_double(f(Place{i, n})); });
+    return EPSBALL_ISA::sum(total);
+  }
+  EPSBALL_INLINE bool leads() const { return true; }
+};
+
+void lbfgs(Stream, Index rows, const LbfgsRows& a) {
+  const LaneOps ops{a.features};
+  for (Index r = 0; r < rows; ++r) lbfgs_row(a, ops, r);
+}
+
 // ---- JSMA's pair ----
 
 struct SaliencyRow {
@@ -344,6 +373,7 @@ void add_minimum_norm(Kernels& k) {
   k.saliency = saliency;
   k.tighten = decide_rows<TightenRows>;
   k.freeze = freeze;
+  k.lbfgs = lbfgs;
   k.ask = decide_rows<AskRows>;
   k.answer = decide_rows<AnswerRows>;
   k.begin = decide_rows<BeginRows>;

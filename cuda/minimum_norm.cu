@@ -1,11 +1,12 @@
 // What minimum-norm attacks need beyond vectors: the nearest point of a plane within the box, the steps of Carlini and
-// Wagner and of EAD, JSMA's pair, and all that they decide per row; mirrors cpp/minimum_norm.cpp.
+// Wagner, of EAD and of L-BFGS, JSMA's pair, and all that they decide per row; mirrors cpp/minimum_norm.cpp.
 #include "launch.cuh"
 
 #include "attacks/ddn_row.h"
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
 #include "attacks/fmn_row.h"
+#include "attacks/lbfgs_row.h"
 #include "attacks/planes_row.h"
 #include "attacks/saliency_row.h"
 #include "attacks/search_row.h"
@@ -267,6 +268,31 @@ __global__ void freeze_kernel(Index rows, FreezeRows a, const std::int32_t* acti
   });
 }
 
+// A row's features, dealt out to the block's threads.
+struct BlockOps {
+  Index features;
+
+  struct Place {
+    Index i;
+    __device__ float load(const float* p) const { return p[i]; }
+    __device__ void store(float* p, float v) const { p[i] = v; }
+  };
+  template <class F>
+  __device__ void each(F f) const {
+    for_features(features, [&](Index i) { f(Place{i}); });
+  }
+  template <class F>
+  __device__ double sum(F f) const {
+    return row_sum(features, [&](Index i) { return static_cast<double>(f(Place{i})); });
+  }
+  __device__ bool leads() const { return threadIdx.x == 0; }
+};
+
+__global__ void lbfgs_kernel(Index rows, LbfgsRows a, const std::int32_t* active) {
+  const BlockOps ops{a.features};
+  for_rows(rows_now(rows, active), [&](Index r) { lbfgs_row(a, ops, r); });
+}
+
 // ---- what the table calls ----
 
 template <class Rows>
@@ -305,6 +331,11 @@ void freeze(Stream stream, Index rows, const FreezeRows& a) {
   launch(freeze_kernel, rows_grid(rows), kRowThreads, 0, s, rows, a, s.active);
 }
 
+void lbfgs(Stream stream, Index rows, const LbfgsRows& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(lbfgs_kernel, rows_grid(rows), kRowThreads, 0, s, rows, a, s.active);
+}
+
 }  // namespace
 
 void add_minimum_norm(Kernels& k) {
@@ -324,6 +355,7 @@ void add_minimum_norm(Kernels& k) {
   k.saliency = saliency;
   k.tighten = decide_rows<TightenRows>;
   k.freeze = freeze;
+  k.lbfgs = lbfgs;
   k.ask = decide_rows<AskRows>;
   k.answer = decide_rows<AnswerRows>;
   k.begin = decide_rows<BeginRows>;

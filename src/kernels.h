@@ -479,6 +479,7 @@ struct Shrinkage;     // src/attacks/search_row.h
 struct SaliencyRows;  // src/attacks/saliency_row.h
 struct TightenRows;   // src/attacks/tighten_row.h
 struct FreezeRows;    // src/attacks/tighten_row.h
+struct LbfgsRows;     // src/attacks/lbfgs_row.h
 struct AskRows;       // src/attacks/decision_row.h, as all that follow
 struct AnswerRows;
 struct BeginRows;
@@ -671,6 +672,7 @@ struct Kernels {
   void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
   void (*tighten)(Stream, Index rows, const TightenRows&) = nullptr;
   void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
+  void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
   void (*ask)(Stream, Index rows, const AskRows&) = nullptr;
   void (*answer)(Stream, Index rows, const AnswerRows&) = nullptr;
   void (*begin)(Stream, Index rows, const BeginRows&) = nullptr;

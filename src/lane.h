@@ -6,8 +6,10 @@
 
 #ifdef __CUDACC__
 #define EPSBALL_HD __host__ __device__ __forceinline__
+#define EPSBALL_DEVICE __device__ __forceinline__  // for what calls a block's functions there
 #else
 #define EPSBALL_HD inline __attribute__((always_inline))
+#define EPSBALL_DEVICE EPSBALL_HD
 #endif
 
 #if defined(EPSBALL_ISA) && !defined(EPSBALL_LANE_IS_FLOAT)

@@ -39,6 +39,7 @@ MAKE: dict[str, Callable[..., Any]] = {
     "FAB": lambda **k: A.FAB(**{"steps": 5, **k}),
     "CarliniWagner": lambda **k: A.CarliniWagner(**{**SEARCH, **k}),
     "EAD": lambda **k: A.EAD(**{**SEARCH, **k}),
+    "LBFGS": lambda **k: A.LBFGS(**{"steps": 15, "search_steps": 6, **k}),
     "JSMA": lambda **k: A.JSMA(**k),
     "LinearMinimum": lambda **k: A.LinearMinimum(**k),
     "Boundary": lambda **k: A.Boundary(**{"steps": 15, **k}),

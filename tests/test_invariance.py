@@ -50,6 +50,7 @@ ATTACKS: dict[str, Any] = {
     "cw": eb.attacks.CarliniWagner(steps=15, search_steps=3, step_size=0.05),
     "cw-linf": eb.attacks.CarliniWagner(norm="linf", steps=15, search_steps=4, step_size=0.05, initial_constant=0.01),
     "cw-l0": eb.attacks.CarliniWagner(norm="l0", steps=15, search_steps=4, step_size=0.05, initial_constant=0.1),
+    "lbfgs": eb.attacks.LBFGS(steps=15, search_steps=4),
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),
     "boundary": eb.attacks.Boundary(steps=25, seed=3),

@@ -11,6 +11,7 @@
 #include "attacks/fmn.h"
 #include "attacks/hop_skip_jump.h"
 #include "attacks/jsma.h"
+#include "attacks/lbfgs.h"
 #include "attacks/linear_exact.h"
 #include "attacks/linear_minimum.h"
 #include "attacks/pgd.h"
@@ -126,6 +127,14 @@ SearchSettings search_settings(const py::dict& o) {
   return s;
 }
 
+SearchSettings lbfgs_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<SearchSettings>(o);
+  s.searches = get<int>(o, "searches");
+  s.constant = get<float>(o, "constant");
+  s.unit = false;
+  return s;
+}
+
 JsmaSettings jsma_settings(const py::dict& o) {
   auto s = minimum_norm_settings<JsmaSettings>(o);
   s.theta = get<float>(o, "theta");
@@ -205,6 +214,7 @@ void bind_attacks(py::module_& m) {
   bind_attack<FabSlab>(m, "fab", fab_settings, "FAB and FAB-T; returns as pgd does.");
   bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W; returns as pgd does.");
   bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
+  bind_attack<LbfgsSlab>(m, "lbfgs", lbfgs_settings, "L-BFGS within the box; returns as pgd does.");
   bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
   bind_attack<LinearMinimumSlab>(m, "linear_minimum", linear_minimum_settings,
                                  "Nearest points of linear models; returns as pgd does.");

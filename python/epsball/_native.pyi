@@ -385,6 +385,24 @@ def jsma(
 def lanes() -> int:
     """Floats per vector of the table in force."""
 
+@typing.overload
+def lbfgs(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """L-BFGS within the box; returns as pgd does."""
+
+@typing.overload
+def lbfgs(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """L-BFGS within the box; returns as pgd does."""
+
 def linear_exact(
     model: Model,
     x: numpy.typing.NDArray[typing.Any],

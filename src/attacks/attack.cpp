@@ -143,7 +143,7 @@ void SlabAttack::evaluate(bool gradient) {
   loss.targets = targets_.data;
   loss.targets_ld = targets_.ld;
   loss.scale = common_.descend ? -1.0f : 1.0f;
-  loss.unit = true;
+  loss.unit = common_.unit;
   loss.loss = loss_;
   loss.predicted = predicted_;
   loss.dlogits = gradient ? dlogits.data : nullptr;

@@ -23,6 +23,7 @@ struct AttackSettings {
                              // a row's logits otherwise when rows have left
   bool keep_partial = false;  // what was found is stored even if the model throws midway
   float confidence = 0.0f;    // margin that success needs while the attack runs
+  bool unit = true;           // gradients are scaled row by row, so that none vanishes; false: they are the loss's own
   std::uint64_t seed = 0;
 };
 

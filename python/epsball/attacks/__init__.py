@@ -18,6 +18,7 @@ from epsball.attacks.fmn import FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump
 from epsball.attacks.ilcm import ILCM
 from epsball.attacks.jsma import JSMA
+from epsball.attacks.lbfgs import LBFGS
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
 from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.max_confidence import MaxConfidence
@@ -44,6 +45,7 @@ __all__ = [
     "FMN",
     "ILCM",
     "JSMA",
+    "LBFGS",
     "NES",
     "PGD",
     "RFGSM",

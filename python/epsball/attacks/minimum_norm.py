@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from epsball.arrays import Array, room
-from epsball.attacks.base import Found, _labels, _mask, box_of, check_index, check_model
+import numpy as np
+import numpy.typing as npt
+
+from epsball.arrays import Array, as_numpy, room
+from epsball.attacks.base import Found, _labels, _mask, box_of, check_index, check_model, device_of
 from epsball.classifier import Classifier
 
 MARGIN = "margin"
@@ -25,22 +28,28 @@ def run_minimum_norm(
     judged: bool,
     trace: bool,
     early_stop: bool = False,
+    target: npt.NDArray[np.int64] | None = None,
     **own: Any,
 ) -> Found:
-    """Run a native minimum-norm attack: `own` are the options that only it has."""
+    """Run a native minimum-norm attack: `own` are the options that only it has.
+
+    With `target` it descends towards these labels while `y` judges.
+    """
     check_model(model)
     targeted = bool(getattr(attack, "targeted", False))
     if y is None and targeted:
         raise ValueError("y: a targeted attack needs the target labels, got None")
     engine = model._engine(x, True)  # before anything that needs to know how many classes there are
     labels = _labels(model, x, y)
+    if target is not None:  # y judges beside it, on the host
+        labels = as_numpy("y", labels, device=device_of(model))
     options = {
-        "judge": labels if labels.dtype.kind == "f" else None,
+        "judge": labels if target is not None or labels.dtype.kind == "f" else None,
         "start": None,
         "step_size": 0.0,
         "norm": attack.norm,
         "loss": loss,
-        "descend": targeted,
+        "descend": targeted or target is not None,
         "targeted": targeted,
         "keep_best": True,
         "measured": judged,
@@ -54,4 +63,4 @@ def run_minimum_norm(
         "out": room(x, x.shape, x.dtype),
         **own,
     }
-    return native(engine, x, labels, options)
+    return native(engine, x, labels if target is None else target, options)
