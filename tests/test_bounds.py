@@ -39,6 +39,7 @@ ATTACKS: dict[str, Make] = {
     "spsa": lambda eps, norm, **k: eb.attacks.SPSA(eps=eps, norm=norm, steps=3, probes=2, **k),
     "nes": lambda eps, norm, **k: eb.attacks.NES(eps=eps, norm=norm, steps=3, probes=2, **k),
     "autoattack": lambda eps, norm, **k: eb.attacks.AutoAttack(eps=eps, norm=norm, version="rand", **k),
+    "universal": lambda eps, norm, **k: eb.attacks.Universal(eps=eps, norm=norm, epochs=2, batch_size=4, **k),
     "linear_exact": lambda eps, norm, **k: eb.attacks.LinearExact(eps=eps, norm=norm, **k),
 }
 KNOWN = {
@@ -49,7 +50,8 @@ KNOWN = {
 }  # the others know all norms
 CASES = [(a, n) for a in ATTACKS for n in KNOWN.get(a, NORMS)]
 STAYING = ("autoattack", "spsa", "nes")  # leave rows alone that are wrong as they are
-MOVING = [c for c in CASES if c[0] not in STAYING]
+SHARED = ("universal",)  # have one eps and one mask for all rows
+MOVING = [c for c in CASES if c[0] not in STAYING + SHARED]
 
 
 def model_for(attack: str) -> Any:

@@ -34,6 +34,7 @@ from epsball.attacks.square import Square
 from epsball.attacks.substitute import Substitute
 from epsball.attacks.targets import target_labels
 from epsball.attacks.tree_minimum import TreeMinimum
+from epsball.attacks.universal import Universal
 
 __all__ = [
     "APGD",
@@ -72,6 +73,7 @@ __all__ = [
     "Square",
     "Substitute",
     "TreeMinimum",
+    "Universal",
     "autoattack",
     "exact_robust_accuracy",
     "fgsm",

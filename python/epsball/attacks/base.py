@@ -52,6 +52,8 @@ class AttackResult:
         a row left early.
     reason
         (N,) str: why a row failed, "" where it did not; None for attacks that can only fail by not finding anything.
+    perturbation
+        Of one input's shape: what `Universal` added to every row; None for the others.
     """
 
     x_adv: Any
@@ -62,6 +64,7 @@ class AttackResult:
     zero_gradient: npt.NDArray[np.bool_]
     trace: npt.NDArray[np.float32] | None = None
     reason: npt.NDArray[np.str_] | None = None
+    perturbation: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
