@@ -31,6 +31,7 @@ MAKE: dict[str, Callable[..., Any]] = {
     "SPSA": lambda **k: A.SPSA(**{"eps": 0.2, "steps": 3, "probes": 3, **k}),
     "NES": lambda **k: A.NES(**{"eps": 0.2, "steps": 3, "probes": 3, **k}),
     "RandomSearch": lambda **k: A.RandomSearch(**{"eps": 0.2, "draws": 4, **k}),
+    "VirtualAdversarial": lambda **k: A.VirtualAdversarial(**{"eps": 0.5, **k}),
     "Universal": lambda **k: A.Universal(**{"eps": 0.2, "epochs": 3, "batch_size": 5, **k}),
     "AutoAttack": lambda **k: A.AutoAttack(**{"eps": 0.2, "version": "rand", **k}),
     "LinearExact": lambda **k: A.LinearExact(**{"eps": 0.2, **k}),

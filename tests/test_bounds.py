@@ -39,6 +39,7 @@ ATTACKS: dict[str, Make] = {
     "spsa": lambda eps, norm, **k: eb.attacks.SPSA(eps=eps, norm=norm, steps=3, probes=2, **k),
     "nes": lambda eps, norm, **k: eb.attacks.NES(eps=eps, norm=norm, steps=3, probes=2, **k),
     "autoattack": lambda eps, norm, **k: eb.attacks.AutoAttack(eps=eps, norm=norm, version="rand", **k),
+    "virtual_adversarial": lambda eps, norm, **k: eb.attacks.VirtualAdversarial(eps=eps, norm=norm, **k),
     "universal": lambda eps, norm, **k: eb.attacks.Universal(eps=eps, norm=norm, epochs=2, batch_size=4, **k),
     "linear_exact": lambda eps, norm, **k: eb.attacks.LinearExact(eps=eps, norm=norm, **k),
 }
@@ -47,6 +48,7 @@ KNOWN = {
     "slide": ("l1",),
     "adam": ("linf", "l2"),
     "spsa": ("linf", "l2"),
+    "virtual_adversarial": ("l2",),
 }  # the others know all norms
 CASES = [(a, n) for a in ATTACKS for n in KNOWN.get(a, NORMS)]
 STAYING = ("autoattack", "spsa", "nes")  # leave rows alone that are wrong as they are

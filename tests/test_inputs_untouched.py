@@ -50,6 +50,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "cw-linf": lambda m, x, y: A.CarliniWagner(norm="linf", steps=5, search_steps=2)(m, x, y),
     "cw-l0": lambda m, x, y: A.CarliniWagner(norm="l0", steps=5, search_steps=2)(m, x, y),
     "lbfgs": lambda m, x, y: A.LBFGS(steps=5, search_steps=2)(m, x, y),
+    "virtual-adversarial": lambda m, x, y: A.VirtualAdversarial(eps=0.1)(m, x, y),
     "universal": lambda m, x, y: A.Universal(eps=0.1, epochs=2, batch_size=5)(m, x, y),
     "ead": lambda m, x, y: A.EAD(steps=5, search_steps=2)(m, x, y),
     "jsma": lambda m, x, y: A.JSMA()(m, x, y),

@@ -35,6 +35,7 @@ ATTACKS: dict[str, Any] = {
     "margin": A.PGD(eps=0.1, steps=6, loss="margin"),
     "squared": A.PGD(eps=0.1, steps=6, loss="squared_error"),
     "mask": A.PGD(eps=0.2, steps=6, mask=np.arange(FEATURES) % 2),
+    "virtual adversarial": A.VirtualAdversarial(eps=0.4, xi=1.0, seed=2),  # so long that rounding does not turn it
     "per row": A.PGD(eps=np.linspace(0.0, 0.2, ROWS), steps=6),
     "box per feature": A.PGD(eps=0.1, steps=6, bounds=(np.full(FEATURES, -0.5), np.linspace(1.0, 1.2, FEATURES))),
 }

@@ -16,6 +16,7 @@
 #include "attacks/linear_minimum.h"
 #include "attacks/pgd.h"
 #include "attacks/square.h"
+#include "attacks/virtual_adversarial.h"
 #include "bind.h"
 
 namespace epsball::bindings {
@@ -63,6 +64,14 @@ SquareSettings square_settings(const py::dict& o) {
   s.channels = get<Index>(o, "channels");
   s.height = get<Index>(o, "height");
   s.width = get<Index>(o, "width");
+  return s;
+}
+
+VirtualAdversarialSettings virtual_adversarial_settings(const py::dict& o) {
+  VirtualAdversarialSettings s;
+  read_common(s, o);
+  s.steps = get<int>(o, "steps");
+  s.reach = get<float>(o, "reach");
   return s;
 }
 
@@ -208,6 +217,8 @@ void bind_attacks(py::module_& m) {
                        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
   bind_attack<ApgdSlab>(m, "apgd", apgd_settings, "Auto-PGD; returns what pgd does.");
   bind_attack<SquareSlab>(m, "square", square_settings, "Random search by squares; returns what pgd does.");
+  bind_attack<VirtualAdversarialSlab>(m, "virtual_adversarial", virtual_adversarial_settings,
+                                      "The direction of virtual adversarial training; returns what pgd does.");
   bind_attack<DdnSlab>(m, "ddn", ddn_settings, "DDN; returns as pgd does.");
   bind_attack<FmnSlab>(m, "fmn", fmn_settings, "FMN; returns as pgd does.");
   bind_attack<DeepFoolSlab>(m, "deepfool", deepfool_settings, "DeepFool; returns as pgd does.");

@@ -510,3 +510,20 @@ def uniform(count: int, lo: float, hi: float, seed: int, id: int) -> numpy.typin
 def use_table(name: str) -> str:
     """Puts another table in force and returns the name of the one before."""
 
+@typing.overload
+def virtual_adversarial(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """The direction of virtual adversarial training; returns what pgd does."""
+
+@typing.overload
+def virtual_adversarial(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """The direction of virtual adversarial training; returns what pgd does."""

@@ -30,25 +30,25 @@ void VirtualAdversarial::draw(const VirtualInputs& in, Index rows) {
 }
 
 // x = x0 + size * direction / ||direction||; without a direction it stays.
-void VirtualAdversarial::step(Index rows, const float* size, Rows lo, Rows hi) {
+void VirtualAdversarial::step(Index rows, const float* size, Rows lo, Rows hi, std::uint8_t* moving) {
   k_.copy_rows(stream_, rows, features_, x0_.data, x0_.ld, x_.data, x_.ld, nullptr, nullptr);
   const BallRows ball{Norm::l2, rows, features_, x_.data, x0_.data, lo.data, hi.data, x_.ld, size};
-  k_.step(stream_, {ball, direction_.data, direction_.ld, size, nullptr});
+  k_.step(stream_, {ball, direction_.data, direction_.ld, size, moving});
 }
 
 void VirtualAdversarial::run(const VirtualInputs& in, Index rows, Rows x_adv) {
   k_.copy_rows(stream_, rows, features_, in.x.data, in.x.ld, x0_.data, x0_.ld, nullptr, nullptr);
-  k_.limits(stream_,
-            {rows, features_, x0_.data, x0_.ld, nullptr, in.box_lo, in.box_hi, nullptr, 0, lo_.data, hi_.data});
-  k_.limits(stream_, {rows, features_, x0_.data, x0_.ld, nullptr, negative_, infinite_, nullptr, 0, free_lo_.data,
-                      free_hi_.data});
+  k_.limits(stream_, {rows, features_, x0_.data, x0_.ld, nullptr, in.box_lo, in.box_hi, in.mask, in.mask_ld, lo_.data,
+                      hi_.data});
+  k_.limits(stream_, {rows, features_, x0_.data, x0_.ld, nullptr, negative_, infinite_, in.mask, in.mask_ld,
+                      free_lo_.data, free_hi_.data});
   probe_.probabilities(rows, x0_, p_);
   draw(in, rows);
   for (int i = 0; i < s_.iterations; ++i) {
-    step(rows, xi_, free_lo_, free_hi_);
+    step(rows, xi_, free_lo_, free_hi_, nullptr);
     probe_.gradient(rows, x_, Loss::cross_entropy, nullptr, p_, true, direction_);
   }
-  step(rows, in.radius, lo_, hi_);
+  step(rows, in.radius, lo_, hi_, in.moving);
   k_.copy_rows(stream_, rows, features_, x_.data, x_.ld, x_adv.data, x_adv.ld, nullptr, nullptr);
 }
 

@@ -19,6 +19,9 @@ struct VirtualInputs {
   const float* radius = nullptr;
   const float* box_lo = nullptr;  // (features)
   const float* box_hi = nullptr;
+  const std::uint8_t* mask = nullptr;  // as in Limits
+  Index mask_ld = 0;
+  std::uint8_t* moving = nullptr;  // (rows) set to 1 where any gradient element is not 0; may be null
 };
 
 // One worker's buffers.
@@ -31,7 +34,7 @@ class VirtualAdversarial {
 
  private:
   void draw(const VirtualInputs& in, Index rows);
-  void step(Index rows, const float* size, Rows lo, Rows hi);
+  void step(Index rows, const float* size, Rows lo, Rows hi, std::uint8_t* moving);
 
   const Kernels& k_;
   const Stream stream_;

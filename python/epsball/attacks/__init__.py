@@ -35,6 +35,7 @@ from epsball.attacks.substitute import Substitute
 from epsball.attacks.targets import target_labels
 from epsball.attacks.tree_minimum import TreeMinimum
 from epsball.attacks.universal import Universal
+from epsball.attacks.virtual_adversarial import VirtualAdversarial
 
 __all__ = [
     "APGD",
@@ -74,6 +75,7 @@ __all__ = [
     "Substitute",
     "TreeMinimum",
     "Universal",
+    "VirtualAdversarial",
     "autoattack",
     "exact_robust_accuracy",
     "fgsm",

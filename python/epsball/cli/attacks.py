@@ -18,7 +18,7 @@ CLASSES = {
     "random-search": "RandomSearch", "spsa": "SPSA", "nes": "NES",
     "autoattack": "AutoAttack", "deepfool": "DeepFool", "cw": "CarliniWagner",
     "ddn": "DDN", "fmn": "FMN", "fab": "FAB", "ead": "EAD", "jsma": "JSMA",
-    "lbfgs": "LBFGS", "universal": "Universal",
+    "lbfgs": "LBFGS", "virtual-adversarial": "VirtualAdversarial", "universal": "Universal",
     "boundary": "Boundary", "hop-skip-jump": "HopSkipJump",
 }  # fmt: skip
 if TYPE_CHECKING:
