@@ -1,8 +1,9 @@
 // What minimum-norm attacks need beyond vectors: the nearest point of a plane within the box, the steps of Carlini and
-// Wagner, of EAD and of L-BFGS, JSMA's pair, and all that they decide per row.
+// Wagner, of EAD and of L-BFGS, JSMA's pair, single features, and all that they decide per row.
 #include "attacks/ddn_row.h"
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
+#include "attacks/flip_row.h"
 #include "attacks/fmn_row.h"
 #include "attacks/lbfgs_row.h"
 #include "attacks/planes_row.h"
@@ -256,6 +257,42 @@ void lbfgs(Stream, Index rows, const LbfgsRows& a) {
   for (Index r = 0; r < rows; ++r) lbfgs_row(a, ops, r);
 }
 
+// ---- single features ----
+
+// The feature of the largest gain, the first of equals; -1: none.
+Index best_flip(const FlipRows& a, Index at) {
+  Vec gains = {};
+  IVec places = {};
+  for_lanes(a.features, [&](Index i, Index n) {
+    const Vec gain =
+        gain_of(a, load(a.x + at + i, n), load(a.lo + at + i, n), load(a.hi + at + i, n), load(a.gradient + at + i, n));
+    const Mask better = gain > gains;
+    places = select(better, IVec{} + static_cast<std::int32_t>(i), places);
+    gains = select(better, gain, gains);
+  });
+  float gain[kLanes], best = 0.0f;
+  std::int32_t place[kLanes];
+  store(gain, gains);
+  store(place, places, kLanes);
+  Index flip = -1;
+  for (Index j = 0; j < kLanes; ++j) {
+    const Index i = place[j] + j;
+    if (!(gain[j] > best) && !(gain[j] == best && gain[j] > 0.0f && i < flip)) continue;
+    best = gain[j];
+    flip = i;
+  }
+  return flip;
+}
+
+void flip(Stream, Index rows, const FlipRows& a) {
+  for (Index r = 0; r < rows; ++r) {
+    const Index i = best_flip(a, r * a.ld), at = r * a.ld + i;
+    if (i >= 0) a.x[at] = a.lo[at] = a.hi[at] = a.rise ? a.hi[at] : a.lo[at];
+    a.moving[r] |= !is_zero(a.gradient + r * a.ld, a.features);
+    a.done[r] |= i < 0 && a.moving[r];
+  }
+}
+
 // ---- JSMA's pair ----
 
 struct SaliencyRow {
@@ -374,6 +411,7 @@ void add_minimum_norm(Kernels& k) {
   k.tighten = decide_rows<TightenRows>;
   k.freeze = freeze;
   k.lbfgs = lbfgs;
+  k.flip = flip;
   k.ask = decide_rows<AskRows>;
   k.answer = decide_rows<AnswerRows>;
   k.begin = decide_rows<BeginRows>;

@@ -1,10 +1,12 @@
 // What minimum-norm attacks need beyond vectors: the nearest point of a plane within the box, the steps of Carlini and
-// Wagner, of EAD and of L-BFGS, JSMA's pair, and all that they decide per row; mirrors cpp/minimum_norm.cpp.
+// Wagner, of EAD and of L-BFGS, JSMA's pair, single features, and all that they decide per row; mirrors
+// cpp/minimum_norm.cpp.
 #include "launch.cuh"
 
 #include "attacks/ddn_row.h"
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
+#include "attacks/flip_row.h"
 #include "attacks/fmn_row.h"
 #include "attacks/lbfgs_row.h"
 #include "attacks/planes_row.h"
@@ -293,6 +295,30 @@ __global__ void lbfgs_kernel(Index rows, LbfgsRows a, const std::int32_t* active
   for_rows(rows_now(rows, active), [&](Index r) { lbfgs_row(a, ops, r); });
 }
 
+__global__ void flip_kernel(Index rows, FlipRows a, const std::int32_t* active) {
+  for_rows(rows_now(rows, active), [&](Index r) {
+    const auto gain = [&](Index i) {
+      const Index at = r * a.ld + i;
+      return gain_of(a, a.x[at], a.lo[at], a.hi[at], a.gradient[at]);
+    };
+    const float best = row_max<float>(a.features, gain);
+    const Index flip =
+        best > 0.0f
+            ? leading(a.features,
+                      [&](Index m) {
+                        return row_max<float>(a.features, [&](Index i) { return i < m ? gain(i) : 0.0f; }) < best;
+                      })
+            : -1;
+    const bool sloped = row_max<float>(a.features, [&](Index i) { return abs(a.gradient[r * a.ld + i]); }) > 0.0f;
+    if (threadIdx.x == 0) {
+      const Index at = r * a.ld + flip;
+      if (flip >= 0) a.x[at] = a.lo[at] = a.hi[at] = a.rise ? a.hi[at] : a.lo[at];
+      a.moving[r] |= sloped;
+      a.done[r] |= flip < 0 && a.moving[r];
+    }
+  });
+}
+
 // ---- what the table calls ----
 
 template <class Rows>
@@ -336,6 +362,11 @@ void lbfgs(Stream stream, Index rows, const LbfgsRows& a) {
   launch(lbfgs_kernel, rows_grid(rows), kRowThreads, 0, s, rows, a, s.active);
 }
 
+void flip(Stream stream, Index rows, const FlipRows& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(flip_kernel, rows_grid(rows), kRowThreads, 0, s, rows, a, s.active);
+}
+
 }  // namespace
 
 void add_minimum_norm(Kernels& k) {
@@ -356,6 +387,7 @@ void add_minimum_norm(Kernels& k) {
   k.tighten = decide_rows<TightenRows>;
   k.freeze = freeze;
   k.lbfgs = lbfgs;
+  k.flip = flip;
   k.ask = decide_rows<AskRows>;
   k.answer = decide_rows<AnswerRows>;
   k.begin = decide_rows<BeginRows>;

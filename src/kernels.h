@@ -480,6 +480,7 @@ struct SaliencyRows;  // src/attacks/saliency_row.h
 struct TightenRows;   // src/attacks/tighten_row.h
 struct FreezeRows;    // src/attacks/tighten_row.h
 struct LbfgsRows;     // src/attacks/lbfgs_row.h
+struct FlipRows;      // src/attacks/flip_row.h
 struct AskRows;       // src/attacks/decision_row.h, as all that follow
 struct AnswerRows;
 struct BeginRows;
@@ -673,6 +674,7 @@ struct Kernels {
   void (*tighten)(Stream, Index rows, const TightenRows&) = nullptr;
   void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
   void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
+  void (*flip)(Stream, Index rows, const FlipRows&) = nullptr;
   void (*ask)(Stream, Index rows, const AskRows&) = nullptr;
   void (*answer)(Stream, Index rows, const AnswerRows&) = nullptr;
   void (*begin)(Stream, Index rows, const BeginRows&) = nullptr;

@@ -43,6 +43,8 @@ MAKE: dict[str, Callable[..., Any]] = {
     "EAD": lambda **k: A.EAD(**{**SEARCH, **k}),
     "LBFGS": lambda **k: A.LBFGS(**{"steps": 15, "search_steps": 6, **k}),
     "JSMA": lambda **k: A.JSMA(**k),
+    "FeatureAddition": lambda **k: A.FeatureAddition(**{"k": 5, **k}),
+    "FeatureDeletion": lambda **k: A.FeatureDeletion(**{"k": 5, **k}),
     "LinearMinimum": lambda **k: A.LinearMinimum(**k),
     "Boundary": lambda **k: A.Boundary(**{"steps": 15, **k}),
     "HopSkipJump": lambda **k: A.HopSkipJump(**{"steps": 2, "probes": 8, **k}),

@@ -52,6 +52,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "lbfgs": lambda m, x, y: A.LBFGS(steps=5, search_steps=2)(m, x, y),
     "virtual-adversarial": lambda m, x, y: A.VirtualAdversarial(eps=0.1)(m, x, y),
     "universal": lambda m, x, y: A.Universal(eps=0.1, epochs=2, batch_size=5)(m, x, y),
+    "addition": lambda m, x, y: A.FeatureAddition(k=3)(m, x, y),
+    "deletion": lambda m, x, y: A.FeatureDeletion(k=3)(m, x, y),
     "ead": lambda m, x, y: A.EAD(steps=5, search_steps=2)(m, x, y),
     "jsma": lambda m, x, y: A.JSMA()(m, x, y),
     "boundary": lambda m, x, y: A.Boundary(steps=5)(m, x, y),

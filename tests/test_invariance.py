@@ -52,6 +52,8 @@ ATTACKS: dict[str, Any] = {
     "cw-l0": eb.attacks.CarliniWagner(norm="l0", steps=15, search_steps=4, step_size=0.05, initial_constant=0.1),
     "lbfgs": eb.attacks.LBFGS(steps=15, search_steps=4),
     "virtual-adversarial": eb.attacks.VirtualAdversarial(eps=0.5, steps=2, seed=3),
+    "addition": eb.attacks.FeatureAddition(k=5),
+    "deletion": eb.attacks.FeatureDeletion(k=5),
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),
     "boundary": eb.attacks.Boundary(steps=25, seed=3),

@@ -57,6 +57,39 @@ def test_random_targets_are_uniform_and_depend_on_seed_and_index_alone() -> None
     assert (aim(own, X, y, seed=4) != target).mean() > 0.5
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        eb.attacks.FMN(steps=60),
+        eb.attacks.CarliniWagner(steps=60, search_steps=5, step_size=0.05),
+        eb.attacks.PGD(eps=0.1, steps=10),
+        eb.attacks.FeatureDeletion(k=3),
+    ],
+)
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_the_best_of_all_targets_is_as_good_as_each(attack: Any, classes: int) -> None:
+    own, net = pair([FEATURES, 8, classes], "tanh", scale=2.0)
+    x = X[:40]
+    y = np.where(np.arange(40) % 5 == 0, labels(40, classes), net.predict(x))
+    best = eb.attacks.best_of_targets(attack, own, x, y)
+    np.testing.assert_array_equal(best.success, own.predict(best.x_adv) != y)
+    count = max(classes, 2)
+    configuration = {**attack.to_dict(), "targeted": True}
+    runs = [eb.attacks.from_dict(configuration).run(own, x, (y + k) % count) for k in range(1, count)]
+    np.testing.assert_array_equal(best.success, np.any([r.success for r in runs], axis=0))
+    np.testing.assert_array_equal(best.queries, np.sum([r.queries for r in runs], axis=0))
+    measure = "loss" if "eps" in configuration else "distance"
+    least = np.min([np.where(r.success, getattr(r, measure), np.inf) for r in runs], axis=0)
+    np.testing.assert_array_equal(getattr(best, measure)[best.success], least[best.success])
+    assert best.success.any()
+
+
+def test_an_attack_without_targets_has_no_best_of_them() -> None:
+    for attack in (eb.attacks.DeepFool(), "pgd", None):
+        with pytest.raises(TypeError, match="attack: wanted one that can be targeted"):
+            eb.attacks.best_of_targets(attack, model(), X)  # type: ignore[arg-type]
+
+
 def test_bad_arguments_are_named() -> None:
     own, y = model(), labels(ROWS, CLASSES)
     with pytest.raises(ValueError, match="policy"):

@@ -8,6 +8,7 @@
 #include "attacks/deepfool.h"
 #include "attacks/ead.h"
 #include "attacks/fab.h"
+#include "attacks/flip.h"
 #include "attacks/fmn.h"
 #include "attacks/hop_skip_jump.h"
 #include "attacks/jsma.h"
@@ -144,6 +145,12 @@ SearchSettings lbfgs_settings(const py::dict& o) {
   return s;
 }
 
+FlipSettings flip_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<FlipSettings>(o);
+  s.rise = get<bool>(o, "rise");
+  return s;
+}
+
 JsmaSettings jsma_settings(const py::dict& o) {
   auto s = minimum_norm_settings<JsmaSettings>(o);
   s.theta = get<float>(o, "theta");
@@ -226,6 +233,7 @@ void bind_attacks(py::module_& m) {
   bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W; returns as pgd does.");
   bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
   bind_attack<LbfgsSlab>(m, "lbfgs", lbfgs_settings, "L-BFGS within the box; returns as pgd does.");
+  bind_attack<FlipSlab>(m, "flip", flip_settings, "Features added or deleted one by one; returns as pgd does.");
   bind_attack<JsmaSlab>(m, "jsma", jsma_settings, "JSMA; returns as pgd does.");
   bind_attack<LinearMinimumSlab>(m, "linear_minimum", linear_minimum_settings,
                                  "Nearest points of linear models; returns as pgd does.");

@@ -325,6 +325,24 @@ def fab(
 ) -> tuple[typing.Any, ...]:
     """FAB and FAB-T; returns as pgd does."""
 
+@typing.overload
+def flip(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Features added or deleted one by one; returns as pgd does."""
+
+@typing.overload
+def flip(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Features added or deleted one by one; returns as pgd does."""
+
 def fma_peak(threads: int, seconds: float) -> float:
     """GFLOP/s of independent fused multiply-adds in registers."""
 

@@ -7,6 +7,7 @@
 #include "attacks/ddn_row.h"
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
+#include "attacks/flip_row.h"
 #include "attacks/fmn_row.h"
 #include "attacks/lbfgs_row.h"
 #include "attacks/planes_row.h"
@@ -350,6 +351,30 @@ void test_lbfgs(Index n) {
   CHECK(same_bits(&start[kActive * ld], &x.cpu[kActive * ld], ld));
 }
 
+void test_flip(Index n, bool rise) {
+  const Index ld = n + 1;
+  auto values = floats(kRows * ld, 1);
+  for (float& v : values) v = v > 0.0f ? 1.0f : 0.0f;
+  auto slopes = floats(kRows * ld, 2);
+  for (Index i = 0; i < ld; ++i) slopes[i] = rise ? 0.5f : -0.5f;  // the first row: all equal
+  Twin<float> x(values), gradient(slopes), lo(std::vector<float>(kRows * ld, 0.0f)),
+      hi(std::vector<float>(kRows * ld, 1.0f));
+  const std::vector<std::uint8_t> none(kRows, 0);
+  Twin<std::uint8_t> moving(none), done(none);
+  for (int step = 0; step < 3; ++step)
+    on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+      k.flip(s, rows, {n, ld, gradient.on(d), rise, x.on(d), lo.on(d), hi.on(d), moving.on(d), done.on(d)});
+    });
+  CHECK(x.same() && lo.same() && hi.same() && moving.same() && done.same());
+  Index flips = 0;
+  for (Index i = 0; i < n && flips < 3; ++i) {
+    if (values[i] == (rise ? 1.0f : 0.0f)) continue;
+    CHECK(x.cpu[i] == (rise ? 1.0f : 0.0f));
+    ++flips;
+  }
+  CHECK(done.cpu[0] == (flips < 3) && same_bits(&values[kActive * ld], &x.cpu[kActive * ld], ld));
+}
+
 // Questions and answers, cuts, probes, leaps and walks of attacks that learn labels only, over several rounds.
 void test_decisions(bool targeted) {
   const std::vector<std::uint8_t> none(kRows, 0), all(kRows, 1);
@@ -432,6 +457,7 @@ int main() {
       test_saliency(n, increase);
       test_rounds(n, increase);
       test_freeze(n, increase);
+      test_flip(n, increase);
     }
   }
   test_freeze(300, true);

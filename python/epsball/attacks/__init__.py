@@ -14,6 +14,7 @@ from epsball.attacks.deepfool import DeepFool
 from epsball.attacks.ead import EAD
 from epsball.attacks.fab import FAB
 from epsball.attacks.fgsm import FGSM, fgsm
+from epsball.attacks.flip import FeatureAddition, FeatureDeletion
 from epsball.attacks.fmn import FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump
 from epsball.attacks.ilcm import ILCM
@@ -32,7 +33,7 @@ from epsball.attacks.spatial import Spatial
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
 from epsball.attacks.substitute import Substitute
-from epsball.attacks.targets import target_labels
+from epsball.attacks.targets import best_of_targets, target_labels
 from epsball.attacks.tree_minimum import TreeMinimum
 from epsball.attacks.universal import Universal
 from epsball.attacks.virtual_adversarial import VirtualAdversarial
@@ -63,6 +64,8 @@ __all__ = [
     "BrokenRows",
     "CarliniWagner",
     "DeepFool",
+    "FeatureAddition",
+    "FeatureDeletion",
     "HopSkipJump",
     "LinearExact",
     "LinearMinimum",
@@ -77,6 +80,7 @@ __all__ = [
     "Universal",
     "VirtualAdversarial",
     "autoattack",
+    "best_of_targets",
     "exact_robust_accuracy",
     "fgsm",
     "from_dict",

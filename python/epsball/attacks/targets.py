@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from epsball.arguments import check_seed, one_of
 from epsball.arrays import as_numpy, like
-from epsball.attacks.base import check_index
+from epsball.attacks.base import Attack, AttackResult, check_index
 from epsball.classifier import Classifier
 
 POLICIES = ("random", "least_likely", "likeliest", "next")
@@ -75,6 +76,69 @@ def target_labels(
     sign = -1.0 if policy == "least_likely" else 1.0
     other = np.where(np.arange(classes) == labels[:, None], -np.inf, sign * logits.astype(np.float64))
     return like(other.argmax(axis=1), x)
+
+
+def best_of_targets(attack: Attack, model: Any, x: Any, y: Any = None, index: Any = None) -> AttackResult:
+    """Aim an attack at every class but the label, one after another, and keep each row's best point.
+
+    The best is one that reached its class: the nearest of them, or for attacks with an eps the one of the smallest
+    loss towards it.
+
+    Parameters
+    ----------
+    attack
+        Any that can be targeted, whether or not it is.
+    model, x, index
+        As in a plain call.
+    y
+        (N,) labels to leave; None: the model's own predictions.
+
+    Returns
+    -------
+    AttackResult
+        ``success``: the label is left. ``loss`` is towards the class of the point kept, ``queries`` are those of all
+        runs, ``zero_gradient`` is true where none had a gradient, and there is no trace.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named.
+
+    Examples
+    --------
+    >>> import epsball as eb, numpy as np
+    >>> model = eb.models.linear(4, 3)
+    >>> x = np.full((2, 4), 0.5, np.float32)
+    >>> eb.attacks.best_of_targets(eb.attacks.CarliniWagner(steps=50), model, x).success
+    array([ True,  True])
+    """
+    if not isinstance(attack, Attack) or "targeted" not in {option.name for option in fields(attack)}:
+        raise TypeError(f"attack: wanted one that can be targeted, got {type(attack).__name__}")
+    options = {option.name: getattr(attack, option.name) for option in fields(attack)}
+    aimed = type(attack)(**{**options, "targeted": True})
+    first = target_labels(model, x, y, "next")  # which checks the arguments
+    classes = max(model.classes, 2)
+    rows = as_numpy("y", first, device=model.device)
+    best: dict[str, Any] = {}
+    for shift in range(classes - 1):
+        run = aimed.run(model, x, (rows + shift) % classes, index)
+        found = {option.name: getattr(run, option.name) for option in fields(run)}
+        found["x_adv"] = as_numpy("x", run.x_adv, device="cuda")
+        best = _better(best, found, "loss" if "eps" in options else "distance") if best else found
+    return AttackResult(**{**best, "x_adv": like(best["x_adv"], x)})
+
+
+def _better(best: dict[str, Any], found: dict[str, Any], measure: str) -> dict[str, Any]:
+    """Return, row by row, what succeeded with the smaller measure."""
+    nearer = (found["success"] == best["success"]) & (found[measure] < best[measure])
+    rows = (found["success"] & ~best["success"]) | nearer
+    kept = dict(best)
+    for name in ("x_adv", "success", "distance", "loss"):
+        mine = rows.reshape(-1, *[1] * (best[name].ndim - 1))
+        kept[name] = np.where(mine, found[name], best[name])
+    kept["queries"] = best["queries"] + found["queries"]
+    kept["zero_gradient"] = best["zero_gradient"] & found["zero_gradient"]
+    return kept
 
 
 def _labels(y: npt.NDArray[Any], rows: int, classes: int) -> Labels:
