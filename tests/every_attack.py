@@ -53,11 +53,12 @@ MAKE: dict[str, Callable[..., Any]] = {
     ),
     "Spatial": lambda **k: A.Spatial(**{"grid": (3, 3, 1), "pixels": 1, **k}),
     "TreeMinimum": lambda **k: A.TreeMinimum(**k),
+    "StumpMinimum": lambda **k: A.StumpMinimum(**k),
     "NeighbourMinimum": lambda **k: A.NeighbourMinimum(**k),
 }
 WHOLE = ("Universal",)  # look at all rows at once
 LINEAR = ("LinearExact", "LinearMinimum")
-SOURCES = ("TreeMinimum", "NeighbourMinimum")  # read a model of their own kind
+SOURCES = ("TreeMinimum", "StumpMinimum", "NeighbourMinimum")  # read a model of their own kind
 NETWORKS = [name for name in MAKE if name not in LINEAR + SOURCES]
 
 
@@ -90,6 +91,14 @@ def model_for(name: str, classes: int = CLASSES) -> Any:
         feature, threshold, left, right = node.T
         tree = Tree(feature.astype(int), threshold, left.astype(int), right.astype(int), value)
         return eb.sources.Trees([tree], FEATURES, np.zeros(classes))
+    if name == "StumpMinimum":
+        trees = []
+        for feature in range(6):
+            value = np.roll(np.eye(3, classes), feature, axis=1)
+            trees.append(
+                Tree(np.array([feature, -1, -1]), np.full(3, 0.5), np.array([1, 0, 0]), np.array([2, 0, 0]), value)
+            )
+        return eb.sources.Trees(trees, FEATURES, np.zeros(classes))
     if name == "NeighbourMinimum":
         points = images(40, seed=3)
         return eb.sources.KNN(points, labels(40, classes), k=1, classes=classes)

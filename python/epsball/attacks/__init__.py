@@ -32,6 +32,7 @@ from epsball.attacks.slide import SLIDE
 from epsball.attacks.spatial import Spatial
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
+from epsball.attacks.stump_minimum import StumpMinimum
 from epsball.attacks.substitute import Substitute
 from epsball.attacks.targets import best_of_targets, target_labels
 from epsball.attacks.tree_minimum import TreeMinimum
@@ -75,6 +76,7 @@ __all__ = [
     "RandomSearch",
     "Spatial",
     "Square",
+    "StumpMinimum",
     "Substitute",
     "TreeMinimum",
     "Universal",

@@ -1,4 +1,4 @@
-"""The nearest point that a decision tree, or a sum of stumps, classifies otherwise: exact, leaf by leaf."""
+"""The nearest point that a decision tree classifies otherwise: exact, leaf by leaf."""
 
 from __future__ import annotations
 
