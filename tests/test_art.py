@@ -10,6 +10,7 @@ import pytest
 import epsball as eb
 from drop_in import (
     accuracy,
+    assert_as_near,
     assert_no_weaker,
     assert_same_points,
     assert_within,
@@ -22,7 +23,9 @@ torch = pytest.importorskip("torch")
 import epsball.interop.art as ours  # noqa: E402
 
 NAMES = [
-    n for n, t in vars(ours).items() if isinstance(t, type) and t.__module__ == ours.__name__ and n != "EvasionAttack"
+    n
+    for n, t in vars(ours).items()
+    if isinstance(t, type) and t.__module__ == ours.__name__ and n != "EvasionAttack" and n[0] != "_"
 ]
 CASES: list[tuple[str, dict[str, Any], str, float]] = [
     ("FastGradientMethod", {"eps": 0.12}, "linf", 0.12),
@@ -38,12 +41,21 @@ CASES: list[tuple[str, dict[str, Any], str, float]] = [
         "linf",
         0.12,
     ),
+    ("SquareAttack", {"eps": 0.12, "max_iter": 60, "nb_restarts": 2, "verbose": False}, "linf", 0.12),
+    ("SquareAttack", {"eps": 1.5, "norm": 2, "max_iter": 60, "verbose": False}, "l2", 1.5),
     (
         "ProjectedGradientDescent",
         {"eps": 1.2, "eps_step": 0.2, "max_iter": 20, "norm": 2, "num_random_init": 2, "verbose": False},
         "l2",
         1.2,
     ),
+]
+QUIET = {"verbose": False}
+SEARCH = {"binary_search_steps": 3, "max_iter": 20, "initial_const": 1.0, "learning_rate": 0.05, "batch_size": 15}
+NEAREST: list[tuple[str, dict[str, Any], str]] = [
+    ("CarliniL2Method", {**SEARCH, **QUIET}, "l2"),
+    ("ElasticNet", {**SEARCH, "max_iter": 100, "decision_rule": "L1", **QUIET}, "l1"),
+    ("DeepFool", {"batch_size": 15, **QUIET}, "l2"),
 ]
 
 
@@ -80,6 +92,98 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(
     assert_within(got, x, eps, norm)
     assert "engine=epsball" in repr(attack)
     assert_no_weaker(module, got, getattr(evasion(), name)(estimator(module), **options).generate(x, y), y)
+
+
+@pytest.mark.parametrize(("name", "options", "norm"), NEAREST)
+def test_minimum_norm_attacks_are_as_near_as_theirs(name: str, options: dict[str, Any], norm: str) -> None:
+    module, x, _ = arrays()
+    x = x[:15]
+    y = module(torch.from_numpy(x)).argmax(1).numpy()  # some of theirs leave predictions, whatever y is
+    got = getattr(ours, name)(estimator(module), **options).generate(x, y)
+    assert got.dtype == np.float32
+    assert_as_near(module, got, getattr(evasion(), name)(estimator(module), **options).generate(x, y), x, y, norm)
+
+
+def test_attacks_on_labels_are_the_engines_with_their_options() -> None:
+    module, x, y = arrays()
+    model = eb.from_torch(module, (1, 28, 28))
+    state = np.random.get_state()  # noqa: NPY002 - what ART's users seed
+    try:
+        np.random.seed(3)  # noqa: NPY002
+        seeds = [int(np.random.randint(2**63 - 1)) for _ in range(2)]  # noqa: NPY002
+        np.random.seed(3)  # noqa: NPY002
+        leaps = ours.HopSkipJump(estimator(module), norm=np.inf, max_iter=3, max_eval=300).generate(x, y)
+        walk = ours.BoundaryAttack(estimator(module), targeted=False, max_iter=10).generate(x, y)
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    wanted = eb.attacks.HopSkipJump("linf", 3, most_probes=300, seed=seeds[0]).run(model, x, y)
+    np.testing.assert_array_equal(leaps, wanted.x_adv)
+    assert wanted.success.mean() > 0.8
+    wanted = eb.attacks.Boundary(200, seed=seeds[1]).run(model, x, y)
+    np.testing.assert_array_equal(walk, wanted.x_adv)
+    assert wanted.success.mean() > 0.8
+
+
+def test_saliency_maps_reach_targets_in_small_and_large_steps() -> None:
+    module, x, y = arrays()
+    targets = (y + 1) % 10
+    for theta, gamma in ((0.1, 1.0), (1.0, 0.2)):
+        got = ours.SaliencyMapMethod(estimator(module), theta=theta, gamma=gamma).generate(x, targets)
+        assert accuracy(module, got, targets) > accuracy(module, x, targets) + 0.3
+        assert (got >= x).all()
+        assert (got - x).reshape(len(x), -1).sum(axis=1).max() <= gamma * 784 * (1 + 1e-5)
+    falling = ours.SaliencyMapMethod(estimator(module), theta=-1.0).generate(x, targets)
+    assert (falling <= x).all()
+    at_random = ours.SaliencyMapMethod(estimator(module), theta=1.0).generate(x)
+    assert accuracy(module, at_random, y) < accuracy(module, x, y)
+
+
+def test_one_image_at_a_time_is_turned_no_less_than_all_by_one_turn() -> None:
+    module, x, _ = arrays()
+    y = module(torch.from_numpy(x)).argmax(1).numpy()
+    options = {"max_translation": 10.0, "num_translations": 3, "max_rotation": 30.0, "num_rotations": 5, **QUIET}
+    got, wanted = (a.SpatialTransformation(estimator(module), **options).generate(x, y) for a in (ours, evasion()))
+    assert_no_weaker(module, got, wanted, y)
+    still = ours.SpatialTransformation(estimator(module), verbose=False).generate(x, y)
+    np.testing.assert_array_equal(still, x)
+    with pytest.raises(ValueError, match="x: wanted square images"):
+        ours.SpatialTransformation(module).generate(x[:, :, :20], y)
+
+
+def test_autoattack_is_in_the_ball_and_no_weaker_than_its_members() -> None:
+    module, x, y = arrays()
+    x, y, given = x[:10], y[:10], estimator(module)
+    parts = [
+        ours.AutoProjectedGradientDescent(given, eps=0.1, max_iter=10, nb_random_init=1),
+        ours.DeepFool(given, epsilon=1e-3),
+        ours.SquareAttack(given, eps=0.1, max_iter=20),
+    ]
+    got = ours.AutoAttack(given, eps=0.1, attacks=parts).generate(x, y)
+    assert_within(got, x, 0.1, "linf")
+    assert accuracy(module, got, y) <= accuracy(module, parts[0].generate(x, y), y)
+    members = ours.AutoAttack(given, eps=0.1).members()
+    named = [(type(m).__name__, getattr(m, "loss_type", None)) for m in members]
+    assert named == [
+        ("AutoProjectedGradientDescent", None), ("AutoProjectedGradientDescent", "difference_logits_ratio"),
+        ("DeepFool", None), ("SquareAttack", None),
+    ]  # fmt: skip
+    mask = np.zeros((10, 1, 28, 28), np.float32)
+    mask[::2] = 1
+    x_adv = ours.AutoAttack(given, eps=0.3, attacks=[ours.SquareAttack(given, nb_restarts=2)]).generate(x, y, mask)
+    np.testing.assert_array_equal(x_adv[1::2], x[1::2])
+
+
+@pytest.mark.parametrize("name", ["BoundaryAttack", "HopSkipJump"])
+def test_points_to_begin_at_are_taken(name: str) -> None:
+    module, x, y = arrays()
+    targets = (y + 1) % 10
+    start = np.stack([x[y == t][0] for t in targets])
+    attack = getattr(ours, name)(module, targeted=True, max_iter=2)
+    found = attack.generate(x, targets, x_adv_init=start)
+    right = module(torch.from_numpy(start)).argmax(1).numpy() == targets
+    assert accuracy(module, found[right], targets[right]) > 0.95  # on the boundary torch may round to the other side
+    with pytest.raises(ValueError, match="y: a targeted attack needs the target labels"):
+        attack.generate(x, x_adv_init=start)
 
 
 @pytest.mark.parametrize("norm", [np.inf, "inf", 2])
@@ -178,6 +282,16 @@ def test_what_epsball_cannot_follow_is_an_error() -> None:
         ours.FastGradientMethod(module, eps=np.arange(28.0)).generate(x, y)
     with pytest.raises(ValueError, match="batch_size: wanted an integer >= 1"):
         ours.FastGradientMethod(module, batch_size=0)
+    for make, text in (
+        (lambda: ours.SquareAttack(module, loss=max), "loss: wanted None"),
+        (lambda: ours.BoundaryAttack(module, step_adapt=0.5), r"step_adapt: wanted 0\.667"),
+        (lambda: ours.AutoAttack(module, targeted=True), "targeted: wanted False"),
+        (lambda: ours.AutoAttack(module, estimator_orig=object()), "estimator_orig: wanted None"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            make()
+    with pytest.raises(TypeError, match="attacks: wanted attacks of"):
+        ours.AutoAttack(module, attacks=[evasion()])
     with pytest.raises(AttributeError, match="ZooAttack"):
         ours.ZooAttack  # noqa: B018
 

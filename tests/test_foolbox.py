@@ -10,9 +10,11 @@ import pytest
 import epsball as eb
 from drop_in import (
     accuracy,
+    assert_as_near,
     assert_no_weaker,
     assert_same_points,
     assert_within,
+    lengths,
     library,
     mean_loss,
     module_and_digits,
@@ -27,7 +29,28 @@ FIXED = [f"{norm}{kind}" for norm in NORM
          for kind in ("FastGradientAttack", "BasicIterativeAttack", "ProjectedGradientDescentAttack",
                       "MomentumIterativeFastGradientMethod")]  # fmt: skip
 FIXED += ["SparseL1DescentAttack"]
-ALIASES = ("FGM", "FGSM", "MIFGSM", "L1PGD", "L2PGD", "LinfPGD", "PGD")
+FIXED += [f"{norm}Adam{kind}" for norm in ("Linf", "L2")
+          for kind in ("BasicIterativeAttack", "ProjectedGradientDescentAttack")]  # fmt: skip
+ALIASES = ("FGM", "FGSM", "MIFGSM", "L1PGD", "L2PGD", "LinfPGD", "PGD", "AdamPGD", "LinfAdamPGD", "L2AdamPGD")
+SEARCH = {"binary_search_steps": 3, "steps": 200, "initial_const": 1.0, "abort_early": False}
+NEAREST: dict[str, dict[str, Any]] = {
+    "L2CarliniWagnerAttack": {**SEARCH, "stepsize": 0.05},
+    "EADAttack": {**SEARCH, "decision_rule": "L1"},
+    "L2DeepFoolAttack": {},
+    "LinfDeepFoolAttack": {},
+    "DDNAttack": {},
+    "L2FMNAttack": {},
+    "LInfFMNAttack": {},
+    "L1FMNAttack": {},
+    "L0FMNAttack": {},
+    "HopSkipJumpAttack": {"steps": 5},
+    "BoundaryAttack": {"steps": 500},
+}
+DECISION = ("HopSkipJumpAttack", "BoundaryAttack")
+
+
+#: Rows of 50 whose nearest points lie so close to the boundary that torch's rounding may say otherwise.
+ON_THE_BOUNDARY = 0.1
 
 
 def both_models() -> tuple[Any, Any, Any, Any]:
@@ -39,7 +62,7 @@ def norm_of(name: str) -> tuple[str, float]:
     return next((ball for prefix, ball in NORM.items() if name.startswith(prefix)), NORM["L1"])
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", [*FIXED, *NEAREST, "SpatialAttack"])
 def test_signature_and_defaults_are_theirs(name: str) -> None:
     theirs = library("foolbox").attacks
     assert parameters_of(getattr(ours.attacks, name)) == parameters_of(getattr(theirs, name))
@@ -66,6 +89,84 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str) -> None:
     assert accuracy(module, clipped, y) == pytest.approx(1 - float(is_adv.double().mean()))
     wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=eps)[1]
     assert_no_weaker(module, clipped, wanted, y)
+
+
+@pytest.mark.parametrize("name", NEAREST)
+def test_minimum_norm_attacks_are_as_near_as_theirs(name: str) -> None:
+    model, theirs, x, y = both_models()
+    module = module_and_digits()[0]
+    x, y = x[:15], y[:15]
+    torch.manual_seed(0)
+    attack = getattr(ours.attacks, name)(**NEAREST[name])
+    raw, clipped, is_adv = attack(model, x, y, epsilons=None)
+    assert torch.equal(raw, clipped)
+    assert accuracy(module, clipped, y) == pytest.approx(1 - float(is_adv.double().mean()), abs=ON_THE_BOUNDARY)
+    wanted = getattr(library("foolbox").attacks, name)(**NEAREST[name])(theirs, x, y, epsilons=None)[1]
+    more = 1.1 if name in DECISION else 1.01  # their starts differ, and the walks are short
+    if name == "EADAttack":
+        more = 1.05  # of so few steps an order of rounding decides which search counts
+    found = is_adv if name in DECISION else torch.ones(len(x), dtype=torch.bool)
+    assert found.sum() >= len(x) - 1  # of one digit in fifty no noise in a thousand is of another class
+    assert_as_near(module, clipped[found], wanted[found], x[found], y[found], attack.distance, more)
+
+
+@pytest.mark.parametrize("name", ["DDNAttack", "LinfDeepFoolAttack", "L0FMNAttack", "EADAttack"])
+def test_budgets_of_minimum_norm_attacks_only_clip(name: str) -> None:
+    model, _, x, y = both_models()
+    options = {k: v for k, v in NEAREST[name].items() if k != "decision_rule"}
+    attack = getattr(ours.attacks, name)(**options)
+    near, far = {"linf": (0.01, 0.5), "l2": (0.1, 10.0), "l1": (1.0, 100.0), "l0": (1, 784)}[attack.distance]
+    raw, clipped, is_adv = attack(model, x, y, epsilons=[None, near, far])
+    assert [len(raw), len(clipped), tuple(is_adv.shape)] == [3, 3, (3, len(x))]
+    assert torch.equal(raw[0], raw[1])
+    assert torch.equal(clipped[0], raw[0])
+    assert torch.equal(clipped[2], raw[0])
+    assert (lengths(clipped[1], x, attack.distance) <= near).all()
+    module = module_and_digits()[0]
+    for points, solved in zip(clipped, is_adv, strict=True):
+        assert accuracy(module, points, y) == pytest.approx(1 - float(solved.double().mean()), abs=ON_THE_BOUNDARY)
+    assert is_adv[1].sum() < is_adv[2].sum()
+
+
+@pytest.mark.parametrize("name", ["L2CarliniWagnerAttack", "DDNAttack", "LInfFMNAttack", "BoundaryAttack"])
+def test_minimum_norm_attacks_towards_a_target(name: str) -> None:
+    model, _, x, y = both_models()
+    targets = (y + 1) % 10
+    start = torch.stack([x[y == t][0] for t in targets])
+    more = {"starting_points": start} if name in DECISION else {}
+    attack = getattr(ours.attacks, name)(**NEAREST[name])
+    _, clipped, is_adv = attack(model, x, ours.TargetedMisclassification(targets), epsilons=None, **more)
+    reached = accuracy(module_and_digits()[0], clipped, targets)
+    assert reached == pytest.approx(float(is_adv.double().mean()), abs=ON_THE_BOUNDARY)
+    assert is_adv.double().mean() > 0.6
+
+
+def test_repeated_walks_keep_the_nearest_point() -> None:
+    model, _, x, y = both_models()
+    attack = ours.HopSkipJumpAttack(steps=1)
+    torch.manual_seed(0)
+    once = attack(model, x, y, epsilons=None)
+    torch.manual_seed(0)
+    often = attack.repeat(3)(model, x, y, epsilons=None)
+    near, far = (lengths(points, x, "l2") for points in (often[1], once[1]))
+    both = (once[2] & often[2]).numpy()
+    assert often[2].sum() >= once[2].sum() > 40
+    assert (near <= far)[both].all()
+    assert (near < far).sum() > 10
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")
+def test_rotations_and_shifts_break_as_many_rows_as_theirs() -> None:
+    model, theirs, x, y = both_models()
+    for options in ({}, {"grid_search": False, "random_steps": 20}):
+        _, got, is_adv = ours.SpatialAttack(**options)(model, x, y)
+        wanted = library("foolbox").attacks.SpatialAttack(**options)(theirs, x, y)[2]
+        assert accuracy(module_and_digits()[0], got, y) == pytest.approx(1 - float(is_adv.double().mean()))
+        slack = 0.1 if options else 0.02  # other random transformations; other interpolation
+        assert is_adv.double().mean() >= wanted.double().mean() - slack
+    with pytest.raises(ValueError, match="grid is the same every time"):
+        ours.SpatialAttack().repeat(2)
+    assert ours.SpatialAttack(grid_search=False).repeat(2).random_steps == 200
 
 
 @pytest.mark.parametrize("name", ["FGSM", "FGM"])
@@ -185,5 +286,17 @@ def test_bad_arguments_are_named() -> None:
         ours.PyTorchModel(module_and_digits()[0], (0, 1), preprocessing={"scale": 2})
     with pytest.raises(TypeError, match="starting_points"):
         attack(model, x, y, epsilons=0.1, starting_points=x)
+    for make, text in (
+        (lambda: ours.L2DeepFoolAttack(loss="crossentropy"), "loss: wanted 'logits'"),
+        (lambda: ours.L2FMNAttack(min_stepsize=0.5), r"min_stepsize: wanted 0\.01"),
+        (lambda: ours.HopSkipJumpAttack(init_attack=attack), "init_attack: wanted None"),
+        (lambda: ours.HopSkipJumpAttack(constraint="l1"), "constraint: wanted one of linf, l2"),
+        (lambda: ours.BoundaryAttack(tensorboard="here"), "tensorboard: wanted False"),
+        (lambda: ours.LinfAdamPGD(adam_epsilon=1e-4), "adam_epsilon: wanted 1e-08"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            make()(model, x, y, epsilons=0.1)
+    with pytest.raises(ValueError, match="criterion: wanted labels"):
+        ours.L2DeepFoolAttack()(model, x, ours.TargetedMisclassification(y), epsilons=None)
     with pytest.raises(AttributeError, match="GenAttack"):
         ours.GenAttack  # noqa: B018

@@ -10,6 +10,7 @@ import pytest
 import epsball as eb
 from drop_in import (
     accuracy,
+    assert_as_near,
     assert_no_weaker,
     assert_same_points,
     assert_within,
@@ -38,7 +39,15 @@ IN_BALL = {
     "APGD": ("linf", 8 / 255),
     "APGDT": ("linf", 8 / 255),
     "Square": ("linf", 8 / 255),
+    "FAB": ("linf", 8 / 255),
+    "SPSA": ("linf", 0.3),
 }
+NEAREST: list[tuple[str, dict[str, Any], str]] = [
+    ("CW", {"c": 10, "steps": 200, "lr": 0.05}, "l2"),
+    ("DeepFool", {}, "l2"),
+    ("EADL1", {"initial_const": 0.1}, "l1"),
+    ("EADEN", {"initial_const": 0.1}, "l2"),
+]
 METHODS = (
     "__call__", "set_mode_targeted_by_function", "set_mode_targeted_random", "set_mode_targeted_least_likely",
     "set_mode_targeted_by_label", "set_mode_default", "set_normalization_used", "set_model_training_mode", "get_mode",
@@ -65,7 +74,7 @@ def test_methods_take_what_theirs_take(name: str) -> None:
 def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str, ball: tuple[str, float]) -> None:
     module, x, y = module_and_digits()
     options = {} if name == "PGDL2" else {"eps": 0.15}
-    options |= {"n_queries": 100} if name == "Square" else {}
+    options |= {"n_queries": 100} if name == "Square" else {"nb_iter": 3} if name == "SPSA" else {}
     attack = getattr(ours, name)(module, **options)
     x_adv = attack(x, y)
     assert x_adv.dtype == x.dtype
@@ -74,6 +83,36 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str, ball: tupl
     assert "engine=epsball" in repr(attack)
     with_theirs = getattr(library("torchattacks"), name)(module, **options)(x, y)
     assert_no_weaker(module, x_adv, with_theirs, y)
+
+
+@pytest.mark.parametrize(("name", "options", "norm"), NEAREST)
+def test_minimum_norm_attacks_are_as_near_as_theirs(name: str, options: dict[str, Any], norm: str) -> None:
+    module, x, y = module_and_digits()
+    x, y = x[:10], y[:10]
+    attack = getattr(ours, name)(module, **options)
+    got, wanted = attack(x, y), getattr(library("torchattacks"), name)(module, **options)(x, y)
+    more = 1.05 if name.startswith("EAD") else 1.01  # of so few steps an order of rounding decides which search counts
+    assert_as_near(module, got, wanted.detach(), x, y, norm, more)
+    assert "engine=epsball" in repr(attack)
+
+
+def test_jsma_aims_at_the_next_class_and_breaks_as_many_rows_as_theirs() -> None:
+    module, x, y = module_and_digits()
+    x, y = x[:4], y[:4]
+    got, wanted = (library_.JSMA(module)(x, y) for library_ in (ours, library("torchattacks")))
+    assert accuracy(module, got, (y + 1) % 10) >= accuracy(module, wanted, (y + 1) % 10) > 0
+    changed = (got != x).reshape(len(x), -1).sum(1)
+    assert (changed <= 0.1 * 784).all()
+
+
+def test_fab_gives_back_what_lies_beyond_eps_and_aims_at_all_classes() -> None:
+    module, x, y = module_and_digits()
+    got = ours.FAB(module, eps=0.1)(x, y)
+    away = (got - x).abs().reshape(len(x), -1).max(1).values
+    assert (away <= 0.1).all()
+    assert 0 < (away == 0).sum() < len(x)
+    aimed = ours.FAB(module, eps=0.1, multi_targeted=True)(x, y)
+    assert accuracy(module, aimed, y) <= accuracy(module, got, y) + 0.02
 
 
 def test_one_step_gives_the_same_points() -> None:

@@ -8,6 +8,7 @@ differs, and is meant to:
 - An iterative attack returns the best iterate of each row (misclassified first, then the highest loss), not the last;
   restarts are chosen per row; the bound is exact.
 - The L1 step goes on to the next feature where the box stops the first, and the L1 projection is the nearest point.
+- Minimum-norm attacks return rows that they do not break as they were.
 - A mask counts as 1 wherever it is not 0; nothing outside of it changes.
 - All rows are one call: `batch_size` is checked and changes nothing. Nothing is printed or shown: nor does `verbose`.
 - Random draws come from epsball's counters, seeded from NumPy's global generator.
@@ -26,13 +27,14 @@ from typing import Any
 import numpy as np
 
 from epsball import attacks
-from epsball.arguments import flag, whole
+from epsball.arguments import flag, one_of, whole
 from epsball.arrays import Array
 from epsball.classifier import Classifier
 from epsball.interop.following import Followed
 from epsball.sources.base import LabelSource
 
 NORMS = {np.inf: "linf", "inf": "linf", 1: "l1", 2: "l2"}
+ORDERS = {"linf": np.inf, "l1": 1, "l2": 2}
 
 
 class EvasionAttack(ABC):
@@ -254,7 +256,325 @@ class AutoProjectedGradientDescent(EvasionAttack):
         return attacks.APGD(eps, norm=_norm(self.norm), seed=_draw_seed(), **options, **common)
 
 
+@dataclass(eq=False, repr=False)
+class SquareAttack(EvasionAttack):
+    """Random search by squares (see `attacks.Square`), the margin being the loss; L1 is no error here.
+
+    `adv_criterion` and `loss` are None. Every restart takes the rows that are left.
+    """
+
+    estimator: Any
+    norm: Any = np.inf
+    adv_criterion: Any = None
+    loss: Any = None
+    max_iter: int = 100
+    eps: Any = 0.3
+    p_init: float = 0.8
+    nb_restarts: int = 1
+    batch_size: int = 128
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.Square`."""
+        options: dict[str, Any] = {"queries": self.max_iter + 1, "part": self.p_init, "rescale": True}
+        return attacks.Square(eps, norm=_norm(self.norm), **options, seed=_draw_seed(), **common)
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        labels = _own_or_given(model, x, y)
+        found, eps = x.copy(), np.broadcast_to(_per_row(self.eps, "eps", x), len(x))
+        left = np.arange(len(x))
+        for _ in range(whole("nb_restarts", self.nb_restarts, 1)):
+            run = self.translated(eps[left].copy(), _for_rows(common, x, left)).run(model, x[left], labels[left])
+            found[left] = run.x_adv
+            left = left[~run.success]
+            if len(left) == 0:
+                break
+        return found
+
+    def _check(self) -> None:
+        super()._check()
+        _check_only(adv_criterion=(self.adv_criterion, None), loss=(self.loss, None))
+
+
+class _MinimumNorm(EvasionAttack):
+    """Attacks without a budget."""
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        found: Array = self.translated(None, common)(model, x, y)
+        return found
+
+
+@dataclass(eq=False, repr=False)
+class CarliniL2Method(_MinimumNorm):
+    """Carlini and Wagner's L2 attack (see `attacks.CarliniWagner`).
+
+    ART searches the length of every step; here Adam takes as many steps as ART may try lengths,
+    ``max_iter · (max_halving + max_doubling)`` in each search.
+    """
+
+    classifier: Any
+    confidence: float = 0.0
+    targeted: bool = False
+    learning_rate: float = 0.01
+    binary_search_steps: int = 10
+    max_iter: int = 10
+    initial_const: float = 0.01
+    max_halving: int = 5
+    max_doubling: int = 5
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.CarliniWagner`."""
+        lengths = whole("max_halving", self.max_halving, 1) + whole("max_doubling", self.max_doubling, 1)
+        return attacks.CarliniWagner(
+            self.max_iter * lengths, self.binary_search_steps, self.learning_rate, self.initial_const,
+            self.confidence, **common,
+        )  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class ElasticNet(_MinimumNorm):
+    """The elastic-net attack (see `attacks.EAD`); "EN" chooses by L2, nearly all of the elastic net's distance."""
+
+    classifier: Any
+    confidence: float = 0.0
+    targeted: bool = False
+    learning_rate: float = 0.01
+    binary_search_steps: int = 9
+    max_iter: int = 100
+    beta: float = 1e-3
+    initial_const: float = 1e-3
+    batch_size: int = 1
+    decision_rule: str = "EN"
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.EAD`."""
+        norm = "l1" if one_of("decision_rule", self.decision_rule, ("EN", "L1", "L2")) == "L1" else "l2"
+        return attacks.EAD(
+            norm, self.beta, self.max_iter, self.binary_search_steps, self.learning_rate, self.initial_const,
+            self.confidence, **common,
+        )  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class DeepFool(_MinimumNorm):
+    """Steps to the nearest boundary (see `attacks.DeepFool`); as in ART rows leave their predictions, whatever y is."""
+
+    classifier: Any
+    max_iter: int = 100
+    epsilon: float = 1e-6
+    nb_grads: int = 10
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.DeepFool`."""
+        rivals = max(whole("nb_grads", self.nb_grads, 1) - 1, 1)  # ART counts the label among them
+        return attacks.DeepFool("l2", self.max_iter, self.epsilon, rivals, common["bounds"], common["mask"])
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        return super()._found(model, x, None, common)
+
+
+@dataclass(eq=False, repr=False)
+class SaliencyMapMethod(_MinimumNorm):
+    """Two features at a time (see `attacks.JSMA`, with ``again``) towards y, or towards random classes.
+
+    A negative theta lowers features. A row ends when no pair of features serves the target, where ART goes on with the
+    two that look best, and so reaches more targets. `gamma` bounds how far features move in total, not how many do.
+    """
+
+    classifier: Any
+    theta: float = 0.1
+    gamma: float = 1.0
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.JSMA`."""
+        options = common | {"targeted": True, "again": True}
+        return attacks.JSMA(abs(self.theta), self.gamma, self.theta > 0, **options)
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        aims = attacks.target_labels(model, x, None, "random", seed=_draw_seed()) if y is None else y
+        return super()._found(model, x, aims, common)
+
+
+class _Decision(_MinimumNorm):
+    """Attacks on labels alone, which begin at an adversarial point."""
+
+    def generate(
+        self, x: Array, y: Array | None = None, mask: Array | None = None, x_adv_init: Array | None = None
+    ) -> Array:
+        """Return the adversarial inputs, as `EvasionAttack.generate`; `x_adv_init` are points to begin at."""
+        self._start = None if x_adv_init is None else np.asarray(x_adv_init, np.float32)
+        return super().generate(x, y, mask)
+
+    def _common(self, mask: Any) -> dict[str, Any]:
+        return super()._common(mask) | {"start": self._start, "seed": _draw_seed()}
+
+
+@dataclass(eq=False, repr=False)
+class BoundaryAttack(_Decision):
+    """A walk along the boundary (see `attacks.Boundary`), targeted unless told otherwise, as in ART.
+
+    ART asks about `sample_size` points at every step; here the walk takes ``max_iter · sample_size`` steps of its own.
+    `num_trial` changes nothing; `step_adapt` and `min_epsilon` have one value only.
+    """
+
+    estimator: Any
+    batch_size: int = 64
+    targeted: bool = True
+    delta: float = 0.01
+    epsilon: float = 0.01
+    step_adapt: float = 0.667
+    max_iter: int = 5000
+    num_trial: int = 25
+    sample_size: int = 20
+    init_size: int = 100
+    min_epsilon: float = 0.0
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.Boundary`."""
+        steps = whole("max_iter", self.max_iter, 1) * whole("sample_size", self.sample_size, 1)
+        return attacks.Boundary(steps, orthogonal=self.delta, towards=self.epsilon, starts=self.init_size, **common)
+
+    def _check(self) -> None:
+        super()._check()
+        whole("num_trial", self.num_trial, 1)
+        _check_only(step_adapt=(self.step_adapt, 0.667), min_epsilon=(self.min_epsilon, 0.0))
+
+
+@dataclass(eq=False, repr=False)
+class HopSkipJump(_Decision):
+    """The boundary from labels (see `attacks.HopSkipJump`)."""
+
+    classifier: Any
+    batch_size: int = 64
+    targeted: bool = False
+    norm: Any = 2
+    max_iter: int = 50
+    max_eval: int = 10000
+    init_eval: int = 100
+    init_size: int = 100
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.HopSkipJump`."""
+        options: dict[str, Any] = {"probes": self.init_eval, "most_probes": self.max_eval, "starts": self.init_size}
+        return attacks.HopSkipJump(_norm(self.norm), self.max_iter, **options, **common)
+
+
+@dataclass(eq=False, repr=False)
+class SpatialTransformation(_MinimumNorm):
+    """The worst rotation and shift of every image (see `attacks.Spatial`), where ART has one for all of them.
+
+    `max_translation` is in percent of the image, which is a square; ``num_… = 1`` means none, in ART the largest.
+    """
+
+    classifier: Any
+    max_translation: float = 0.0
+    num_translations: int = 1
+    max_rotation: float = 0.0
+    num_rotations: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.Spatial`, with the shift in parts of an image's side."""
+        grid = (self.num_rotations, self.num_translations, self.num_translations)
+        return attacks.Spatial(self.max_rotation, eps * self.max_translation / 100, grid, bounds=common["bounds"])
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        if common["mask"] is not None:
+            raise ValueError("mask: wanted None, as all of an image moves")
+        if x.ndim != 4 or x.shape[2] != x.shape[3]:
+            raise ValueError(f"x: wanted square images (N, channels, side, side), got shape {x.shape}")
+        run = self.translated(x.shape[2], common).run(model, x, y)
+        found: Array = np.where(run.success[:, None, None, None], run.x_adv, x)
+        return found
+
+
+@dataclass(eq=False, repr=False)
+class AutoAttack(EvasionAttack):
+    """ART's AutoAttack: APGD with both losses and 5 restarts, DeepFool, Square; or the `attacks` given, of this module.
+
+    Each takes the rows that are left, and counts where it stays within eps. `targeted` is False, `estimator_orig` None
+    or the estimator; `parallel_pool_size` changes nothing. The authors' AutoAttack is `epsball.attacks.AutoAttack`.
+    """
+
+    estimator: Any
+    norm: Any = np.inf
+    eps: float = 0.3
+    eps_step: float = 0.1
+    attacks: Any = None
+    batch_size: int = 32
+    estimator_orig: Any = None
+    targeted: bool = False
+    parallel_pool_size: int = 0
+
+    def members(self) -> list[EvasionAttack]:
+        """Return the attacks, in order."""
+        if self.attacks:
+            return list(self.attacks)
+        ball = {"norm": self.norm, "eps": self.eps}
+        given = self.estimator
+        return [
+            AutoProjectedGradientDescent(given, eps_step=self.eps_step, **ball),
+            AutoProjectedGradientDescent(given, eps_step=self.eps_step, loss_type="difference_logits_ratio", **ball),
+            DeepFool(given, epsilon=1e-3),
+            SquareAttack(given, max_iter=5000, nb_restarts=5, **ball),
+        ]
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Raise, as this is several attacks."""
+        raise NotImplementedError("AutoAttack is no single attack of epsball's; see members")
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        labels = _own_or_given(model, x, y)
+        found, left = x.copy(), np.flatnonzero(model.predict(x) == labels)
+        for attack in self.members():
+            if len(left) == 0:
+                break
+            x_adv = attack._found(model, x[left], labels[left], _for_rows(common, x, left))
+            away = (x_adv.astype(np.float64) - x[left]).reshape(len(left), -1)
+            within = np.linalg.norm(away, ORDERS[_norm(self.norm)], axis=1) <= self.eps
+            won = within & (model.predict(x_adv) != labels[left])
+            found[left[won]] = x_adv[won]
+            left = left[~won]
+        return found
+
+    def _check(self) -> None:
+        super()._check()
+        whole("parallel_pool_size", self.parallel_pool_size, 0)
+        _check_only(targeted=(self.targeted, False))
+        if self.estimator_orig not in (None, self.estimator):
+            raise ValueError("estimator_orig: wanted None or the estimator, got another one")
+        if self.attacks is not None and not all(isinstance(a, EvasionAttack) for a in self.attacks):
+            raise TypeError("attacks: wanted attacks of epsball.interop.art")
+
+
 # ---- arguments in ART's words
+
+
+def _check_only(**options: tuple[Any, Any]) -> None:
+    for name, (value, only) in options.items():
+        if value != only:
+            raise ValueError(f"{name}: wanted {only!r}, the only value that epsball has, got {value!r}")
+
+
+def _for_rows(common: dict[str, Any], x: Array, rows: Array) -> dict[str, Any]:
+    """Return the common options for some of the rows: a mask may differ from row to row."""
+    mask = common["mask"]
+    return common if mask is None else common | {"mask": np.broadcast_to(mask, x.shape)[rows]}
+
+
+def _own_or_given(model: Any, x: Array, y: Any) -> Array:
+    """Return the labels, or the model's own predictions."""
+    labels: Array = np.asarray(model.predict(x)) if y is None else y
+    return labels.argmax(axis=1) if labels.ndim == 2 else labels
 
 
 def _draw_seed() -> int:

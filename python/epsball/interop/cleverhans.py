@@ -6,6 +6,9 @@ norms have no defaults, and ``y=None`` means the model's own predictions. What d
 - `projected_gradient_descent` returns the best iterate of each row (misclassified first, then the highest loss), not
   the last, takes ``norm=1``, and its L2 random start is uniform in the ball; cleverhans draws from a cube, of which
   nearly everything lies beyond the ball and is put on its surface.
+- `carlini_wagner_l2`, `spsa` and `hop_skip_jump_attack` return rows that they do not break as they were, and print
+  nothing; `hop_skip_jump_attack` begins at random points of the box and does not fail where there is none.
+- `spsa` starts at x, where cleverhans draws a start, and takes all rows at once.
 - The L1 step of `fast_gradient_method` goes on to the next feature where the box stops the first.
 - Gradients below 1e-6 are a direction like any other.
 - Bounds are checked whatever `sanity_checks` says: inputs outside of them are an error.
@@ -25,14 +28,22 @@ import numpy as np
 import torch
 
 from epsball import attacks
-from epsball.arguments import flag
+from epsball.arguments import flag, number, whole
 from epsball.classifier import Classifier
 from epsball.interop.following import Followed
 from epsball.interop.torch_modules import FunctionModule
 from epsball.sources.base import LabelSource
 from epsball.sources.torch_model import TorchModel
 
-__all__ = ["fast_gradient_method", "followed", "projected_gradient_descent"]
+__all__ = [
+    "carlini_wagner_l2",
+    "fast_gradient_method",
+    "followed",
+    "hop_skip_jump_attack",
+    "projected_gradient_descent",
+    "sparse_l1_descent",
+    "spsa",
+]
 
 NORMS = {np.inf: "linf", 1: "l1", 2: "l2"}
 
@@ -100,9 +111,159 @@ def projected_gradient_descent(
         random_start=random,
         targeted=targeted,
         bounds=_bounds(clip_min, clip_max),
-        seed=int(torch.randint(2**63 - 1, ()).item()) if random else 0,
+        seed=_draw_seed() if random else 0,
     )
     return _run(attack, model_fn, x, y)
+
+
+def sparse_l1_descent(
+    model_fn: Callable[[Any], Any],
+    x: Any,
+    eps: float = 10.0,
+    eps_iter: float = 1.0,
+    nb_iter: int = 20,
+    y: Any = None,
+    targeted: bool = False,
+    clip_min: Any = None,
+    clip_max: Any = None,
+    rand_init: bool = False,
+    clip_grad: bool = False,
+    grad_sparsity: float = 99,
+    sanity_checks: bool = True,
+) -> Any:
+    """Steps shared by the ``100 - grad_sparsity`` % of the features with the largest derivatives (`attacks.SLIDE`).
+
+    Features that the box stops never take part: `clip_grad` changes nothing. `grad_sparsity` is a number.
+    """
+    flag("sanity_checks", sanity_checks)
+    flag("clip_grad", clip_grad)
+    random = flag("rand_init", rand_init)
+    attack = attacks.SLIDE(
+        eps,
+        steps=nb_iter,
+        step_size=eps_iter,
+        part=1 - number("grad_sparsity", grad_sparsity, 0.0, 100.0) / 100,
+        random_start=random,
+        targeted=targeted,
+        bounds=_bounds(clip_min, clip_max),
+        seed=_draw_seed() if random else 0,
+    )
+    return _run(attack, model_fn, x, y)
+
+
+def carlini_wagner_l2(
+    model_fn: Callable[[Any], Any],
+    x: Any,
+    n_classes: int,
+    y: Any = None,
+    targeted: bool = False,
+    lr: float = 5e-3,
+    confidence: float = 0,
+    clip_min: Any = 0,
+    clip_max: Any = 1,
+    initial_const: float = 1e-2,
+    binary_search_steps: int = 5,
+    max_iterations: int = 1000,
+) -> Any:
+    """The nearest misclassified point in L2 (see `epsball.attacks.CarliniWagner`); the model knows `n_classes`."""
+    whole("n_classes", n_classes, 1)
+    options: dict[str, Any] = {"initial_constant": initial_const, "confidence": confidence, "targeted": targeted}
+    attack = attacks.CarliniWagner(
+        max_iterations, binary_search_steps, lr, bounds=_bounds(clip_min, clip_max), **options
+    )
+    return _run(attack, model_fn, x, y)
+
+
+def spsa(
+    model_fn: Callable[[Any], Any],
+    x: Any,
+    eps: float,
+    nb_iter: int,
+    norm: Any = np.inf,
+    clip_min: Any = -np.inf,
+    clip_max: Any = np.inf,
+    y: Any = None,
+    targeted: bool = False,
+    early_stop_loss_threshold: float | None = None,
+    learning_rate: float = 0.01,
+    delta: float = 0.01,
+    spsa_samples: int = 128,
+    spsa_iters: int = 1,
+    is_debug: bool = False,
+    sanity_checks: bool = True,
+) -> Any:
+    """Adam on gradients estimated from logits, in the norm np.inf or 2 (see `epsball.attacks.SPSA`).
+
+    `early_stop_loss_threshold` is None or 0, at which a row is solved; None goes on to the last step.
+    """
+    flag("sanity_checks", sanity_checks)
+    if flag("is_debug", is_debug):
+        raise ValueError("is_debug: wanted False, as epsball prints nothing, got True")
+    if early_stop_loss_threshold not in (None, 0):
+        raise ValueError(f"early_stop_loss_threshold: wanted None or 0, got {early_stop_loss_threshold}")
+    bounds = None if (clip_min, clip_max) == (-np.inf, np.inf) else _bounds(clip_min, clip_max)
+    attack = attacks.SPSA(
+        eps,
+        _norm(norm),
+        steps=nb_iter,
+        step_size=learning_rate,
+        probes=whole("spsa_samples", spsa_samples, 1) * whole("spsa_iters", spsa_iters, 1),
+        reach=delta,
+        targeted=targeted,
+        bounds=bounds,
+        early_stop=early_stop_loss_threshold is not None,
+        seed=_draw_seed(),
+    )
+    return _run(attack, model_fn, x, y)
+
+
+def hop_skip_jump_attack(
+    model_fn: Callable[[Any], Any],
+    x: Any,
+    norm: Any,
+    y_target: Any = None,
+    image_target: Any = None,
+    initial_num_evals: int = 100,
+    max_num_evals: int = 10000,
+    stepsize_search: str = "geometric_progression",
+    num_iterations: int = 64,
+    gamma: float = 1.0,
+    constraint: Any = 2,
+    batch_size: int = 128,
+    verbose: bool = True,
+    clip_min: Any = 0,
+    clip_max: Any = 1,
+) -> Any:
+    """The boundary from labels (see `epsball.attacks.HopSkipJump`), in the norm `constraint`, np.inf or 2.
+
+    `y_target` are one-hot rows or classes, `image_target` points of these classes. As in cleverhans the labels to leave
+    are the model's own, and `norm` is not looked at but checked. `stepsize_search` and `gamma` have one value only.
+    """
+    _norm(norm)
+    flag("verbose", verbose)
+    whole("batch_size", batch_size, 1)
+    for name, value, only in (("stepsize_search", stepsize_search, "geometric_progression"), ("gamma", gamma, 1.0)):
+        if value != only:
+            raise ValueError(f"{name}: wanted {only!r}, the only value that epsball has, got {value!r}")
+    if y_target is not None and image_target is None:
+        raise ValueError("image_target: a targeted attack needs points of the target classes, got None")
+    attack = attacks.HopSkipJump(
+        _norm(constraint),
+        num_iterations,
+        probes=initial_num_evals,
+        most_probes=max_num_evals,
+        starts=10000,
+        start=None if image_target is None else image_target.detach(),
+        targeted=y_target is not None,
+        bounds=_bounds(clip_min, clip_max),
+        seed=_draw_seed(),
+    )
+    classes = y_target.argmax(1) if y_target is not None and y_target.ndim == 2 else y_target
+    return _run(attack, model_fn, x, classes)
+
+
+def _draw_seed() -> int:
+    return int(torch.randint(2**63 - 1, ()).item())
 
 
 def _norm(norm: Any) -> str:

@@ -6,6 +6,7 @@
   the bound is exact, and a gradient of 1e-30 is a direction. Single steps (`FGSM`) give the same points.
 - `PGDL2` starts uniformly in the ball; torchattacks draws the length uniformly, so that most of its starts are near x.
 - Inputs outside [0, 1] are an error; torchattacks clips its results only.
+- Minimum-norm attacks return the nearest misclassified point; a row that they do not break comes back as it was.
 - Nothing is printed.
 - Random draws come from epsball's counters, seeded from torch's global generator, so that ``torch.manual_seed`` makes
   them repeat, as there.
@@ -442,6 +443,146 @@ class Square(_Seeded):
             loss=LOSSES[one_of("loss", self.loss, ("margin", "ce"))],
             **self._common(seed),
         )
+
+
+@dataclass(eq=False, repr=False)
+class CW(Attack):
+    """Carlini and Wagner's L2 attack with one constant (see `epsball.attacks.CarliniWagner`).
+
+    A row whose objective no longer falls stops by itself, where torchattacks stops the batch.
+    """
+
+    model: Any
+    c: float = 1
+    kappa: float = 0
+    steps: int = 50
+    lr: float = 0.01
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.CarliniWagner` of one search."""
+        options: dict[str, Any] = {"initial_constant": self.c, "confidence": self.kappa, "step_size": self.lr}
+        return attacks.CarliniWagner(self.steps, 1, **options, targeted=self.targeted)
+
+
+@dataclass(eq=False, repr=False)
+class DeepFool(Attack):
+    """Steps to the nearest boundary, all classes being looked at (see `epsball.attacks.DeepFool`)."""
+
+    model: Any
+    steps: int = 50
+    overshoot: float = 0.02
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.DeepFool`."""
+        return attacks.DeepFool(steps=self.steps, overshoot=self.overshoot, candidates=None)
+
+
+@dataclass(eq=False, repr=False)
+class FAB(_Seeded):
+    """The fast adaptive boundary attack (see `epsball.attacks.FAB`); what lies beyond eps comes back as it was.
+
+    With `multi_targeted` all other classes are aimed at, one after another. There is no targeted mode.
+    """
+
+    model: Any
+    norm: str = "Linf"
+    eps: float | None = 8 / 255
+    steps: int = 10
+    n_restarts: int = 1
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+    verbose: bool = False
+    seed: int | None = 0
+    multi_targeted: bool = False
+    n_classes: int = 10
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.FAB`."""
+        targets = whole("n_classes", self.n_classes, 2) - 1 if flag("multi_targeted", self.multi_targeted) else 0
+        options: dict[str, Any] = {"steps": self.steps, "restarts": self.n_restarts, "radius": self.eps}
+        options |= {"targets": targets, "alpha": self.alpha_max, "eta": self.eta, "beta": self.beta}
+        return attacks.FAB(**options, **self._common(seed))
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]."""
+        eps = {"Linf": 0.3, "L2": 1.0, "L1": 5.0}[self.norm] if self.eps is None else self.eps
+        run = self.translated(_draw_seed).run(self._followed.model(inputs), inputs, labels)
+        near = torch.from_numpy(run.distance <= eps).reshape(-1, *(1,) * (inputs.ndim - 1))
+        return torch.where(near, run.x_adv, inputs)
+
+
+@dataclass(eq=False, repr=False)
+class EADL1(Attack):
+    """The elastic-net attack, the nearest point in L1 counting (see `epsball.attacks.EAD`)."""
+
+    model: Any
+    kappa: float = 0
+    lr: float = 0.01
+    binary_search_steps: int = 9
+    max_iterations: int = 100
+    abort_early: bool = True
+    initial_const: float = 0.001
+    beta: float = 0.001
+
+    chosen_by = "l1"
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.EAD`."""
+        return attacks.EAD(
+            self.chosen_by, self.beta, self.max_iterations, self.binary_search_steps, self.lr, self.initial_const,
+            self.kappa, self.abort_early, self.targeted,
+        )  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class EADEN(EADL1):
+    """The elastic-net attack; the nearest point in L2 counts, which is nearly all of the elastic net's distance."""
+
+    chosen_by = "l2"
+
+
+@dataclass(eq=False, repr=False)
+class JSMA(Attack):
+    """The saliency map attack (see `epsball.attacks.JSMA`); a negative theta lowers pixels.
+
+    As in torchattacks the default mode aims at the class (label + 1) % 10.
+    """
+
+    model: Any
+    theta: float = 1.0
+    gamma: float = 0.1
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.JSMA`."""
+        return attacks.JSMA(abs(self.theta), self.gamma, increase=self.theta > 0, targeted=True)
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]."""
+        return super().forward(inputs, labels if self.targeted else (labels + 1) % 10)
+
+
+@dataclass(eq=False, repr=False)
+class SPSA(Attack):
+    """Adam on gradients estimated from logits (see `epsball.attacks.SPSA`); `max_batch_size` changes nothing."""
+
+    model: Any
+    eps: float = 0.3
+    delta: float = 0.01
+    lr: float = 0.01
+    nb_iter: int = 1
+    nb_sample: int = 128
+    max_batch_size: int = 64
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.SPSA`."""
+        whole("max_batch_size", self.max_batch_size, 1)
+        options: dict[str, Any] = {"steps": self.nb_iter, "step_size": self.lr, "probes": self.nb_sample}
+        return attacks.SPSA(self.eps, **options, reach=self.delta, targeted=self.targeted, seed=seed())
 
 
 @dataclass(eq=False, repr=False)
