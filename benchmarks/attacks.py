@@ -1,6 +1,7 @@
 """Write attacks.md: robust accuracy and time of the fixed-budget attacks beside the reference implementations.
 
-Needs torch, torchattacks and pyautoattack (the authors' AutoAttack on PyPI).
+Needs torch, torchattacks and pyautoattack (the authors' AutoAttack on PyPI). ``--only APGD`` runs the lines whose name
+contains APGD and leaves the page's others as they are; ``--seeds 5`` prints robust accuracies of five seeds instead.
 """
 
 from __future__ import annotations
@@ -8,36 +9,38 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchattacks
+from numpy.typing import NDArray
 from pyautoattack import AutoAttack
 
 import epsball as eb
 
 HERE = Path(__file__).resolve().parent
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+Reference = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One attack of ours and the reference that does the same."""
+    """One attack of ours and the reference that does the same; both take a seed."""
 
     name: str
     eps: float
     ours: eb.attacks.Attack
-    theirs: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+    theirs: Reference
 
 
-def reference(member: str, norm: str, eps: float, **options: Any) -> Callable[..., torch.Tensor]:
+def reference(member: str, norm: str, eps: float, **options: Any) -> Reference:
     """Return a member of the authors' AutoAttack; `options` are set on it, as `square.n_queries`."""
 
-    def attack(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        whole = AutoAttack(model, attacks=[member], norm=NORMS[norm], eps=eps, seed=0, version="custom")
+    def attack(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, seed: int) -> torch.Tensor:
+        whole = AutoAttack(model, attacks=[member], norm=NORMS[norm], eps=eps, seed=seed, version="custom")
         whole.apgd.n_restarts = 1
         whole.apgd.use_largereps = whole.apgd_targeted.use_largereps = norm == "l1"
         for path, value in options.items():
@@ -48,8 +51,20 @@ def reference(member: str, norm: str, eps: float, **options: Any) -> Callable[..
     return attack
 
 
+def standard(norm: str, eps: float) -> Reference:
+    """Return the authors' AutoAttack, version standard, in batches of its default size."""
+    return lambda model, x, y, seed: AutoAttack(model, norm=NORMS[norm], eps=eps, seed=seed).run_standard_evaluation(
+        x, y
+    )[0]
+
+
+def momentum(eps: float) -> Reference:
+    """Return torchattacks' MI-FGSM."""
+    return lambda model, x, y, _: torchattacks.MIFGSM(model, eps=eps, alpha=eps / 10, steps=40)(x, y)
+
+
 def lines(eps: dict[str, float], queries: int, targets: int) -> list[Line]:
-    """Return what is compared: members of AutoAttack in the norms that it knows, and MI-FGSM."""
+    """Return what is compared: members of AutoAttack in the norms that it knows, MI-FGSM, and AutoAttack itself."""
     compared = []
     for norm, e in eps.items():
         shared: dict[str, Any] = {"norm": norm, "early_stop": True}
@@ -61,23 +76,23 @@ def lines(eps: dict[str, float], queries: int, targets: int) -> list[Line]:
                  reference("apgd-t", norm, e, apgd_targeted__n_target_classes=targets)),
             Line(f"Square, {queries} queries, {norm}", e, eb.attacks.Square(e, queries=queries, **shared),
                  reference("square", norm, e, square__n_queries=queries)),
+            Line(f"AutoAttack standard, {norm}", e, eb.attacks.AutoAttack(e, norm=norm), standard(norm, e)),
         ]  # fmt: skip
-    e = eps["linf"]
-    momentum = eb.attacks.MomentumPGD(e, steps=40, step_size=e / 10)
-    return [
-        *compared,
-        Line("MI-FGSM, 40 steps, linf", e, momentum,
-             lambda m, x, y: torchattacks.MIFGSM(m, eps=e, alpha=e / 10, steps=40)(x, y)),
-    ]  # fmt: skip
+    e = eps.get("linf", 0.2)
+    ours = eb.attacks.MomentumPGD(e, steps=40, step_size=e / 10)
+    return [*compared, Line("MI-FGSM, 40 steps, linf", e, ours, momentum(e))]
 
 
-def robust_model(rows: int, epochs: int) -> tuple[eb.Sequential, float]:
-    """Return a CNN trained with PGD, and the seconds it took."""
+def robust_model(rows: int, epochs: int, file: Path | None) -> eb.Sequential:
+    """Return a CNN trained with PGD; from `file` if it is there, else it is written."""
+    if file is not None and file.exists():
+        return eb.load(file)
     x, y = eb.datasets.load("mnist", split="train")
     model = eb.models.cnn((1, 28, 28), classes=10, seed=0)
-    started = time.perf_counter()
     eb.fit(model, x[:rows], y[:rows], method=eb.training.PGDTraining(eps=0.2, steps=5), epochs=epochs)
-    return model, time.perf_counter() - started
+    if file is not None:
+        model.save(file)
+    return model
 
 
 def timed(attack: Callable[[], Any]) -> tuple[Any, float]:
@@ -87,13 +102,36 @@ def timed(attack: Callable[[], Any]) -> tuple[Any, float]:
     return found, time.perf_counter() - started
 
 
-def row(line: Line, model: eb.Sequential, module: torch.nn.Module, x: np.ndarray, y: np.ndarray) -> str:
-    """Return a line of the table: both robust accuracies by epsball's predictions, both times."""
+def robust(model: eb.Sequential, x_adv: Any, y: NDArray[np.int64]) -> float:
+    """Return robust accuracy by epsball's predictions."""
+    return float((np.asarray(model.predict(np.asarray(x_adv))) == y).mean())
+
+
+def row(line: Line, model: eb.Sequential, module: torch.nn.Module, x: NDArray[Any], y: NDArray[np.int64]) -> str:
+    """Return a line of the table: both robust accuracies, both times."""
+    tensors = torch.from_numpy(x), torch.from_numpy(y)
     ours, seconds = timed(lambda: line.ours(model, x, y))
-    theirs, wanted = timed(lambda: line.theirs(module, torch.from_numpy(x), torch.from_numpy(y)))
-    accuracy = [(np.asarray(model.predict(a)) == y).mean() for a in (ours, theirs.detach().numpy())]
+    theirs, wanted = timed(lambda: line.theirs(module, *tensors, 0).detach())
+    accuracy = [robust(model, points, y) for points in (ours, theirs)]
     return (f"| {line.name} | {line.eps:g} | {accuracy[0]:.1%} | {accuracy[1]:.1%} | {accuracy[0] - accuracy[1]:+.1%} "
             f"| {seconds:.1f} | {wanted:.1f} | {wanted / seconds:.1f} × |")  # fmt: skip
+
+
+def over_seeds(
+    line: Line, seeds: int, model: eb.Sequential, module: torch.nn.Module, x: NDArray[Any], y: NDArray[np.int64]
+) -> str:
+    """Return robust accuracies for several seeds, ours and theirs, and their means."""
+    tensors = torch.from_numpy(x), torch.from_numpy(y)
+    ours = [robust(model, replace(line.ours, seed=s)(model, x, y), y) for s in range(seeds)]  # type: ignore[call-arg]
+    theirs = [robust(model, line.theirs(module, *tensors, s).detach(), y) for s in range(seeds)]
+    parts = [f"{' '.join(f'{a:.1%}' for a in side)}, mean {np.mean(side):.2%}" for side in (ours, theirs)]
+    return f"{line.name}: epsball {parts[0]}; reference {parts[1]}; {np.mean(ours) - np.mean(theirs):+.2%}"
+
+
+def known_rows(page: Path) -> dict[str, str]:
+    """Return the lines of a page's table by the name of the attack."""
+    found = page.read_text().splitlines() if page.exists() else []
+    return {part.split("|")[1].strip(): part for part in found if part.startswith("| ")}
 
 
 def main() -> None:
@@ -103,30 +141,40 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--targets", type=int, default=9)
     parser.add_argument("--training-rows", type=int, default=10000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--norms", default="linf,l2,l1")
+    parser.add_argument("--only", default="", help="only lines whose name contains one of these, by commas")
+    parser.add_argument("--seeds", type=int, default=0, help="print robust accuracies of so many seeds instead")
+    parser.add_argument("--model", type=Path, help="where the trained model is kept")
     options = parser.parse_args()
-    model, seconds = robust_model(options.training_rows, options.epochs)
+    model = robust_model(options.training_rows, options.epochs, options.model)
     x, y = eb.datasets.load("mnist", split="test")
     x, y = np.ascontiguousarray(x[: options.rows]), y[: options.rows]
     eps = {norm: e for norm, e in {"linf": 0.2, "l2": 1.5, "l1": 8.0}.items() if norm in options.norms.split(",")}
     module = eb.to_torch(model).eval()
-    clean = (np.asarray(model.predict(x)) == y).mean()
+    compared = lines(eps, options.queries, options.targets)
+    chosen = [line for line in compared if any(part in line.name for part in options.only.split(","))]
+    if options.seeds:
+        for line in chosen:
+            print(over_seeds(line, options.seeds, model, module, x, y), flush=True)
+        return
     text = [
         "# Fixed-budget attacks beside the reference implementations",
         "Written by `benchmarks/attacks.py`; not edited.",
         (
             f"CNN 16-32-100-10, PGD-trained at eps 0.2 on {options.training_rows:,} digits of MNIST for "
-            f"{options.epochs} epochs ({seconds:.0f} s); {options.rows:,} test digits, {clean:.1%} of them classified. "
+            f"{options.epochs} epochs; {options.rows:,} test digits, {robust(model, x, y):.1%} of them classified. "
             f"torch {torch.__version__}, pyautoattack 0.2.0, torchattacks {torchattacks.__version__}. Rows that are "
             "solved leave in epsball; a reference runs as it is, on the rows that are classified correctly."
         ),
     ]
-    table = ["| attack | eps | robust, epsball | robust, reference | difference | s, epsball | s, reference | ratio |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
-    for line in lines(eps, options.queries, options.targets):
-        table.append(row(line, model, module, x, y))
-        print(table[-1], flush=True)
+    head = ["| attack | eps | robust, epsball | robust, reference | difference | s, epsball | s, reference | ratio |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    rows = known_rows(HERE / "attacks.md")
+    for line in chosen:
+        rows[line.name] = row(line, model, module, x, y)
+        print(rows[line.name], flush=True)
+        table = head + [rows[known.name] for known in compared if known.name in rows]
         (HERE / "attacks.md").write_text("\n\n".join([*text, "\n".join(table)]) + "\n")
 
 
