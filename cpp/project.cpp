@@ -66,6 +66,28 @@ struct Threshold {
   double above, rise;
 };
 
+// About the threshold that leaves a total of `target`, in (0, 2 top): Newton's steps, halving where they leave what is
+// known to hold it.
+double guess_l1(const Row& r, double top, double target) {
+  double low = 0.0, high = 2.0 * top, t = 0.0;
+  for (int looks = 0; looks < 12; ++looks) {
+    DVec left = {}, slope = {};
+    for_lanes(r.features, [&](Index i, Index n) {
+      const Distance d(r, i, n);
+      const DVec past = d.length - t;
+      left = left + d.beyond(t, 0.0);
+      slope = slope + ((past > 0.0) & (past < d.room) ? DVec{} + 1.0 : DVec{});
+    });
+    const double over = sum(left) - target, falling = sum(slope);
+    (over > 0.0 ? low : high) = t;
+    const double next = falling > 0.0 ? t + over / falling : high;
+    const double step = next - t;
+    if ((step < 0.0 ? -step : step) <= t * 0x1p-26) return next;
+    t = next > low && next < high ? next : low + (high - low) / 2.0;
+  }
+  return t;
+}
+
 // The threshold that leaves a total of `target`: first the float just above it (doubled, as a difference of two floats
 // may overflow), then, where floats lie too far apart, a float to go below that, then the linear rest.
 Threshold threshold_l1(const Row& r, float top, double target) {
@@ -74,7 +96,8 @@ Threshold threshold_l1(const Row& r, float top, double target) {
     for_lanes(r.features, [&](Index i, Index n) { s = s + Distance(r, i, n).beyond(above, rise); });
     return sum(s);
   };
-  const float half = first_float(top, [&](float t) { return total(2.0 * t, 0.0) <= target; });
+  const float guess = static_cast<float>(guess_l1(r, top, target) / 2.0);
+  const float half = first_float_near(guess, top, [&](float t) { return total(2.0 * t, 0.0) <= target; });
   const double above = 2.0 * half;
   float rise = 0.0f, next = half > 0.0f ? 2.0f * (half - float_of_bits(bits_of(half) - 1)) : 0.0f;
   if (next > target * 0x1p-16) {

@@ -37,4 +37,24 @@ EPSBALL_INLINE float first_float(float top, Enough enough) {
   return float_of_bits(at);
 }
 
+// The same with looks that begin at a guess and go away from it in growing strides: a good guess costs a few of them.
+template <class Enough>
+EPSBALL_INLINE float first_float_near(float guess, float top, Enough enough) {
+  constexpr std::int32_t kLongest = 1 << 27;
+  std::int32_t below = -1, at = bits_of(top), stride = 1;
+  std::int32_t look = guess > 0.0f ? bits_of(guess) : 0;
+  if (look >= at) look = at - 1;
+  bool striding = true, before = false;
+  for (int looks = 0; at - below > 1; ++looks) {
+    const bool met = enough(float_of_bits(look));
+    (met ? at : below) = look;
+    striding = striding && (looks == 0 || met == before);
+    before = met;
+    const std::int32_t half = (at - below) / 2, reach = striding && stride < half ? stride : half;
+    look = striding && met ? at - reach : below + reach;
+    stride = stride < kLongest ? stride * 8 : stride;
+  }
+  return float_of_bits(at);
+}
+
 }  // namespace epsball::EPSBALL_ISA
