@@ -46,12 +46,12 @@ class StumpMinimum(Attack):
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         stumps = _Stumps(model, x.dtype)
-        if self.targeted and model.classes > 2:
-            raise ValueError(f"targeted: wanted a model of two classes, got {model.classes}")
         rows, labels, lo, hi, free = checked(self, model, x, y)
-        if self.targeted:
-            labels = 1 - labels
-        x_adv, success = rows.copy(), model._native.predict(x) != labels
+        predicted = model._native.predict(x)
+        x_adv, success = rows.copy(), (predicted == labels) == self.targeted
+        if self.targeted and model.classes > 2 and not success.all():
+            raise ValueError(f"targeted: wanted a model of two classes, got {model.classes}")
+        labels = np.where(success, labels, predicted)  # which are to be left
         for r in np.flatnonzero(~success):
             nearest = np.inf
             for rival in range(model.classes):
