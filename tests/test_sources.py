@@ -453,9 +453,11 @@ def test_a_source_of_ones_own_is_a_subclass() -> None:
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 import numpy as np
 import epsball as eb
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 
 W = np.random.default_rng(0).standard_normal((10, 784)).astype(np.float32)
 model = eb.CallableModel(lambda x: SLEEP or x @ W.T, lambda x, d: d @ W, classes=10)

@@ -80,10 +80,6 @@ struct Shrinkage {
 
 namespace EPSBALL_ISA {
 
-// How many steps an objective has to fall. In coordinates that are flat where x lies on the box, Adam needs some dozens
-// before anything happens.
-EPSBALL_HD std::int32_t looked_at_every(std::int32_t steps) { return steps < 1000 ? 100 : steps / 10; }
-
 // A search has ended: the constant moves towards the boundary between failure and success.
 EPSBALL_HD void next_search(const SearchRows& a, Index row) {
   const float c = a.constant[row];
@@ -108,7 +104,8 @@ EPSBALL_HD void decide(const SearchRows& a, Index row) {
   a.found[row] |= adversarial && lacking == 0.0f;
   const float extra = a.sparsity ? a.beta * a.sparsity[row] : 0.0f;
   const float objective = a.distance[row] * a.distance[row] + extra + a.constant[row] * lacking;
-  const std::int32_t every = looked_at_every(a.steps), step = ++a.step[row];
+  // In coordinates that are flat where x lies on the box, Adam needs some dozens of steps before anything happens.
+  const std::int32_t every = a.steps < 1000 ? 100 : a.steps / 10, step = ++a.step[row];
   bool over = step > a.steps;
   if (a.abort_early && step % every == 0) {
     over |= objective > 0.9999f * a.before[row];

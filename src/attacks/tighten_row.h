@@ -53,7 +53,7 @@ EPSBALL_HD void decide(const TightenRows& a, Index row) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
   const bool won = adversarial && lacking == 0.0f && (!a.distance || a.distance[row] <= a.tau[row]);
   const float objective = a.penalty[row] + a.constant[row] * lacking;
-  const std::int32_t every = looked_at_every(a.steps), step = ++a.step[row];
+  const std::int32_t every = a.steps < 10 ? 1 : a.steps / 10, step = ++a.step[row];
   bool over = !won && step > a.steps;
   if (!won && a.abort_early && step % every == 0) {
     over |= objective > 0.9999f * a.before[row];

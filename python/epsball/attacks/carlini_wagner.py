@@ -48,8 +48,8 @@ class CarliniWagner(Attack):
     confidence
         κ: by how much the margin must be positive.
     abort_early
-        A constant has had its chance when its objective has not fallen by a ten-thousandth over a tenth of its steps, or
-        100 if that is more.
+        A constant has had its chance when its objective has not fallen by a ten-thousandth over a tenth of its steps,
+        for "l2" over 100 if that is more.
     targeted
         y are the classes wanted, not the ones to leave.
     bounds, mask
