@@ -136,6 +136,7 @@ EPSBALL_DEVICE void lbfgs_row(const LbfgsRows& a, const Ops& ops, Index row) {
   const LbfgsRow<Ops> r(a, ops, row);
   const float constant = s.constant[row], before = s.before[row];
   const bool adversarial = (s.predicted[row] == s.labels[row]) == s.targeted;
+  bool over = s.step[row] + 1 > s.steps;  // read before the first sum: the leader writes when the others may be behind
   std::int32_t pairs = a.pairs[row];
   float stride = a.stride[row];
   const double length = ops.sum([&](auto p) {
@@ -146,7 +147,6 @@ EPSBALL_DEVICE void lbfgs_row(const LbfgsRows& a, const Ops& ops, Index row) {
   const float value = static_cast<float>(length + static_cast<double>(constant) * static_cast<double>(s.loss[row]));
   const double promised = ops.sum([&](auto p) { return p.load(r.slope) * (p.load(r.x) - p.load(r.at)); });
   const bool first = pairs < 0, accepted = first || value <= before + 1e-4f * static_cast<float>(promised);
-  bool over = s.step[row] + 1 > s.steps;
   if (accepted) {
     over |= !first && before - value <= 1e-6f * abs(before);
     pairs = r.accept(constant, pairs);
