@@ -49,7 +49,7 @@ class CarliniWagner(Attack):
         κ: by how much the margin must be positive.
     abort_early
         A constant has had its chance when its objective has not fallen by a ten-thousandth over a tenth of its steps,
-        for "l2" over 100 if that is more.
+        for "l2", and for EAD, over 100 if that is more.
     targeted
         y are the classes wanted, not the ones to leave.
     bounds, mask

@@ -123,7 +123,7 @@ def best_of_targets(attack: Attack, model: Any, x: Any, y: Any = None, index: An
     for shift in range(classes - 1):
         run = aimed.run(model, x, (rows + shift) % classes, index)
         found = {option.name: getattr(run, option.name) for option in fields(run)}
-        found["x_adv"] = as_numpy("x", run.x_adv, device="cuda")
+        found["x_adv"] = as_numpy("x", run.x_adv, device=model.device)
         best = _better(best, found, "loss" if "eps" in options else "distance") if best else found
     return AttackResult(**{**best, "x_adv": like(best["x_adv"], x)})
 

@@ -131,6 +131,7 @@ class Universal(Attack):
             raise TypeError(f"x: wanted float32, float64 or float16, got {rows.dtype}")
         if v.shape != rows.shape[1:]:
             raise ValueError(f"perturbation: wanted one input's shape {rows.shape[1:]}, got {v.shape}")
+        self._check_inside(rows)
         return like(self._moved(rows, v.astype(np.float64).ravel()), x)
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
@@ -153,7 +154,7 @@ class Universal(Attack):
         labels = as_numpy("y", predicted if y is None else y, device=device_of(model))
         if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
             raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
-        self._moved(x, np.zeros(math.prod(x.shape[1:])))  # which checks it against the box
+        self._check_inside(x)
         return labels
 
     def _fit(self, model: Classifier, x: Array, labels: Array) -> tuple[Floats, int, npt.NDArray[np.bool_]]:
@@ -228,15 +229,19 @@ class Universal(Attack):
     def _box(self, x: Array) -> tuple[Any, Any]:
         return (-np.inf, np.inf) if self.bounds is None else normal_bounds(self.bounds, x.shape[1:])
 
+    def _check_inside(self, x: Array) -> None:
+        lo, hi = self._box(x)
+        rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64)
+        outside = (rows < lo) | (rows > hi)
+        if outside.any():
+            row, feature = np.argwhere(outside)[0]
+            raise ValueError(f"x: wanted values within bounds, got {rows[row, feature]:g} in row {row}")
+
     def _moved(self, x: Array, v: Doubles) -> Array:
         """Return x + v within the box in x's dtype, rounded towards x, so that no feature moves further than v says."""
         lo, hi = self._box(x)
         rows = x.reshape(len(x), math.prod(x.shape[1:]))
         start = rows.astype(np.float64)
-        outside = (start < lo) | (start > hi)
-        if outside.any():
-            row, feature = np.argwhere(outside)[0]
-            raise ValueError(f"x: wanted values within bounds, got {start[row, feature]:g} in row {row}")
         moved = np.clip(start + v, lo, hi).astype(x.dtype)
         for _ in range(2):
             now = moved.astype(np.float64)

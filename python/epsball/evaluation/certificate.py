@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arrays import as_numpy
+from epsball.arguments import FLOAT32, number, settle
+from epsball.arrays import Array, as_numpy
+from epsball.attacks.base import Bounds, normal_bounds
 from epsball.reports.files import plain
 
 Bools = npt.NDArray[np.bool_]
@@ -48,6 +50,32 @@ class Certificate(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration, ready for JSON."""
         return {"certificate": type(self).__name__, **plain({f.name: getattr(self, f.name) for f in fields(self)})}
+
+
+@dataclass(frozen=True)
+class LinfCertificate(Certificate):
+    """Base of those for an L∞ ball of radius `eps`, within the box `bounds` if that is not None."""
+
+    eps: float
+    bounds: Bounds = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        settle(self, eps=number("eps", self.eps, 0, float(FLOAT32.max)))
+
+
+def ball(x: Array, eps: float, bounds: Bounds) -> tuple[Array, Array]:
+    """Return the corners (N, ...), float32, of boxes that hold L∞ ball and box of every row."""
+    wide = x.reshape(len(x), -1).astype(np.float64)
+    low, high = wide - eps, wide + eps
+    if bounds is not None:
+        lo, hi = normal_bounds(bounds, x.shape[1:])
+        low, high = np.maximum(low, lo), np.minimum(high, hi)
+        if not (low <= high).all():
+            raise ValueError(f"x: wanted values within the bounds {bounds}, got others")
+    down, up = low.astype(np.float32), high.astype(np.float32)
+    down = np.where(down > low, np.nextafter(down, np.float32(-np.inf)), down)
+    up = np.where(up < high, np.nextafter(up, np.float32(np.inf)), up)
+    return down.reshape(x.shape), up.reshape(x.shape)
 
 
 def class_indices(y: Any, rows: int, classes: int) -> npt.NDArray[np.int64]:

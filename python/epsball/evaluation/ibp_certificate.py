@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from epsball.arguments import FLOAT32, number, settle
-from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Bounds, check_own_model, normal_bounds
-from epsball.evaluation.certificate import Bools, Certificate, class_indices
+from epsball.arrays import as_numpy
+from epsball.attacks.base import check_own_model
+from epsball.evaluation.certificate import Bools, LinfCertificate, ball, class_indices
 from epsball.layers.linear import Linear
 from epsball.model import Sequential
 
 
 @dataclass(frozen=True)
-class IBPCertificate(Certificate):
+class IBPCertificate(LinfCertificate):
     """Rows whose margins interval bound propagation proves positive in an L∞ ball (Gowal et al. 2018).
 
     arXiv 1810.12715. The last layer, where it is linear, is elided: the margins z_y − z_j are bounded as one linear
@@ -32,12 +31,6 @@ class IBPCertificate(Certificate):
     bounds
         (lower, upper), numbers or arrays that broadcast to one input; None for no box.
     """
-
-    eps: float
-    bounds: Bounds = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        settle(self, eps=number("eps", self.eps, 0, float(FLOAT32.max)))
 
     def certify(self, model: Any, x: Any, y: Any) -> Bools:
         """Return the rows proved right at every point of ball and box, (N,) bool; see `Certificate.certify`."""
@@ -62,21 +55,6 @@ class IBPCertificate(Certificate):
     def describe(self) -> str:
         """Write the certificate in a few words."""
         return f"IBP linf eps={self.eps:g}"
-
-
-def ball(x: Array, eps: float, bounds: Bounds) -> tuple[Array, Array]:
-    """Return the corners (N, ...), float32, of boxes that hold L∞ ball and box of every row."""
-    wide = x.reshape(len(x), -1).astype(np.float64)
-    low, high = wide - eps, wide + eps
-    if bounds is not None:
-        lo, hi = normal_bounds(bounds, x.shape[1:])
-        low, high = np.maximum(low, lo), np.minimum(high, hi)
-        if not (low <= high).all():
-            raise ValueError(f"x: wanted values within the bounds {bounds}, got others")
-    down, up = low.astype(np.float32), high.astype(np.float32)
-    down = np.where(down > low, np.nextafter(down, np.float32(-np.inf)), down)
-    up = np.where(up < high, np.nextafter(up, np.float32(np.inf)), up)
-    return down.reshape(x.shape), up.reshape(x.shape)
 
 
 def _margins(model: Sequential) -> Sequential:

@@ -8,18 +8,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import FLOAT32, number, settle
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Bounds
-from epsball.evaluation.certificate import Bools, Certificate, class_indices
-from epsball.evaluation.ibp_certificate import ball
+from epsball.evaluation.certificate import Bools, LinfCertificate, ball, class_indices
 from epsball.sources.trees import Tree, Trees
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TreeCertificate(Certificate):
+class TreeCertificate(LinfCertificate):
     """Rows that no point of an L∞ ball turns, from the leaves that the ball reaches (Chen et al. 2019).
 
     arXiv 1906.03849: a ball reaches a leaf if it meets the leaf's box. Of one tree every leaf reached must have the
@@ -33,12 +30,6 @@ class TreeCertificate(Certificate):
     bounds
         (lower, upper), numbers or arrays that broadcast to one input; None for no box.
     """
-
-    eps: float
-    bounds: Bounds = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        settle(self, eps=number("eps", self.eps, 0, float(FLOAT32.max)))
 
     def certify(self, model: Any, x: Any, y: Any) -> Bools:
         """Return the rows proved right at every point of ball and box, (N,) bool; see `Certificate.certify`."""

@@ -530,6 +530,7 @@ class AutoAttack(EvasionAttack):
 
     def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
         """Raise, as this is several attacks."""
+        # The base class asks every attack for its translation, which its `_found` runs; here `_found` runs the members.
         raise NotImplementedError("AutoAttack is no single attack of epsball's; see members")
 
     def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
