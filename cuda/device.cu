@@ -72,7 +72,7 @@ void follow(Stream stream, void* queue) {
   here.stream = next;
 }
 
-// The stream takes no default one's place, so that no other work waits for it.
+// Captures on a non-blocking stream: the default stream cannot be captured, and must not wait for it.
 class Recorder {
  public:
   explicit Recorder(DeviceStream& stream) : stream_(stream), own_(create_stream_apart()), before_(stream.stream) {

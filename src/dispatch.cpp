@@ -68,7 +68,7 @@ std::atomic<const Kernels*>& in_force() {
 }
 
 std::atomic<int> threads_setting{0}, slab_rows_setting{0};
-std::atomic<bool> guards_setting{false};
+std::atomic<bool> guards_setting{false}, share_all_setting{false};
 
 }  // namespace
 
@@ -91,8 +91,10 @@ void choose_table(const std::string& name) { in_force() = find(name); }
 int set_threads(int threads) { return threads_setting.exchange(threads); }
 int set_slab_rows(int rows) { return slab_rows_setting.exchange(rows); }
 bool set_guards(bool on) { return guards_setting.exchange(on); }
+bool set_share_all(bool on) { return share_all_setting.exchange(on); }
 int requested_threads() { return threads_setting; }
 int requested_slab_rows() { return slab_rows_setting; }
 bool guards() { return guards_setting; }
+bool shares_all() { return share_all_setting; }
 
 }  // namespace epsball

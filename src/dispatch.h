@@ -26,9 +26,11 @@ void choose_table(const std::string& name);
 int set_threads(int threads);  // 0: as OpenMP says
 int set_slab_rows(int rows);   // 0: from the size of the L2 cache
 bool set_guards(bool on);      // guard bytes and poison around every workspace buffer
+bool set_share_all(bool on);   // threads share work however small it is, which tests of them need
 
 int requested_threads();
 int requested_slab_rows();
 bool guards();
+bool shares_all();
 
 }  // namespace epsball

@@ -46,6 +46,7 @@ Interruption::Interruption(std::function<bool()> poll)
     : poll_(std::move(poll)), caller_(std::this_thread::get_id()), next_poll_(now_ms() + kPollEveryMs) {}
 
 bool Interruption::poll() {
+  if (stopped_) return true;  // Python is not asked again with an exception already raised
   if (now_ms() >= next_poll_) {
     if (poll_ && poll_()) stopped_ = true;
     next_poll_ = now_ms() + kPollEveryMs;
@@ -105,7 +106,7 @@ int available_threads() {
 #endif
 }
 
-int threads_worth(double operations) { return operations < 1e6 ? 1 : available_threads(); }
+int threads_worth(double operations) { return operations < 1e6 && !shares_all() ? 1 : available_threads(); }
 
 const char* executor_name() {
 #if defined(EPSBALL_EXECUTOR_OPENMP)

@@ -33,7 +33,7 @@ class Interruption {
 
 // The threads that share the products of one slab, when there are fewer slabs than threads. The leader runs the attack
 // and calls split; the others wait in serve. A member keeps to its own part, whose weights lie in its core's cache; the
-// leader does what has not been begun when it is through with its own.
+// leader, done with its own, takes the parts that no member has started.
 class Team {
  public:
   static constexpr int kMost = 32;
@@ -94,7 +94,7 @@ class Tasks {
   std::atomic<Index> next_{0};
 };
 
-// Runs task(0) ... task(count - 1) on the threads that so many operations are worth.
+// Runs task(0) ... task(count - 1) on as many threads as `operations` are worth.
 void for_tasks(Index count, double operations, Interruption& interruption, const std::function<void(Index)>& task);
 
 }  // namespace epsball

@@ -167,6 +167,10 @@ void IntervalPass::widen(Index rows, Index n, float share, Rows centre, Rows rad
 }
 
 void IntervalPass::forward(Index rows, Rows centre, Rows radius, bool outward) {
+  if (outward && is_monotone(0)) {  // later ones are given boxes that have been widened
+    widen(rows, plan_.features(), kRoundings, centre, radius, scratch_.rows[0]);
+    radius = scratch_.rows[0];
+  }
   for (std::size_t i = 0; i < plan_.training().size(); ++i) {
     is_monotone(i) ? carry_ends(i, rows, centre, radius) : carry_box(i, rows, centre, radius, outward);
     centre = centre_.out[i];

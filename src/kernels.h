@@ -341,8 +341,8 @@ struct StepRows {
   Index gradient_ld = 0;
   const float* size = nullptr;     // (rows): x moves by the d that maximises gradient . d over ||d|| <= size
   std::uint8_t* moving = nullptr;  // (rows), set to 1 where any gradient element is not 0; may be null
-  // (rows), L1 only: so many of the largest |gradient|, equals included, share the step in equal parts; null: the
-  // largest are filled first.
+  // (rows), L1 only (SLIDE): the `top` features of largest |gradient|, and ties, share the step equally; null: the
+  // features of largest |gradient| are filled first.
   const float* top = nullptr;
 };
 
@@ -511,7 +511,7 @@ struct Update {
 
 // ---- devices ----
 
-// (count), of so many bytes each.
+// An array of `count` integers of `bytes` bytes each.
 struct Integers {
   const void* data = nullptr;
   Index count = 0;
@@ -529,7 +529,8 @@ struct Device {
   Stream (*open)() = nullptr;            // null where there is no room
   void (*close)(Stream) = nullptr;
   void (*finish)(Stream) = nullptr;
-  // So many rows are in the slab from now on, until compact lets some go: which it tells the device alone.
+  // Sets the number of active rows. compact lowers it on the device only: the host's count stays an upper bound, so no
+  // loop of the host may wait for it to reach 0.
   void (*activate)(Stream, Index rows) = nullptr;
   // The stream's calls go to a queue of the caller's from now on (on a GPU a cudaStream_t; null: the device's own),
   // once all is done that the queue before was given.

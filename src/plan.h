@@ -44,7 +44,7 @@ class Plan : public Target {
   const std::vector<Lowered>& inference() const { return inference_; }
   const std::vector<Lowered>& training() const { return training_; }
 
-  Index slab_tile() const override;  // slabs of so many rows, or multiples, waste nothing
+  Index slab_tile() const override;  // rows: slabs of a multiple leave no tile partly filled
 
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;
@@ -57,8 +57,8 @@ class Plan : public Target {
   const Values& values(const Layer* layer) const { return held_.at(layer).values; }
   void download() const;
 
-  // Weights changed: pack them again, all or part by part. Parts are independent of each other; inference reads the
-  // first so many, training all from one on.
+  // Weights changed: pack them again, all or part by part, in any order. Inference reads parts [0, inference_parts),
+  // training [first_training_part, pack_parts).
   void pack();
   Index pack_parts() const { return static_cast<Index>(parts_.size()); }
   Index inference_parts() const { return inference_parts_; }

@@ -68,7 +68,7 @@ void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
   if (job.rows == 0) return;
   if (job.kernels.device) return for_slabs_on_device(job, work);
   int threads = job.slab_rows > 0 ? 1 : threads_worth(job.multiply_adds);
-  const bool share = job.rows < threads && job.largest_product >= kWorthSharing;
+  const bool share = job.rows < threads && worth_sharing(job.largest_product);
   if (!share) threads = static_cast<int>(std::min<Index>(threads, job.rows));
   const Index slab_rows = rows_per_slab(job, share ? 1 : threads);
   const Index slabs = (job.rows + slab_rows - 1) / slab_rows;

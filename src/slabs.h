@@ -17,7 +17,7 @@ struct Job {
   Index floats_per_row = 0;   // working set of one row in a slab
   double multiply_adds = 0;   // of the whole call: decides whether threads are worth it
   Index largest_product = 0;  // multiply-adds of the largest layer: decides whether threads share a single row
-  Index tile = 1;             // slabs are multiples of so many rows where they can be
+  Index tile = 1;             // rows: slabs are multiples of it where they can be
   Index slab_rows = 0;        // fixed, and then the calling thread runs them all; 0: what suits caches and threads
 };
 

@@ -22,7 +22,7 @@ class Target {
   virtual Index floats_per_row() const = 0;   // of an attack's pass
   // Whether a pass goes backward into the attack's step without storing the gradient.
   virtual bool fuses_step() const = 0;
-  // Slabs of so many rows, or multiples, waste nothing.
+  // Slabs of a multiple of this many rows leave no vector or tile partly filled.
   virtual Index slab_tile() const { return 1; }
   // The rows of a slab, which a single worker runs then; 0: what suits caches and threads.
   virtual Index slab_rows() const { return 0; }

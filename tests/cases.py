@@ -29,6 +29,12 @@ LAYERS = {
 }
 
 
+def use_threads(threads: int) -> None:
+    """So many threads share work from now on to the end of the test, however small it is."""
+    eb._native.set_share_all(True)
+    eb._native.set_threads(threads)
+
+
 def engine(net: Net) -> Any:
     """The engine's model of an oracle net, with the same float32 parameters."""
     layers: list[Any] = []

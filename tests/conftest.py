@@ -77,6 +77,7 @@ def same_process_state() -> Iterator[None]:
     eb._native.set_threads(threads)
     yield
     eb._native.set_threads(threads)
+    eb._native.set_share_all(False)
     eb._native.set_slab_rows(0)
     eb._native.check_guards(False)
 

@@ -20,6 +20,7 @@ from cases import (
     check_loss,
     image_model,
     labels,
+    use_threads,
 )
 from oracle_images import Stack
 
@@ -261,12 +262,12 @@ def train(method: str, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_and_slabs_change_no_bit_of_the_weights(table: str, method: str) -> None:
-    eb._native.set_threads(1)
+    use_threads(1)
     one = train(method)
     assert train(method) == one
     assert train(method, seed=1) != one
     for threads in (2, 3):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         assert train(method) == one
     for rows in (1, 5, 9, 17):
         eb._native.set_slab_rows(rows)

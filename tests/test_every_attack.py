@@ -10,7 +10,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import constant_model, labels
+from cases import constant_model, labels, use_threads
 from every_attack import (
     CLASSES,
     FEATURES,
@@ -83,7 +83,7 @@ def test_a_row_is_the_same_in_every_batch_and_order(table: str, name: str) -> No
     for rows in (np.array([0]), np.array([7]), np.arange(3, 8), np.random.default_rng(0).permutation(ROWS)):
         assert_same(whole, attack.run(model, x[rows], y[rows], index=rows), rows)
     for threads in (1, 2, 3):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         assert_same(whole, attack.run(model, x, y))
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, engine, labels, pair
+from cases import batch, engine, labels, pair, use_threads
 from oracle import Net, random_net
 
 T = eb.training
@@ -553,10 +553,10 @@ def test_same_seed_same_bits_other_seed_others(table: str, data: dict[str, np.nd
 
 @pytest.mark.parametrize("method", METHODS)
 def test_number_of_threads_does_not_matter(table: str, data: dict[str, np.ndarray], method: str) -> None:
-    eb._native.set_threads(1)
+    use_threads(1)
     one = train(data, method)
     for threads in (2, 3):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         assert same_bits(one, train(data, method))
 
 

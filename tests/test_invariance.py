@@ -11,7 +11,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, image_model, labels, pair
+from cases import batch, image_model, labels, pair, use_threads
 
 ROWS, FEATURES, CLASSES = 70, 33, 10
 
@@ -124,10 +124,10 @@ def test_order_does_not_matter(table: str, attack: Any) -> None:
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_number_of_threads_does_not_matter(table: str, attack: Any) -> None:
     model, x, y = problem()
-    eb._native.set_threads(1)
+    use_threads(1)
     one, single = attack.run(model, x, y), attack.run(model, x[:1], y[:1])
     for threads in (2, 3, 4):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         assert_same(one, attack.run(model, x, y))
         assert_same(single, attack.run(model, x[:1], y[:1]))
 
@@ -203,7 +203,7 @@ def test_concurrent_calls_on_one_model_do_not_disturb_each_other(table: str, nam
 
     serial = [shard(s) for s in starts]
     for threads in (1, 2):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         with ThreadPoolExecutor(4) as pool:
             for _ in range(5):
                 for alone, beside in zip(serial, pool.map(shard, starts), strict=True):
@@ -262,7 +262,7 @@ def test_the_case_of_images_is_not_trivial(table: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 def test_images_do_not_depend_on_batch_order_threads_and_slabs(table: str, attack: Any) -> None:
     model, x, y = images()
-    eb._native.set_threads(1)
+    use_threads(1)
     whole = attack.run(model, x, y)
     for i in (0, 1, 7, 8, 35, 36):
         assert_same(whole, attack.run(model, x[i : i + 1], y[i : i + 1], index=np.array([i])), [i])
@@ -272,7 +272,7 @@ def test_images_do_not_depend_on_batch_order_threads_and_slabs(table: str, attac
     order = np.random.default_rng(0).permutation(IMAGE_ROWS)
     assert_same(whole, attack.run(model, x[order], y[order], index=order), order)
     for threads in (2, 3):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         assert_same(whole, attack.run(model, x, y))
     for slab in (1, 3, 8, 9, 16, 1000):
         eb._native.set_slab_rows(slab)
@@ -296,10 +296,10 @@ def test_model_calls_on_images_do_not_depend_on_the_batch(table: str) -> None:
 
 def test_parameter_gradients_on_images_do_not_depend_on_threads_and_slabs(table: str) -> None:
     model, x, y = images()
-    eb._native.set_threads(1)
+    use_threads(1)
     one = model.parameter_gradients(x, y)
     for threads, slab in ((2, 0), (3, 5), (1, 1), (2, 16)):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         eb._native.set_slab_rows(slab)
         for name, gradient in model.parameter_gradients(x, y).items():
             np.testing.assert_array_equal(gradient, one[name], name)
@@ -316,7 +316,7 @@ def test_concurrent_calls_on_images_do_not_disturb_each_other(table: str, name: 
 
     serial = [shard(s) for s in starts]
     for threads in (1, 2):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         with ThreadPoolExecutor(4) as pool:
             for alone, beside in zip(serial, pool.map(shard, starts), strict=True):
                 assert_same(alone, beside)

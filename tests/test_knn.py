@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
+from cases import use_threads
 from epsball.sources import KNN, SoftenedKNN
 
 
@@ -109,7 +110,7 @@ def test_results_are_the_same_for_every_number_of_threads_and_batch() -> None:
     x = examples(400, 20, 5, seed=1)[0]
     source = KNN(points, labels, 7, "distance")
     whole = source.predict(x)
-    eb._native.set_threads(3)
+    use_threads(3)
     np.testing.assert_array_equal(source.predict(x), whole)
     np.testing.assert_array_equal([source.predict(row[None])[0] for row in x], whole)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import SIZES, assert_within, batch, check_loss, labels, pair
+from cases import SIZES, assert_within, batch, check_loss, labels, pair, use_threads
 from oracle import TINY
 from oracle_layers import Maxout, Stack, check_slopes, maxout_net
 
@@ -89,7 +89,7 @@ def test_mlp_takes_maxout_by_name() -> None:
 def test_training_learns_and_reaches_the_same_bits_on_any_number_of_threads(digits: dict[str, np.ndarray]) -> None:
     results = []
     for threads in (1, 2):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         model = eb.models.mlp([784, 20, 10], activation="maxout", pieces=3)
         eb.fit(model, digits["x"][:2000], digits["y"][:2000], epochs=8)
         results.append(model.parameters())

@@ -10,7 +10,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import SIZES, assert_within, batch, check_loss, labels, soft_labels
+from cases import SIZES, assert_within, batch, check_loss, labels, soft_labels, use_threads
 from oracle import ELEMENTARY
 from oracle_layers import Stack, check_slopes, gaussian_net, rbf_classifier
 
@@ -75,7 +75,7 @@ def test_a_row_alone_is_the_row_in_its_batch(table: str, net_of: Any) -> None:
     attack = eb.attacks.PGD(eps=0.1, steps=3, restarts=2)
     z, g, a = model(x), model.input_gradient(x, y), attack(model, x, y)
     for threads in (1, 2):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         for rows in (slice(0, 1), slice(13, 14), slice(5, 38), slice(None)):
             np.testing.assert_array_equal(model(x[rows]), z[rows])
             np.testing.assert_array_equal(model.input_gradient(x[rows], y[rows]), g[rows])
@@ -89,7 +89,7 @@ def test_a_single_wide_row_is_shared_between_threads_to_the_same_bits(table: str
     x, y = batch(3, 700), labels(3, model.classes)
     g = model.input_gradient(x, y)
     for threads in (1, 2, 3):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         np.testing.assert_array_equal(model.input_gradient(x[:1], y[:1])[0], g[0])
 
 
@@ -238,7 +238,7 @@ def test_gaussian_units_learn_digits(digits: dict[str, np.ndarray]) -> None:
 def test_training_is_the_same_bits_on_any_number_of_threads(digits: dict[str, np.ndarray]) -> None:
     results = []
     for threads in (1, 2):
-        eb._native.set_threads(threads)
+        use_threads(threads)
         model = eb.models.rbf(784, 10, units=30, data=(digits["x"], digits["y"]))
         eb.fit(model, digits["x"][:500], digits["y"][:500], epochs=1)
         results.append(model.parameters())

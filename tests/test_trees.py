@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
+from cases import use_threads
 from epsball.sources import Tree, Trees
 
 STUMP = Tree(
@@ -58,7 +59,7 @@ def test_results_are_the_same_for_every_number_of_threads_and_batch() -> None:
     x = rng.random((1000, 5)).astype(np.float32)
     whole = source.predict(x)
     assert len(set(whole.tolist())) == 3
-    eb._native.set_threads(3)
+    use_threads(3)
     np.testing.assert_array_equal(source.predict(x), whole)
     np.testing.assert_array_equal([source.predict(row[None])[0] for row in x], whole)
 

@@ -94,6 +94,8 @@ void bind_machine(py::module_& m) {
       },
       py::arg("threads"), "Fixes the number of threads (0: as OpenMP says); returns the number before.");
   m.def("set_slab_rows", &set_slab_rows, py::arg("rows"), "Fixes the rows of a slab (0: from the cache size).");
+  m.def("set_share_all", &set_share_all, py::arg("on"),
+        "Lets threads share work however small it is; returns what was so before.");
   m.def("check_guards", &set_guards, py::arg("on"), "Puts guard bytes and poison around every workspace buffer.");
   m.def("executor", &executor_name, "Who runs the slabs: openmp, threads or serial.");
   m.def("fma_peak", &fma_peak, py::arg("threads"), py::arg("seconds"),

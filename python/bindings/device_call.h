@@ -10,7 +10,7 @@
 
 namespace epsball::bindings {
 
-// Made of x on the host it is false, and has nothing to do.
+// For an array on the host it converts to false and checks nothing.
 class DeviceCall {
  public:
   DeviceCall() = default;

@@ -39,7 +39,7 @@ void check_logits(Index rows, F broken) {
                       "no log confidence)");
 }
 
-// Raises for the first row of which some of the derivatives, so many for each, is not finite.
+// Raises for the first row with a derivative that is not finite; values is (rows, per_row).
 inline void check_derivatives(const float* values, Index rows, Index per_row) {
   if (all_finite(values, rows * per_row)) return;
   for (Index r = 0; r < rows; ++r)

@@ -479,6 +479,9 @@ def project(
 def read_dlpack(capsule: typing_extensions.CapsuleType) -> tuple[typing.Any, ...]:
     """(address, dtype as NumPy names it or '', shape, strides in elements or None) of a DLPack capsule."""
 
+def set_share_all(on: bool) -> bool:
+    """Lets threads share work however small it is; returns what was so before."""
+
 def set_slab_rows(rows: int) -> int:
     """Fixes the rows of a slab (0: from the cache size)."""
 

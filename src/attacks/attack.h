@@ -17,10 +17,10 @@ struct AttackSettings {
   bool keep_best = true;      // false: the last iterate is the result (single-step methods)
   bool judge = true;          // evaluate the result; false saves a single-step method's second forward pass
   bool early_stop = false;
-  int targets = 0;  // the loss aims at so many classes in turn, from the likeliest at x0 on that is not the label; 0:
-                    // it is that of the label
-  bool judge_again = false;  // as the last thing the stored points are judged in one batch: there are models that round
-                             // a row's logits otherwise when rows have left
+  int targets = 0;  // classes attacked one after another, in order of their clean logits, the label left out; 0: the
+                    // loss is the label's
+  bool judge_again = false;  // judge the stored points once more, all in one batch: a foreign model may round a row's
+                             // logits differently in a smaller one
   bool keep_partial = false;  // what was found is stored even if the model throws midway
   float confidence = 0.0f;    // margin that success needs while the attack runs
   bool unit = true;           // gradients are scaled row by row, so that none vanishes; false: they are the loss's own

@@ -43,7 +43,7 @@ void BoundarySlab::adapt(bool sideways) {
 }
 
 void BoundarySlab::attack() {
-  constexpr int kCuts = 10, kSideways = 10;  // every so many steps the sideways point is asked about as well
+  constexpr int kCuts = 10, kSideways = 10;  // steps of a bisection; steps between queries of the sideways point
   begin();
   keep_nearest(0);
   bisect(kCuts);

@@ -7,7 +7,7 @@ namespace epsball {
 
 struct FabSettings : AttackSettings {
   int steps = 100;
-  Index rivals = 0;  // FAB-T: a run for each of so many rivals; 0: one run towards the nearest of all
+  Index rivals = 0;  // FAB-T: number of rivals, with a run towards each; 0: one run towards the nearest of all
   float alpha = 0.1f, eta = 1.05f, beta = 0.9f;
   int restarts = 1;     // runs for each: the first from x0, others from random points around it
   float radius = 0.0f;  // those lie no farther than half of this

@@ -5,11 +5,11 @@
 
 namespace epsball {
 
-inline constexpr int kPairs = 8;  // of moves and changes of slope: what a row remembers, and room for the next
+inline constexpr int kPairs = 8;  // of a step and its change of gradient: those a row remembers, and room for the next
 
-// Minimises ||x - x0||^2 + constant * loss in [lo, hi], which features at an end leave only inwards: of the objective
-// that is quadratic in the moves remembered (Liu and Nocedal 1989), within the free features, as far as the objective
-// falls, by halving (Bertsekas 1982).
+// Minimises ||x - x0||^2 + constant * loss in [lo, hi] by projected L-BFGS: the two-loop recursion over the last
+// kPairs - 1 pairs (Liu and Nocedal 1989), restricted to features that no bound holds; the step is halved until the
+// objective falls by Armijo's rule (Bertsekas 1982).
 struct LbfgsRows {
   SearchRows search;  // without distance; `before` is the objective at the point accepted last
   Index features = 0, ld = 0;

@@ -18,10 +18,10 @@ struct PgdSettings : AttackSettings {
   Direction direction = Direction::gradient;
   float decay = 1.0f;          // of what is remembered of earlier gradients; Adam: beta1
   float decay_squares = 0.0f;  // Adam: beta2
-  int probes = 0;  // estimate the gradient by so many pairs of points on either side of x; 0: the model's own
+  int probes = 0;  // pairs of points on either side of x that estimate the gradient; 0: the model's own is taken
   Noise noise = Noise::signs;  // the probes' directions
   float reach = 0.01f;         // how far they are from x
-  int top = 0;                 // L1: so many features share a step equally; 0: the steepest is filled first
+  int top = 0;                 // L1: number of features that share a step; 0: the steepest is filled first
 };
 
 class PgdSlab : public SlabAttack {

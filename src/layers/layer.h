@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dispatch.h"
 #include "executor.h"
 #include "kernels.h"
 
@@ -24,6 +25,7 @@ using Values = std::vector<float*>;  // of a layer's parameters, in memory of th
 // Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the
 // row and the half of the result it lacks, costs 2.
 inline constexpr Index kWorthSharing = 150000;
+inline bool worth_sharing(Index multiply_adds) { return multiply_adds >= kWorthSharing || shares_all(); }
 
 // Panels of a packed matrix.
 inline Index panels(const Kernels& k, Index columns) { return (columns + k.panel - 1) / k.panel; }
@@ -47,7 +49,7 @@ struct Context {
 template <class Work>
 void Context::split(Index columns, Index multiply_adds, Work work) const {
   const Index panels = (columns + kernels.panel - 1) / kernels.panel;
-  if (!team || team->size() == 1 || panels < 2 || multiply_adds < kWorthSharing) {
+  if (!team || team->size() == 1 || panels < 2 || !worth_sharing(multiply_adds)) {
     work(Index{0}, columns);
     return;
   }
@@ -123,8 +125,8 @@ class Layer {
   virtual const Images* images() const { return nullptr; }
   // Treats every value by itself, in rows and in images alike.
   virtual bool is_elementwise() const { return false; }
-  // Outside training, a layer that scales its input's channels (so many, or 0) is folded into the layer below, if that
-  // has a copy to offer whose weights (channels, ...) and bias may be scaled.
+  // The channels that this layer scales, or 0. Outside training such a layer is folded into the layer below, if that
+  // one's copy_with_bias has as many outputs.
   virtual Index folds() const { return 0; }
   virtual void fold(const Kernels&, const Values& /*own*/, FoldChannels& /*below*/) const {}
   virtual std::unique_ptr<Layer> copy_with_bias() const { return nullptr; }
