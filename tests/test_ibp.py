@@ -50,6 +50,16 @@ def test_bounds_are_those_of_the_formula_and_outward(table: str, activation: str
     np.testing.assert_allclose(upper, centre + radius, rtol=1e-3, atol=1e-3)
 
 
+def test_bounds_hold_where_an_activation_is_the_first_layer(table: str) -> None:
+    model = eb.Sequential([eb.ReLU()], input_shape=(97,))
+    rng = np.random.default_rng(0)
+    low = rng.uniform(-1, 0, (200, 97)).astype(np.float32)
+    high = rng.uniform(0, 1e-3, (200, 97)).astype(np.float32)  # centre and radius round by more than high's last place
+    lower, upper = model.output_bounds(low, high)
+    assert (lower <= 0).all()
+    assert (upper >= high).all()
+
+
 def test_bounds_of_a_linear_model_are_reached_at_its_worst_corners(table: str) -> None:
     net = random_net([7, 3])
     x = batch(5, 7)
