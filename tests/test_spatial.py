@@ -137,7 +137,7 @@ def test_bad_arguments_are_named() -> None:
         A.Spatial()(model(), X.reshape(ROWS, -1))
     with pytest.raises(TypeError, match="x: wanted float32"):
         A.Spatial()(model(), (X > 0.5).astype(int))
-    with pytest.raises(TypeError, match="y: wanted 6 class indices"):
+    with pytest.raises(ValueError, match="y: wanted 6 class indices"):
         A.Spatial()(model(), X, np.zeros(3, int))
     with pytest.raises(ValueError, match="y: a targeted attack"):
         A.Spatial(targeted=True)(model(), X)

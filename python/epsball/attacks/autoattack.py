@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from epsball.arguments import one_of
+from epsball.arguments import class_indices, one_of
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.apgd import APGD
 from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, device_of
@@ -84,7 +84,8 @@ class AutoAttack(Attack):
         if trace:
             raise ValueError("trace: AutoAttack has none; its members have")
         classes = model._engine(x, True).classes
-        labels = _labels(model, x, y)
+        given = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
+        labels = class_indices("y", given, len(x), max(classes, 2))
         run = _Run(model, x, labels, np.arange(len(x)) if index is None else check_index(index, len(x)))
         _warn_of_model(model, x, labels, classes)
         for attack in self.members(classes):
@@ -137,15 +138,6 @@ class _Run:
 
 def _of_rows(value: Any, rows: Array) -> Any:
     return value[rows] if isinstance(value, np.ndarray) and value.ndim else value
-
-
-def _labels(model: Classifier, x: Array, y: Any) -> Array:
-    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y, device=device_of(model))
-    if labels.dtype.kind == "f":
-        raise TypeError(f"y: wanted class indices, got {labels.dtype}")
-    if labels.shape != (len(x),):
-        raise ValueError(f"y: wanted {len(x)} class indices, got shape {labels.shape}")
-    return labels
 
 
 # ---- warnings

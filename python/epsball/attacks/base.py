@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, settle, whole
+from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, require_targets, settle, whole
 from epsball.arrays import Array, as_numpy, for_engine, like, room
 from epsball.attacks.broken import BrokenRows, broken_rows
 from epsball.classifier import Classifier, labels_for_engine
@@ -169,6 +169,7 @@ class Attack(ABC):
         """
         if not any(option.name == "eps" for option in fields(self)):
             raise TypeError(f"eps: {type(self).__name__} has none to sweep")
+        require_targets(self, y)
         budgets = [number("eps", value, 0.0, float(FLOAT32.max)) for value in eps]
         labels = model.predict(x) if y is None else y
         options = {option.name: getattr(self, option.name) for option in fields(self)}
@@ -181,6 +182,7 @@ class Attack(ABC):
 
     def _found(self, model: Any, x: Any, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         """Attack; where the model fails for some rows, finish the others before raising."""
+        require_targets(self, y)
         rows = self._taken(model, x)
         try:
             return self._attack(model, rows, y, index, judged=judged, trace=trace)
@@ -326,8 +328,6 @@ def run_loop(
     """Run a native loop for an attack; with `target` it descends towards these labels while `y` judges."""
     check_model(model)
     targeted = bool(getattr(attack, "targeted", False))
-    if y is None and targeted:
-        raise ValueError("y: a targeted attack needs the target labels, got None")
     engine = model._engine(x, loop.gradients)  # before anything that needs to know how many classes there are
     if loop.targets > max(engine.classes - 1, 1):
         raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import FLOAT32, whole
+from epsball.arguments import FLOAT32, class_indices, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import AttackResult, Found, _mask, box_of, check_index, check_model, device_of
 from epsball.classifier import Classifier
@@ -68,8 +68,6 @@ def run_decision(
     **own: Any,
 ) -> Found:
     """Run a native attack that learns labels only: `own` are the options that only it has."""
-    if attack.targeted and y is None:
-        raise ValueError("y: a targeted attack needs the target labels, got None")
     if attack.start is None and not 0 < widest(attack.bounds) < float(FLOAT32.max):
         raise ValueError(
             f"start: random starting points need a box; wanted points, or finite bounds, got {attack.bounds}"
@@ -156,11 +154,7 @@ def _on_labels(
     """
     asked, closing = int(y is None), _closing(x, source)
     limit = _limit(attack, asked + closing)
-    labels = as_numpy("y", source.predict(x) if y is None else y)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-        raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
-    if len(labels) and labels.min() < 0:
-        raise ValueError(f"y: wanted class indices from 0, got {labels.min()}")
+    labels = class_indices("y", source.predict(x) if y is None else y, len(x))
     known, columns = np.unique(labels, return_inverse=True)
     shape = shape_of_rows(x, source.input_shape)
     engine = _native.Foreign(_one_hot(source, known), list(shape), len(known) + 1, SLAB)

@@ -37,8 +37,6 @@ def run_minimum_norm(
     """
     check_model(model)
     targeted = bool(getattr(attack, "targeted", False))
-    if y is None and targeted:
-        raise ValueError("y: a targeted attack needs the target labels, got None")
     engine = model._engine(x, True)  # before anything that needs to know how many classes there are
     labels = _labels(model, x, y)
     if target is not None:  # y judges beside it, on the host

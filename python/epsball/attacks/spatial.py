@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import FLOAT32, number, settle, whole
+from epsball.arguments import FLOAT32, class_indices, number, settle, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_index, check_model, normal_bounds
 from epsball.attacks.decision import stopped
@@ -88,8 +88,6 @@ class Spatial(Attack):
         )
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        if self.targeted and y is None:
-            raise ValueError("y: a targeted attack needs the target labels, got None")
         if x.ndim not in (3, 4):
             raise ValueError(
                 f"x: wanted images (N, channels, height, width) or (N, height, width), got shape {x.shape}"
@@ -100,9 +98,7 @@ class Spatial(Attack):
             check_model(model)
         ids = np.arange(len(x)) if index is None else check_index(index, len(x))
         queries = np.full(len(x), int(y is None), np.int64)
-        labels = as_numpy("y", model.predict(x) if y is None else y)
-        if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-            raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
+        labels = class_indices("y", model.predict(x) if y is None else y, len(x))
         best = np.array(x)
         success, loss = np.zeros(len(x), bool), np.full(len(x), -np.inf, np.float32)
         channels, height, width = image_shape(x.shape[1:])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import FLOAT32, number, settle, whole
+from epsball.arguments import FLOAT32, class_indices, number, require_targets, settle, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.attacks.base import Attack, Bounds, Found, _mask, check_model, default_step_size, device_of, normal_bounds
 from epsball.classifier import Classifier
@@ -102,6 +102,7 @@ class Universal(Attack):
         ValueError, TypeError
             A bad argument, named.
         """
+        require_targets(self, y)
         rows = as_numpy("x", x, device=device_of(model))
         fitted, _, _ = self._fit(model, rows, self._labels(model, rows, y))
         return fitted.reshape(rows.shape[1:])
@@ -148,12 +149,9 @@ class Universal(Attack):
 
     def _labels(self, model: Classifier, x: Array, y: Any) -> Array:
         check_model(model)
-        if y is None and self.targeted:
-            raise ValueError("y: a targeted attack needs the target labels, got None")
         predicted = model.predict(x)  # which checks x
-        labels = as_numpy("y", predicted if y is None else y, device=device_of(model))
-        if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-            raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
+        given = as_numpy("y", predicted if y is None else y, device=device_of(model))
+        labels = class_indices("y", given, len(x))
         self._check_inside(x)
         return labels
 

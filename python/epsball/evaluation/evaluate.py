@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from epsball.arguments import class_indices, count_rows
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, check_model
 from epsball.classifier import Classifier
@@ -387,14 +388,7 @@ def _check(
     """Return the labels; the error names the argument. A label source is asked nothing before all is checked."""
     if not isinstance(model, LabelSource):
         check_model(model)
-    shape = as_numpy("x", x).shape
-    if not shape or shape[0] == 0:
-        raise ValueError(f"x: wanted at least one row, got shape {shape}")
-    labels = as_numpy("y", y)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"y: wanted integer class indices, got {labels.dtype}")
-    if labels.shape != shape[:1]:
-        raise ValueError(f"y: wanted one class per row of x, shape {shape[:1]}, got shape {labels.shape}")
+    labels = class_indices("y", y, count_rows(x))
     if not isinstance(attacks, Sequence):
         raise TypeError(f"attacks: wanted a list of attacks, got {attacks!r}")
     if not attacks and not isinstance(model, LabelSource):
@@ -406,7 +400,7 @@ def _check(
             check_model(model)
         if getattr(attack, "targeted", False):
             raise ValueError(f"attacks: wanted untargeted attacks (y holds the true classes), got {attack!r}")
-    return labels.astype(np.int64)
+    return labels
 
 
 def _named(attacks: Sequence[Attack]) -> dict[str, Attack]:

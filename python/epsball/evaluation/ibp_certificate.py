@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from epsball.arguments import class_indices
 from epsball.arrays import as_numpy
 from epsball.attacks.base import check_own_model
-from epsball.evaluation.certificate import Bools, LinfCertificate, ball, class_indices
+from epsball.evaluation.certificate import Bools, LinfCertificate, ball
 from epsball.layers.linear import Linear
 from epsball.model import Sequential
 
@@ -37,7 +38,7 @@ class IBPCertificate(LinfCertificate):
         own = check_own_model(model, "intervals are carried through epsball models")
         own.check_intervals()
         a = as_numpy("x", x, device=own.device)
-        labels = class_indices(y, len(a), max(own.classes, 2))
+        labels = class_indices("y", y, len(a), max(own.classes, 2))
         lower, upper = ball(a, self.eps, self.bounds)
         if own.classes == 1:
             low, high = own.output_bounds(lower, upper)
