@@ -139,8 +139,13 @@ class Spatial(Attack):
         if isinstance(model, LabelSource):
             won = (as_numpy("labels", model.predict(x)) == labels) == self.targeted
             return won, np.where(won, 1, -1).astype(np.float32)
-        margin = as_numpy("loss", model.loss(x, labels, loss="margin"))
-        won = (as_numpy("labels", model.predict(x)) == labels) == self.targeted
+        logits = as_numpy("logits", model(x))
+        if logits.shape[1] == 1:  # a single logit speaks for label 1
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        class_indices("y", labels, len(x), logits.shape[1])
+        won = (logits.argmax(axis=1) == labels) == self.targeted
+        own = np.arange(logits.shape[1]) == labels[:, None]
+        margin = np.where(own, -np.inf, logits).max(axis=1).astype(np.float32) - logits[own]
         return won, -margin if self.targeted else margin
 
     def _moved(self, x: Array, images: Floats, rows: Array, ids: Array, number: int, size: tuple[int, int]) -> Array:
