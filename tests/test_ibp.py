@@ -324,6 +324,18 @@ def test_intervals_of_a_linear_model_certify_what_is_exactly_robust(table: str, 
     assert eb.exact_robust_accuracy(model, x, y, eps=0.1) == exact.mean()
 
 
+def test_a_margin_that_float32_logits_lose_is_not_certified(table: str) -> None:
+    """Logits 10,000 x + 1e-5 and 10,000 x are apart, but as float32 they are equal, and the first class wins."""
+    model = eb.Sequential([eb.Linear(1, 1), eb.ReLU(), eb.Linear(1, 2)], input_shape=(1,))
+    weights = {"0.weight": [[1.0]], "0.bias": [0.0], "2.weight": [[1e4], [1e4]], "2.bias": [0.0, 1e-5]}
+    model.load_parameters({name: np.array(value) for name, value in weights.items()})
+    x, y = np.array([[0.5]], np.float32), np.array([1])
+    assert model.predict(x) == 0
+    assert not eb.evaluation.IBPCertificate(0.1).certify(model, x, y).any()
+    model.load_parameters({**model.parameters(), "2.bias": np.array([0.0, 0.1])})
+    assert eb.evaluation.IBPCertificate(0.1).certify(model, x, y).all()
+
+
 def test_numeric_differences_see_the_radius() -> None:
     """The oracle of the gradient is not flat in eps: a gradient that forgot the radius would fail above."""
     net = random_net([7, 5, 3], "tanh")
