@@ -19,7 +19,8 @@ from epsball.attacks.base import Attack, check_model
 from epsball.classifier import Classifier
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
 from epsball.evaluation.certificate import Certificate
-from epsball.evaluation.state import Found, State, fingerprint
+from epsball.evaluation.state import Found, State
+from epsball.files import fingerprint
 from epsball.machine import info
 from epsball.model import Sequential
 from epsball.reports import files
