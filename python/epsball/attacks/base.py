@@ -327,7 +327,6 @@ def run_loop(
 ) -> Found:
     """Run a native loop for an attack; with `target` it descends towards these labels while `y` judges."""
     check_model(model)
-    targeted = bool(getattr(attack, "targeted", False))
     engine = model._engine(x, loop.gradients)  # before anything that needs to know how many classes there are
     if loop.targets > max(engine.classes - 1, 1):
         raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
@@ -335,17 +334,14 @@ def run_loop(
     labels = _labels(model, x, y)
     if target is not None:  # y judges beside it, on the host
         labels = as_numpy("y", labels, device=device_of(model))
-    aims = loop.targets > 0
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     options = {
+        **common_options(attack, x, index, judged=judged, trace=trace),
         "judge": judge,
         "eps": attack.eps,
         "start": loop.start,
         "step_size": loop.step_size,
-        "norm": attack.norm,
         "loss": attack.loss,
-        "descend": targeted or target is not None or (aims and attack.loss != "dlr"),
-        "targeted": targeted,
         "steps": loop.steps,
         "restarts": loop.restarts,
         "random_start": loop.random_start,
@@ -358,18 +354,36 @@ def run_loop(
         "reach": loop.reach,
         "targets": loop.targets,
         "keep_best": loop.keep_best,
-        "measured": judged,
         "early_stop": loop.early_stop,
         "seed": loop.seed,
+        **loop.more,
+    }
+    options["descend"] |= target is not None or (loop.targets > 0 and attack.loss != "dlr")
+    found: Found = loop.native(engine, x, labels if target is None else target, options)
+    return found
+
+
+def common_options(attack: Any, x: Array, index: Any, *, judged: bool, trace: bool) -> dict[str, Any]:
+    """Return what every native attack is told; a loop that has the option itself says it after this."""
+    targeted = bool(getattr(attack, "targeted", False))
+    return {
+        "judge": None,
+        "start": None,
+        "step_size": 0.0,
+        "norm": attack.norm,
+        "descend": targeted,
+        "targeted": targeted,
+        "keep_best": True,
+        "measured": judged,
+        "early_stop": False,
+        "targets": 0,
+        "seed": getattr(attack, "seed", 0),
         "box": box_of(attack.bounds, x.shape[1:]),
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
         "out": room(x, x.shape, x.dtype),
-        **loop.more,
     }
-    found: Found = loop.native(engine, x, labels if target is None else target, options)
-    return found
 
 
 def default_step_size(eps: Any, steps: int) -> Any:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import FLOAT32, class_indices, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import AttackResult, Found, _mask, box_of, check_index, check_model, device_of
+from epsball.attacks.base import AttackResult, Found, check_model, common_options, device_of
 from epsball.classifier import Classifier
 from epsball.sources.base import GradientSource, LabelSource, shape_of_rows
 
@@ -73,22 +73,8 @@ def run_decision(
             f"start: random starting points need a box; wanted points, or finite bounds, got {attack.bounds}"
         )
     options = {
-        "judge": None,
-        "start": None,
-        "step_size": 0.0,
-        "norm": attack.norm,
+        **common_options(attack, x, index, judged=judged, trace=trace),
         "loss": "margin",
-        "descend": attack.targeted,
-        "targeted": attack.targeted,
-        "keep_best": True,
-        "measured": judged,
-        "early_stop": False,
-        "targets": 0,
-        "seed": attack.seed,
-        "box": box_of(attack.bounds, x.shape[1:]),
-        "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
-        "index": None if index is None else check_index(index, len(x)),
-        "trace": trace,
         "steps": attack.steps,
         "starts": attack.starts,
         "start_points": _starts(attack.start, x),
