@@ -102,7 +102,7 @@ def count_rows(x: Any) -> int:
     shape = as_numpy("x", x).shape
     if not shape or shape[0] == 0:
         raise ValueError(f"x: wanted at least one row, got shape {shape}")
-    return shape[0]
+    return int(shape[0])
 
 
 def class_indices(name: str, labels: Any, rows: int, classes: int | None = None) -> npt.NDArray[np.int64]:

@@ -31,9 +31,9 @@ class AutoAttack(Attack):
     Rows that are misclassified as they are, and those a member has broken, leave at once. A row that no member breaks
     returns the point with the largest margin that any of them found.
 
-    It warns (`AutoAttackWarning`) where a model's logits change from call to call, look like probabilities, or have no
-    gradient for a tenth of the rows or more, where Square breaks rows that gradients did not (0.2 % of all), and where
-    there are too few classes for the targeted ratio, which is then the cross-entropy towards the class.
+    It warns (`AutoAttackWarning`) if the logits change from call to call, look like probabilities, or have a zero
+    gradient for at least a tenth of the rows; if Square breaks more than 0.2 % of the rows after the gradient attacks;
+    and if there are fewer than four classes, when cross-entropy replaces the targeted ratio.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class AutoAttack(Attack):
         one_of("version", self.version, VERSIONS)
 
     def members(self, classes: int) -> list[Attack]:
-        """Return the attacks, in order, for a model with so many classes."""
+        """Return the attacks, in order, for a model of `classes` classes."""
         shared: dict[str, Any] = {"norm": self.norm, "bounds": self.bounds, "seed": self.seed, "early_stop": True}
         sparse = self.norm == "l1" and self.version == "standard"  # more starts, fewer targets
         targets = min(5 if sparse else 9, max(classes - 1, 1))
@@ -187,8 +187,8 @@ def autoattack(
     model
         The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
-        memory.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch tensor or another array, in CPU
+        memory or, for a model on it, on the CUDA device.
     y
         Class indices (N,). None: the model's own predictions.
     eps

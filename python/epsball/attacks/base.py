@@ -290,27 +290,52 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
 
 @dataclass(slots=True)  # not frozen: that would cost microseconds of every call
 class Loop:
-    """What an attack asks of a native loop beyond the fields all of them have."""
+    """What an attack asks of a native loop beyond the fields all of them have.
+
+    Attributes
+    ----------
+    steps, step_size, restarts, early_stop, seed
+        As in `PGD`; step_size is settled here.
+    random_start, start
+        "none", "ball", "signs", "sphere", "gaussian" or "salt_and_pepper", and the radius of it where that is not eps.
+    keep_best
+        Return a row's best iterate; False: the last.
+    targets
+        Classes attacked one after another, in order of the logits at x, the label left out; 0: the loss is the label's.
+    direction, decay, decay_squares
+        "gradient", "momentum", "nesterov" or "adam", with its averages' decay: of the gradient, and of its square.
+    top
+        SLIDE: features that move by step_size / top each; 0: those of largest gradient fill the box first.
+    probes, noise, reach
+        Pairs of points that estimate a gradient (0: the model's own), along "signs" or "normal" directions, at this
+        distance.
+    native
+        The engine's loop.
+    gradients
+        False: the loop needs the model's logits only.
+    more
+        Options that this loop alone has.
+    """
 
     steps: int = 0
     step_size: Any = 0.0
     restarts: int = 1
-    random_start: str = "none"  # none, ball, signs, sphere, gaussian or salt_and_pepper
-    start: Any = None  # radius of the random start where it is not eps
+    random_start: str = "none"
+    start: Any = None
     keep_best: bool = True
     early_stop: bool = False
     seed: int = 0
-    targets: int = 0  # the loss aims at so many classes in turn, the likeliest at x first; 0: away from the label
-    direction: str = "gradient"  # or momentum, nesterov, adam
+    targets: int = 0
+    direction: str = "gradient"
     decay: float = 0.0
     decay_squares: float = 0.0
-    top: int = 0  # L1: so many features share a step; 0: the steepest is filled first
-    probes: int = 0  # pairs of points that estimate a gradient; 0: the model's own
-    noise: str = "signs"  # or normal: the probes' directions
-    reach: float = 0.01  # how far they are
+    top: int = 0
+    probes: int = 0
+    noise: str = "signs"
+    reach: float = 0.01
     native: Any = _native.pgd
-    gradients: bool = True  # False: a model that gives logits only will do
-    more: dict[str, Any] = field(default_factory=dict)  # what this loop alone is told
+    gradients: bool = True
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 def run_loop(

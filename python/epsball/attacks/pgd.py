@@ -110,8 +110,8 @@ def pgd(
     model
         The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
-        memory.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch tensor or another array, in CPU
+        memory or, for a model on it, on the CUDA device.
     y
         Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
         predictions.

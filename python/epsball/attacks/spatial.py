@@ -36,7 +36,7 @@ class Spatial(Attack):
     grid
         How many angles, vertical and horizontal shifts are tried, evenly from end to end (the paper: 31, 5, 5).
     draws
-        0: the grid. More: so many uniformly random transformations of each row instead ("worst of 10").
+        0: the grid. n > 0: n uniformly random transformations of each row instead ("worst of 10").
     targeted
         y are the classes wanted, not the ones to leave.
     early_stop
@@ -135,7 +135,7 @@ class Spatial(Attack):
         return found
 
     def _judged(self, model: Any, x: Array, labels: Array) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Return which rows succeed, and a margin that grows with success."""
+        """Return which rows succeed, and the margin: of label sources ±1, else what the attack raises."""
         if isinstance(model, LabelSource):
             won = (as_numpy("labels", model.predict(x)) == labels) == self.targeted
             return won, np.where(won, 1, -1).astype(np.float32)

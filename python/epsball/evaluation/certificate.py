@@ -54,7 +54,15 @@ class Certificate(ABC):
 
 @dataclass(frozen=True)
 class LinfCertificate(Certificate):
-    """Base of those for an L∞ ball of radius `eps`, within the box `bounds` if that is not None."""
+    """Base of certificates for an L∞ ball.
+
+    Parameters
+    ----------
+    eps
+        Radius of the ball.
+    bounds
+        (lower, upper), numbers or arrays that broadcast to one input; None for no box.
+    """
 
     eps: float
     bounds: Bounds = (0.0, 1.0)

@@ -109,7 +109,7 @@ def check_gradient_masking(
     samples
         Random points per row.
     tolerance
-        Fraction of rows by which attacks may differ without a sign being seen in it; five times that for another loss.
+        Fraction of rows by which two attacks may differ before a check fails; five times that for another loss.
     seed
         Of all random numbers.
 

@@ -87,7 +87,7 @@ def _gaps(weight: Doubles, bias: Doubles, low: Doubles, high: Doubles, labels: n
     centre, radius, largest = (low + high) / 2, (high - low) / 2, np.maximum(np.abs(low), np.abs(high))
     # Twice Higham's bound for a sum of n products and a bias, which leaves room for the float64 sums below.
     rounding = 2.0**-23 * (weight.shape[1] + 2) * (largest @ np.abs(weight).T + np.abs(bias))
-    gaps = -rounding - np.take_along_axis(rounding, labels[:, None], axis=1)
+    gaps: Doubles = -rounding - np.take_along_axis(rounding, labels[:, None], axis=1)
     for label in np.unique(labels):
         rows, apart = labels == label, weight[label] - weight
         gaps[rows] += centre[rows] @ apart.T - radius[rows] @ np.abs(apart).T + (bias[label] - bias)

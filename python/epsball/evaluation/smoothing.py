@@ -134,7 +134,8 @@ class Smoothed:
         x
             (N, ...) inputs.
         draws, selection
-            Votes per row of the second and of the first sample. The largest radius is what so many votes can prove.
+            Votes per row of the second and of the first sample. `draws` limits the radius: n unanimous votes prove
+            p ≥ alpha^(1/n).
         alpha
             Probability that a row's statement is wrong, in (0, 1).
         index

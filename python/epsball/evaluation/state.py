@@ -46,7 +46,7 @@ class Found:
 
     @staticmethod
     def nothing(rows: int, shown: int, shape: tuple[int, ...]) -> Found:
-        """Return the start of an attack on so many rows, of which a report shows some."""
+        """Return the start of an attack on `rows` rows, of which a report shows `shown`."""
         return Found(
             np.zeros(rows, np.int64), np.zeros(rows, np.float32), np.zeros(rows), np.zeros(rows, np.int64),
             np.zeros((shown, *shape), np.float32),

@@ -49,11 +49,11 @@ class Trees(LabelSource):
     Parameters
     ----------
     trees
-        `Tree` objects whose values have as many columns as `start`, or one.
+        `Tree` objects; their values have one column, or the columns of `start`.
     features
         Per row.
     start
-        (columns,) first scores; as many zeros as classes for votes.
+        (columns,) initial scores; for votes (K,) zeros.
     columns
         (trees,) the column of each tree of one value per leaf; None: 0.
     scale

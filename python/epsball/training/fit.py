@@ -82,8 +82,8 @@ def fit(
         The attack whose errors are recorded; None: the method's own, ``FGSM(0.25, bounds=None)`` for `Standard`.
         Training errors are those of the first rows, as many as validation has, or 1,000.
     patience
-        Stop after so many epochs without a lower adversarial error on the validation data, and end with the weights of
-        the epoch that had the lowest; None: train through all epochs.
+        Stop after `patience` epochs without a lower adversarial error on the validation data, and end with the weights
+        of the epoch that had the lowest; None: train through all epochs.
     checkpoint
         A file written after every epoch (temporary name, then rename). If it exists the run goes on from there,
         bit-identically; a file of a run with other settings is an error.
