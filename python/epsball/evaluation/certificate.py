@@ -58,10 +58,8 @@ class LinfCertificate(Certificate):
 
     Parameters
     ----------
-    eps
-        Radius of the ball.
-    bounds
-        (lower, upper), numbers or arrays that broadcast to one input; None for no box.
+    eps, bounds
+        As in `IBPCertificate`.
     """
 
     eps: float
