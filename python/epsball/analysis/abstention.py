@@ -14,7 +14,7 @@ from epsball.arrays import as_numpy
 
 @dataclass(frozen=True)
 class CoverageCurve:
-    """Coverage and error over all thresholds of confidence, from answering everything on.
+    """Coverage and error over all thresholds of confidence, from full coverage on.
 
     Attributes
     ----------

@@ -100,8 +100,8 @@ class Attack(ABC):
             Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities for losses that take
             them. None: the model's own predictions.
         index
-            (N,) integers that key each row's random numbers; None: 0 … N−1. A shard with its rows' indices in the
-            whole draws what the whole would.
+            (N,) integers that key each row's random numbers; None: 0 … N−1. Given its rows' indices in the whole
+            batch, a shard draws the same numbers as the batch would.
 
         Returns
         -------

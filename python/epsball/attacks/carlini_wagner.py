@@ -27,11 +27,11 @@ class CarliniWagner(Attack):
     smallest that does.
 
     "linf": Σ max(|x'ᵢ − xᵢ| − τ, 0). Where a misclassified point lies within τ, τ falls to 0.9 of it, or of the point's
-    distance if that is less; where none does, c doubles. It goes on from where it is.
+    distance if that is less; where none does, c doubles. Each round continues from the last point.
 
     "l0": ‖x' − x‖₂² over the features that are not frozen. From a misclassified point the features that matter least,
     by |∂margin/∂xᵢ · (x'ᵢ − xᵢ)|, go back to x and stay there: 0.3 √n of the n that have changed, fewer where one of
-    them costs more than 0.01. Where no point is found, c doubles. It goes on from where it is.
+    them costs more than 0.01. Where no point is found, c doubles. Each round continues from the last point.
 
     Parameters
     ----------

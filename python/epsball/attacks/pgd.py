@@ -50,7 +50,7 @@ class PGD(Attack):
     mask
         1 where the attacker may change a feature; broadcasts to x.
     early_stop
-        Rows leave once they are solved; what they return is misclassified, not the highest loss.
+        A row ends at its first success, whose loss need not be the highest.
     seed
         Of the random starts, in [0, 2**64); a row's draw depends on it, on the row's index and on the restart only.
     """

@@ -40,7 +40,7 @@ class Spatial(Attack):
     targeted
         y are the classes wanted, not the ones to leave.
     early_stop
-        A row leaves once it is solved.
+        A row ends at its first success.
     fill
         The value outside an image.
     bounds

@@ -39,7 +39,7 @@ class Square(Attack):
     bounds, mask
         As in `PGD`.
     early_stop
-        Rows leave once they are solved.
+        A row ends at its first success.
     seed
         Of the squares, in [0, 2**64); a row's draws depend on it and on the row's index only.
     """

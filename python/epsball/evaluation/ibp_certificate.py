@@ -28,7 +28,7 @@ class IBPCertificate(LinfCertificate):
     layer of differences, not through bounds of the logits. What is proved holds for ``model.predict``, in float32:
     intervals are widened by more than rounding can amount to, and margins must exceed it.
 
-    Bounds of models that were not trained for them (`training.IBPTraining`) are as good as empty.
+    Bounds of models that were not trained for them (`training.IBPTraining`) are too wide to prove anything.
 
     Parameters
     ----------

@@ -75,8 +75,8 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
         Models by name, or a list of them: epsball's, gradient and label sources, torch modules, scikit-learn
         classifiers, in any mix. None as `targets`: the sources.
     attack
-        An untargeted attack, or one for each source by name; a source that only gives labels needs one that needs no
-        more. Its rows have the same random numbers against every source.
+        An untargeted attack, or one for each source by name; a label source needs one that asks for labels only. Its
+        rows have the same random numbers against every source.
     x
         (N, ...) inputs.
     y
