@@ -153,7 +153,7 @@ def test_examples_are_the_first_image_of_each_class_under_the_strongest_attack()
             ValueError,
             "attacks: wanted untargeted",
         ),
-        ({"y": Y[:3]}, ValueError, r"y: wanted 4 class indices, got shape \(3,\)"),
+        ({"y": Y[:3]}, ValueError, r"y: wanted 4 class indices, one per row of x, got shape \(3,\)"),
         ({"y": np.ones((4, 2), int)}, ValueError, r"y: .*got shape \(4, 2\)"),
         ({"x": X[:0], "y": Y[:0]}, ValueError, "x: .*at least one row"),
     ],

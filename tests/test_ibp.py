@@ -262,7 +262,7 @@ def test_what_interval_calls_cannot_take_is_refused() -> None:
     with pytest.raises(ValueError, match="class indices"):
         eb.fit(model, x, np.full((4, 3), 1 / 3, np.float32), method=T.IBPTraining(), epochs=1)
     certificate = eb.evaluation.IBPCertificate(0.1)
-    with pytest.raises(ValueError, match=r"^y: wanted \d+ class indices, got shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"^y: wanted \d+ class indices, one per row of x, got shape \(2,\)"):
         certificate.certify(model, x, y[:2])
     with pytest.raises(ValueError, match=r"^y: wanted class indices from 0 to 2"):
         certificate.certify(model, x, y + 7)

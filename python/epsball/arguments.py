@@ -111,7 +111,7 @@ def class_indices(name: str, labels: Any, rows: int, classes: int | None = None)
     if a.dtype.kind not in "biu":
         raise TypeError(f"{name}: wanted {rows} class indices, got {a.dtype} of shape {a.shape}")
     if a.shape != (rows,):
-        raise ValueError(f"{name}: wanted {rows} class indices, got shape {a.shape}")
+        raise ValueError(f"{name}: wanted {rows} class indices, one per row of x, got shape {a.shape}")
     most = 2**63 - 1 if classes is None else classes - 1
     if rows and not 0 <= a.min() <= a.max() <= most:
         raise ValueError(f"{name}: wanted class indices from 0 to {most}, got {a.min()} to {a.max()}")
