@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # oracle.py and cases.py, whatever the import mode
 
 try:
     import epsball as eb
@@ -35,10 +32,6 @@ except ImportError:
     pass
 
 MNIST_FILES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "full_mnist: needs the full MNIST in EPSBALL_DATA, else skipped")
 
 
 def has_full_mnist() -> bool:

@@ -145,7 +145,7 @@ def test_bad_options_are_named(name: str, value: Any) -> None:
 
 def test_probabilities_are_no_labels_and_there_is_no_trace() -> None:
     model, x, y = problem()
-    with pytest.raises(TypeError, match=r"^y: wanted class indices"):
+    with pytest.raises(TypeError, match=r"^y: wanted 60 class indices"):
         eb.autoattack(model, x, np.full((60, 10), 0.1, np.float32))
     with pytest.raises(ValueError, match=r"^trace:"):
         A.AutoAttack(eps=0.1).run(model, x, y, trace=True)

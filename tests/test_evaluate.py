@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -152,7 +153,7 @@ def test_examples_are_the_first_image_of_each_class_under_the_strongest_attack()
             ValueError,
             "attacks: wanted untargeted",
         ),
-        ({"y": Y[:3]}, ValueError, r"y: .*\(4,\), got shape \(3,\)"),
+        ({"y": Y[:3]}, ValueError, r"y: wanted 4 class indices, one per row of x, got shape \(3,\)"),
         ({"y": np.ones((4, 2), int)}, ValueError, r"y: .*got shape \(4, 2\)"),
         ({"x": X[:0], "y": Y[:0]}, ValueError, "x: .*at least one row"),
     ],
@@ -188,6 +189,19 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     files.write_text(path, "new")
     assert path.read_text() == "new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name_and_the_name_after(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "kept.txt", []
+    flush = os.fsync
+
+    def record(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_ino, path.exists()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    files.write_text(path, "new")
+    assert flushed == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def test_json_refuses_nan():

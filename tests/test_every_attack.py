@@ -172,6 +172,22 @@ def test_a_targeted_attack_without_targets_is_an_error(name: str) -> None:
         MAKE[name](targeted=True)(model, x)
 
 
+@pytest.mark.parametrize("name", [n for n in MAKE if n in having("eps") and n in having("targeted")])
+def test_a_sweep_of_a_targeted_attack_without_targets_is_an_error(name: str) -> None:
+    model, x, _ = problem(name)
+    with pytest.raises(ValueError, match="y: a targeted attack needs the target labels"):
+        MAKE[name](targeted=True).sweep(model, x, eps=[0.1, 0.2])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_labels_of_another_shape_are_a_value_error_and_those_that_are_no_integers_a_type_error(name: str) -> None:
+    model, x, y = problem(name)
+    with pytest.raises(ValueError, match=r"^y: "):
+        MAKE[name]()(model, x, y[:-1])
+    with pytest.raises(TypeError, match=r"^y: "):
+        MAKE[name]()(model, x, y.astype(str))
+
+
 @pytest.mark.parametrize("name", [n for n in MAKE if n not in SOURCES])
 def test_a_model_that_never_changes_its_mind_breaks_no_row(table: str, name: str) -> None:
     model, x = constant_model(FEATURES, CLASSES), images()

@@ -272,9 +272,9 @@ def test_what_interval_calls_cannot_take_is_refused() -> None:
     with pytest.raises(ValueError, match="class indices"):
         eb.fit(model, x, np.full((4, 3), 1 / 3, np.float32), method=T.IBPTraining(), epochs=1)
     certificate = eb.evaluation.IBPCertificate(0.1)
-    with pytest.raises(ValueError, match=r"^y: .* one class per row"):
+    with pytest.raises(ValueError, match=r"^y: wanted \d+ class indices, one per row of x, got shape \(2,\)"):
         certificate.certify(model, x, y[:2])
-    with pytest.raises(ValueError, match=r"^y: wanted classes from 0 to 2"):
+    with pytest.raises(ValueError, match=r"^y: wanted class indices from 0 to 2"):
         certificate.certify(model, x, y + 7)
     with pytest.raises(ValueError, match=r"^x: .*within the bounds"):
         certificate.certify(model, x + 5, y)
@@ -332,6 +332,18 @@ def test_intervals_of_a_linear_model_certify_what_is_exactly_robust(table: str, 
     assert exact[ours].all()
     assert (exact != ours).sum() <= 1
     assert eb.exact_robust_accuracy(model, x, y, eps=0.1) == exact.mean()
+
+
+def test_a_margin_that_float32_logits_lose_is_not_certified(table: str) -> None:
+    """Logits 10,000 x + 1e-5 and 10,000 x are apart, but as float32 they are equal, and the first class wins."""
+    model = eb.Sequential([eb.Linear(1, 1), eb.ReLU(), eb.Linear(1, 2)], input_shape=(1,))
+    weights = {"0.weight": [[1.0]], "0.bias": [0.0], "2.weight": [[1e4], [1e4]], "2.bias": [0.0, 1e-5]}
+    model.load_parameters({name: np.array(value) for name, value in weights.items()})
+    x, y = np.array([[0.5]], np.float32), np.array([1])
+    assert model.predict(x) == 0
+    assert not eb.evaluation.IBPCertificate(0.1).certify(model, x, y).any()
+    model.load_parameters({**model.parameters(), "2.bias": np.array([0.0, 0.1])})
+    assert eb.evaluation.IBPCertificate(0.1).certify(model, x, y).all()
 
 
 def test_numeric_differences_see_the_radius() -> None:

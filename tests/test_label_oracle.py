@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -91,6 +93,44 @@ def test_the_budget_is_never_exceeded() -> None:
     assert seen == [30, 10]
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (str(copy), copy.asked) == (str(caught.value), 11)
+
+
+def sources() -> dict[str, LabelSource]:
+    """A source of every class, of which queries have been spent."""
+    rng = np.random.default_rng(3)
+    nodes = [[rng.integers(FEATURES), -1, -1] for _ in range(5)]
+    stumps = [
+        eb.sources.Tree(np.array(feature), rng.uniform(size=3), np.array([1, 0, 0]), np.array([2, 0, 0]), value)
+        for feature, value in zip(nodes, rng.normal(size=(5, 3, CLASSES)), strict=True)
+    ]
+    made: dict[str, LabelSource] = {
+        "LabelOracle": eb.LabelOracle(threshold, budget=200, input_shape=(FEATURES,)),
+        "Trees": eb.sources.Trees(stumps, FEATURES, np.zeros(CLASSES), scale=0.3, mean=True, rounds_inputs=False),
+        "KNN": eb.sources.KNN(batch(20, FEATURES, 1), labels(20, CLASSES), k=3, weights="distance"),
+    }
+    for source in made.values():
+        source.predict(X[:7])
+    return made
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda source: pickle.loads(pickle.dumps(source))])
+@pytest.mark.parametrize("name", ["LabelOracle", "Trees", "KNN"])
+def test_copies_and_pickles_predict_the_same_and_count_for_themselves_from_there_on(name: str, copied: Any) -> None:
+    source = sources()[name]
+    other = copied(source)
+    assert other.queries == source.queries == 7
+    np.testing.assert_array_equal(other.predict(X), source.predict(X))
+    other.predict(X[:3])
+    assert (other.queries, source.queries) == (ROWS + 10, ROWS + 7)
+    assert (other.budget, other.classes, other.input_shape) == (source.budget, source.classes, source.input_shape)
+
+
+def test_sources_go_to_another_process() -> None:
+    attack, images, y = eb.attacks.Spatial(draws=2), X[:, None], threshold(X)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for source in sources().values():
+            found = pool.apply(attack, (source, images, y))
+            np.testing.assert_array_equal(found, attack(source, images, y))
 
 
 def test_a_budget_of_nothing_allows_nothing() -> None:

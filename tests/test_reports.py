@@ -19,7 +19,7 @@ pytest.importorskip("jinja2")
 mpl = pytest.importorskip("matplotlib")
 
 from epsball.demo_page import demo_page  # noqa: E402
-from epsball.evaluation.evaluate import evaluation_page  # noqa: E402
+from epsball.evaluation.report import evaluation_page  # noqa: E402
 from epsball.reports import figures, page  # noqa: E402
 
 

@@ -99,6 +99,28 @@ def test_success_is_what_predict_says_and_nothing_leaves_the_box(dtype: type, ea
         np.testing.assert_allclose(result.loss, result.trace.max(axis=1))
 
 
+@pytest.mark.parametrize("classes", [1, 2, 3])
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_every_row_of_every_forward_pass_of_a_model_is_counted(classes: int, targeted: bool, early_stop: bool) -> None:
+    own = pair([2 * HEIGHT * WIDTH, 12, classes], "relu", seed=2, scale=2.0)[0]
+    asked: list[int] = []
+
+    def logits(x: Any) -> Any:
+        asked.append(len(x))
+        return own(x)
+
+    source = eb.CallableModel(logits, lambda x, d: np.zeros_like(x), classes=classes)
+    y = np.arange(ROWS) % max(classes, 2)
+    attack = A.Spatial(grid=(3, 3, 3), targeted=targeted, early_stop=early_stop)
+    result = attack.run(source, X, y)
+    assert result.queries.sum() == sum(asked)
+    wanted = attack.run(own, X, y)
+    np.testing.assert_array_equal(result.x_adv, wanted.x_adv)
+    np.testing.assert_array_equal(result.success, (own.predict(result.x_adv) == y) == targeted)
+    np.testing.assert_array_equal(wanted.loss, own.loss(wanted.x_adv, y, loss="margin"))
+
+
 @pytest.mark.parametrize("draws", [0, 15])
 def test_a_row_depends_on_itself_its_index_and_the_seed(draws: int) -> None:
     attack = A.Spatial(grid=(5, 3, 3), draws=draws, seed=4)
@@ -137,7 +159,9 @@ def test_bad_arguments_are_named() -> None:
         A.Spatial()(model(), X.reshape(ROWS, -1))
     with pytest.raises(TypeError, match="x: wanted float32"):
         A.Spatial()(model(), (X > 0.5).astype(int))
-    with pytest.raises(TypeError, match="y: wanted 6 class indices"):
+    with pytest.raises(ValueError, match="y: wanted class indices from 0 to 2, got 0 to 3"):
+        A.Spatial()(model(), X, np.array([0, 1, 2, 3, 0, 1]))
+    with pytest.raises(ValueError, match="y: wanted 6 class indices"):
         A.Spatial()(model(), X, np.zeros(3, int))
     with pytest.raises(ValueError, match="y: a targeted attack"):
         A.Spatial(targeted=True)(model(), X)

@@ -96,9 +96,9 @@ def test_bad_arguments_are_named() -> None:
         aim(own, X, y, "best")
     with pytest.raises(TypeError, match="model: wanted a model with logits, got LabelOracle"):
         aim(eb.LabelOracle(own.predict), X, y)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="y: wanted 300 class indices"):
+    with pytest.raises(ValueError, match="y: wanted 300 class indices"):
         aim(own, X, y[:3])
-    with pytest.raises(ValueError, match="y: wanted labels from 0 to 5, got 0 to 6"):
+    with pytest.raises(ValueError, match="y: wanted class indices from 0 to 5, got 0 to 6"):
         aim(own, X, np.arange(ROWS) % 7)
     with pytest.raises(ValueError, match="seed"):
         aim(own, X, y, seed=-1)

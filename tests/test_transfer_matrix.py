@@ -101,5 +101,7 @@ def test_bad_arguments_are_named() -> None:
         transfer_matrix({"a": model}, None, {}, x, y)
     with pytest.raises(ValueError, match="attack: wanted an untargeted attack"):
         transfer_matrix({"a": model}, None, A.FGSM(eps=0.1, targeted=True), x, y)
-    with pytest.raises(ValueError, match="y: wanted one class index per row"):
+    with pytest.raises(ValueError, match="y: wanted 5 class indices"):
         transfer_matrix({"a": model}, None, FGSM, x, y[:2])
+    with pytest.raises(ValueError, match="x: wanted at least one row"):
+        transfer_matrix({"a": model}, None, FGSM, x[:0], y[:0])

@@ -14,9 +14,9 @@ from pathlib import Path
 
 
 def shared_symbols(obj: Path, isa: str) -> list[str]:
-    """Weak functions defined in the object file that do not belong to the ISA's namespace."""
+    """Weak and unique symbols defined in the object file that do not belong to the ISA's namespace."""
     nm = subprocess.run(["nm", "--defined-only", "--demangle", obj], capture_output=True, text=True, check=True)
-    weak = re.findall(r"^[0-9a-f]+ W (.+)$", nm.stdout, flags=re.MULTILINE)
+    weak = re.findall(r"^[0-9a-f]+ [WVu] (.+)$", nm.stdout, flags=re.MULTILINE)
     return [name for name in weak if f"epsball::{isa}::" not in name]
 
 

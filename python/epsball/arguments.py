@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from epsball.arrays import as_numpy
 
 FLOAT32 = np.finfo(np.float32)
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
@@ -92,6 +95,33 @@ def check_path(name: str, value: Any) -> Path:
 def check_seed(value: Any, name: str = "seed") -> int:
     """Return `value` as a Python integer in [0, 2**64), which the engine's counters take."""
     return whole(name, value, 0, 2**64 - 1)
+
+
+def count_rows(x: Any) -> int:
+    """Return how many rows x (N, ...) has; none is an error."""
+    shape = as_numpy("x", x).shape
+    if not shape or shape[0] == 0:
+        raise ValueError(f"x: wanted at least one row, got shape {shape}")
+    return int(shape[0])
+
+
+def class_indices(name: str, labels: Any, rows: int, classes: int | None = None) -> npt.NDArray[np.int64]:
+    """Return `labels` as class indices (rows,) from 0, and below `classes` where that is known."""
+    a = as_numpy(name, labels)
+    if a.dtype.kind not in "biu":
+        raise TypeError(f"{name}: wanted {rows} class indices, got {a.dtype} of shape {a.shape}")
+    if a.shape != (rows,):
+        raise ValueError(f"{name}: wanted {rows} class indices, one per row of x, got shape {a.shape}")
+    most = 2**63 - 1 if classes is None else classes - 1
+    if rows and not 0 <= a.min() <= a.max() <= most:
+        raise ValueError(f"{name}: wanted class indices from 0 to {most}, got {a.min()} to {a.max()}")
+    return a.astype(np.int64)
+
+
+def require_targets(attack: Any, y: Any) -> None:
+    """Raise where a targeted attack is not told the targets: nothing can stand in for them."""
+    if y is None and getattr(attack, "targeted", False):
+        raise ValueError("y: a targeted attack needs the target labels, got None")
 
 
 def settle(owner: object, **values: Any) -> None:

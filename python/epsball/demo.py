@@ -123,7 +123,7 @@ def run(rows: int | None = None, seed: int = 0, progress: Progress = silent) -> 
     Parameters
     ----------
     rows
-        Use only the first so many training and test digits (None: all 10,000 and 2,000).
+        Use only the first `rows` training and test digits (None: all 10,000 and 2,000).
     seed
         Of the initial weights, the order of the digits and the random starts.
     progress

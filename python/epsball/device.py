@@ -124,7 +124,7 @@ def _empty(owner: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> bool:
-    """Whether strides, of so many units an element, leave no gaps; an axis of one element may have any."""
+    """Whether the strides leave no gaps, `unit` being an element's; an axis of one element may have any stride."""
     wanted = [unit * math.prod(shape[i + 1 :]) for i in range(len(shape))]
     return 0 in shape or all(n == 1 or s == w for n, s, w in zip(shape, strides, wanted, strict=True))
 

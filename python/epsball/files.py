@@ -1,8 +1,9 @@
-"""Tensors in safetensors files with a format name and version; written whole or not at all."""
+"""Tensors in safetensors files with a format name and version; and what tells the run that wrote one from another."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from collections.abc import Mapping
 from os import PathLike
@@ -67,3 +68,19 @@ def load_tensors(
     if not isinstance(header, dict):
         raise ValueError(f"{path}: its header is damaged: wanted an object, got {type(header).__name__}")
     return tensors, header
+
+
+def fingerprint(*arrays: npt.NDArray[Any]) -> str:
+    """Return what tells arrays from others; every byte, shape and dtype counts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for a in arrays:
+        digest.update(repr((a.shape, a.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def require_same_run(of_another: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise where the run that wrote a file had other settings; `of_another` names the file, the rest the setting."""
+    for key in sorted({*now, *before}):
+        if now.get(key) != before.get(key):
+            raise ValueError(f"{of_another}: {key} was {before.get(key)!r}, now it is {now.get(key)!r}")

@@ -70,6 +70,7 @@ class Perturber:
 
     @rows.setter
     def rows(self, value: int) -> None:
+        """Set the index of the next row, in [0, 2**62]."""
         self._rows = whole("rows", value, 0, 2**62)
 
     @property

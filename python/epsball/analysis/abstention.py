@@ -14,12 +14,12 @@ from epsball.arrays import as_numpy
 
 @dataclass(frozen=True)
 class CoverageCurve:
-    """Coverage and error over all thresholds of confidence, from answering everything on.
+    """Coverage and error over all thresholds of confidence, from full coverage on.
 
     Attributes
     ----------
     threshold
-        (T,) rising: rows of at least so much confidence are answered.
+        (T,) rising: rows of at least this confidence are answered.
     coverage
         (T,) share of rows answered.
     error
@@ -35,7 +35,7 @@ class CoverageCurve:
     right: npt.NDArray[np.bool_]
 
     def at(self, coverage: float) -> tuple[float, float]:
-        """Return (threshold, error) of the highest threshold that still answers so large a share, in [0, 1]."""
+        """Return (threshold, error) at the highest threshold whose coverage is at least `coverage`, in [0, 1]."""
         share = number("coverage", coverage, 0, 1)
         enough = np.flatnonzero(self.coverage >= share)
         return float(self.threshold[enough[-1]]), float(self.error[enough[-1]])

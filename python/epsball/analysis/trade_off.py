@@ -57,7 +57,7 @@ class TradeOff:
             (name, percent(self.clean[name]), f"at most {percent(self.adversarial[name])}", where.get(name, "nowhere"))
             for name in self.clean
         ]
-        return Table(("model", "clean", "adversarial", "best where so many inputs are adversarial"), tuple(lines))
+        return Table(("model", "clean", "adversarial", "best for shares of adversarial inputs"), tuple(lines))
 
     def __str__(self) -> str:
         """Return a plain table."""

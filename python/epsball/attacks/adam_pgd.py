@@ -15,8 +15,8 @@ from epsball.classifier import Classifier
 class AdamPGD(Attack):
     """PGD with Adam (Kingma and Ba 2015, arXiv 1412.6980) for its steps, as Uesato et al. (2018, 1802.05666) use it.
 
-    L∞: x moves by step_size · m̂ / (√v̂ + 1e-8), per feature; L2: by step_size along that direction. Gradients enter
-    scaled to a largest logit derivative of 1.
+    L∞: x moves by step_size · m̂ / (√v̂ + 1e-8), per feature; L2: by step_size along that direction. A row's gradient is
+    scaled so that the largest |∂loss/∂logit| is 1.
 
     Parameters
     ----------

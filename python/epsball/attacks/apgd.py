@@ -15,12 +15,12 @@ from epsball.classifier import Classifier
 class APGD(Attack):
     """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690), for L1 that of Croce and Hein (2021, arXiv 2103.01208).
 
-    PGD with momentum that needs no step size: it starts with 2 eps and, at checkpoints that come ever closer, goes back
-    to its best point with half the step where the loss rose at 75 % of the steps or fewer, or where neither the step
-    nor the best loss changed since the last checkpoint. As in the authors' code the second rule is not asked at the
-    first checkpoint, and "or fewer" includes 75 %; unlike there the first step counts as a rise only if it is one. Runs
-    start on the ball's surface. For L1 each step goes to a few features only, as many as the best point's sparsity
-    suggests, in balls of 3, 2 and 1 eps; only points of the last one count.
+    PGD with momentum and an adaptive step size, at first 2 eps. At checkpoints at shrinking distances the step is
+    halved and the run continues from its best point if the loss rose in at most 75 % of the steps since the last
+    checkpoint, or if neither step nor best loss changed since. As in the authors' code the second rule does not apply
+    at the first checkpoint; unlike there, the first step counts as a rise only if the loss rose. Runs start on the
+    ball's surface. For L1 a step changes few features, their number following the best point's sparsity, in balls of
+    3, 2 and then 1 eps; only points of the last ball count.
 
     Every row keeps its best point over all iterates, restarts and targets: misclassified first, then the highest loss.
 
@@ -37,14 +37,14 @@ class APGD(Attack):
     targeted
         Minimise the loss towards y instead of maximising it.
     targets
-        0, or so many runs per restart, each towards one class that is not the label: the likeliest ones by the logits
-        at x. They succeed with any wrong class. With "dlr" the loss is then the targeted one, −(z_y − z_t) / (z_(1) −
+        0: away from the label. k > 0: k runs per restart, one towards each of the k classes with the largest logits at
+        x, the label left out; any wrong class is a success. "dlr" is then the targeted ratio −(z_y − z_t) / (z_(1) −
         (z_(3) + z_(4)) / 2), which needs four classes; other losses are minimised towards the class.
     loss
         "cross_entropy", "dlr", "margin" or any other loss of `PGD`.
     model_draws
-        For models whose logits are random: loss and gradient at each point are the mean of so many draws (expectation
-        over transformation, Athalye et al. 2018), each gradient scaled to a largest logit derivative of 1.
+        For models with random logits: evaluations of which loss and gradient at each point are the mean (expectation
+        over transformation, Athalye et al. 2018); each gradient is scaled so that the largest |∂loss/∂logit| is 1.
     bounds, mask, early_stop
         As in `PGD`.
     seed

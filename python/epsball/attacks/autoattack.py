@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from epsball.arguments import one_of
+from epsball.arguments import class_indices, one_of
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.apgd import APGD
 from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, device_of
@@ -31,9 +31,9 @@ class AutoAttack(Attack):
     Rows that are misclassified as they are, and those a member has broken, leave at once. A row that no member breaks
     returns the point with the largest margin that any of them found.
 
-    It warns (`AutoAttackWarning`) where a model's logits change from call to call, look like probabilities, or have no
-    gradient for a tenth of the rows or more, where Square breaks rows that gradients did not (0.2 % of all), and where
-    there are too few classes for the targeted ratio, which is then the cross-entropy towards the class.
+    It warns (`AutoAttackWarning`) if the logits change from call to call, look like probabilities, or have a zero
+    gradient for at least a tenth of the rows; if Square breaks more than 0.2 % of the rows after the gradient attacks;
+    and if there are fewer than four classes, when cross-entropy replaces the targeted ratio.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class AutoAttack(Attack):
         one_of("version", self.version, VERSIONS)
 
     def members(self, classes: int) -> list[Attack]:
-        """Return the attacks, in order, for a model with so many classes."""
+        """Return the attacks, in order, for a model of `classes` classes."""
         shared: dict[str, Any] = {"norm": self.norm, "bounds": self.bounds, "seed": self.seed, "early_stop": True}
         sparse = self.norm == "l1" and self.version == "standard"  # more starts, fewer targets
         targets = min(5 if sparse else 9, max(classes - 1, 1))
@@ -84,7 +84,8 @@ class AutoAttack(Attack):
         if trace:
             raise ValueError("trace: AutoAttack has none; its members have")
         classes = model._engine(x, True).classes
-        labels = _labels(model, x, y)
+        given = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
+        labels = class_indices("y", given, len(x), max(classes, 2))
         run = _Run(model, x, labels, np.arange(len(x)) if index is None else check_index(index, len(x)))
         _warn_of_model(model, x, labels, classes)
         for attack in self.members(classes):
@@ -139,15 +140,6 @@ def _of_rows(value: Any, rows: Array) -> Any:
     return value[rows] if isinstance(value, np.ndarray) and value.ndim else value
 
 
-def _labels(model: Classifier, x: Array, y: Any) -> Array:
-    labels = np.asarray(model.predict(x)) if y is None else as_numpy("y", y, device=device_of(model))
-    if labels.dtype.kind == "f":
-        raise TypeError(f"y: wanted class indices, got {labels.dtype}")
-    if labels.shape != (len(x),):
-        raise ValueError(f"y: wanted {len(x)} class indices, got shape {labels.shape}")
-    return labels
-
-
 # ---- warnings
 
 
@@ -195,8 +187,8 @@ def autoattack(
     model
         The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
-        memory.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch tensor or another array, in CPU
+        memory or, for a model on it, on the CUDA device.
     y
         Class indices (N,). None: the model's own predictions.
     eps

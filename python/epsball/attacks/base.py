@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, settle, whole
+from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, require_targets, settle, whole
 from epsball.arrays import Array, as_numpy, for_engine, like, room
 from epsball.attacks.broken import BrokenRows, broken_rows
 from epsball.classifier import Classifier, labels_for_engine
@@ -100,8 +100,8 @@ class Attack(ABC):
             Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities for losses that take
             them. None: the model's own predictions.
         index
-            (N,) integers that key each row's random numbers; None: 0 … N−1. A shard with its rows' indices in the
-            whole draws what the whole would.
+            (N,) integers that key each row's random numbers; None: 0 … N−1. Given its rows' indices in the whole
+            batch, a shard draws the same numbers as the batch would.
 
         Returns
         -------
@@ -169,6 +169,7 @@ class Attack(ABC):
         """
         if not any(option.name == "eps" for option in fields(self)):
             raise TypeError(f"eps: {type(self).__name__} has none to sweep")
+        require_targets(self, y)
         budgets = [number("eps", value, 0.0, float(FLOAT32.max)) for value in eps]
         labels = model.predict(x) if y is None else y
         options = {option.name: getattr(self, option.name) for option in fields(self)}
@@ -181,6 +182,7 @@ class Attack(ABC):
 
     def _found(self, model: Any, x: Any, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         """Attack; where the model fails for some rows, finish the others before raising."""
+        require_targets(self, y)
         rows = self._taken(model, x)
         try:
             return self._attack(model, rows, y, index, judged=judged, trace=trace)
@@ -288,27 +290,52 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
 
 @dataclass(slots=True)  # not frozen: that would cost microseconds of every call
 class Loop:
-    """What an attack asks of a native loop beyond the fields all of them have."""
+    """What an attack asks of a native loop beyond the fields all of them have.
+
+    Attributes
+    ----------
+    steps, step_size, restarts, early_stop, seed
+        As in `PGD`; step_size is settled here.
+    random_start, start
+        "none", "ball", "signs", "sphere", "gaussian" or "salt_and_pepper", and the radius of it where that is not eps.
+    keep_best
+        Return a row's best iterate; False: the last.
+    targets
+        Classes attacked one after another, in order of the logits at x, the label left out; 0: the loss is the label's.
+    direction, decay, decay_squares
+        "gradient", "momentum", "nesterov" or "adam", with its averages' decay: of the gradient, and of its square.
+    top
+        SLIDE: features that move by step_size / top each; 0: those of largest gradient fill the box first.
+    probes, noise, reach
+        Pairs of points that estimate a gradient (0: the model's own), along "signs" or "normal" directions, at this
+        distance.
+    native
+        The engine's loop.
+    gradients
+        False: the loop needs the model's logits only.
+    more
+        Options that this loop alone has.
+    """
 
     steps: int = 0
     step_size: Any = 0.0
     restarts: int = 1
-    random_start: str = "none"  # none, ball, signs, sphere, gaussian or salt_and_pepper
-    start: Any = None  # radius of the random start where it is not eps
+    random_start: str = "none"
+    start: Any = None
     keep_best: bool = True
     early_stop: bool = False
     seed: int = 0
-    targets: int = 0  # the loss aims at so many classes in turn, the likeliest at x first; 0: away from the label
-    direction: str = "gradient"  # or momentum, nesterov, adam
+    targets: int = 0
+    direction: str = "gradient"
     decay: float = 0.0
     decay_squares: float = 0.0
-    top: int = 0  # L1: so many features share a step; 0: the steepest is filled first
-    probes: int = 0  # pairs of points that estimate a gradient; 0: the model's own
-    noise: str = "signs"  # or normal: the probes' directions
-    reach: float = 0.01  # how far they are
+    top: int = 0
+    probes: int = 0
+    noise: str = "signs"
+    reach: float = 0.01
     native: Any = _native.pgd
-    gradients: bool = True  # False: a model that gives logits only will do
-    more: dict[str, Any] = field(default_factory=dict)  # what this loop alone is told
+    gradients: bool = True
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 def run_loop(
@@ -325,9 +352,6 @@ def run_loop(
 ) -> Found:
     """Run a native loop for an attack; with `target` it descends towards these labels while `y` judges."""
     check_model(model)
-    targeted = bool(getattr(attack, "targeted", False))
-    if y is None and targeted:
-        raise ValueError("y: a targeted attack needs the target labels, got None")
     engine = model._engine(x, loop.gradients)  # before anything that needs to know how many classes there are
     if loop.targets > max(engine.classes - 1, 1):
         raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
@@ -335,17 +359,14 @@ def run_loop(
     labels = _labels(model, x, y)
     if target is not None:  # y judges beside it, on the host
         labels = as_numpy("y", labels, device=device_of(model))
-    aims = loop.targets > 0
     judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
     options = {
+        **common_options(attack, x, index, judged=judged, trace=trace),
         "judge": judge,
         "eps": attack.eps,
         "start": loop.start,
         "step_size": loop.step_size,
-        "norm": attack.norm,
         "loss": attack.loss,
-        "descend": targeted or target is not None or (aims and attack.loss != "dlr"),
-        "targeted": targeted,
         "steps": loop.steps,
         "restarts": loop.restarts,
         "random_start": loop.random_start,
@@ -358,18 +379,36 @@ def run_loop(
         "reach": loop.reach,
         "targets": loop.targets,
         "keep_best": loop.keep_best,
-        "measured": judged,
         "early_stop": loop.early_stop,
         "seed": loop.seed,
+        **loop.more,
+    }
+    options["descend"] |= target is not None or (loop.targets > 0 and attack.loss != "dlr")
+    found: Found = loop.native(engine, x, labels if target is None else target, options)
+    return found
+
+
+def common_options(attack: Any, x: Array, index: Any, *, judged: bool, trace: bool) -> dict[str, Any]:
+    """Return what every native attack is told; a loop that has the option itself says it after this."""
+    targeted = bool(getattr(attack, "targeted", False))
+    return {
+        "judge": None,
+        "start": None,
+        "step_size": 0.0,
+        "norm": attack.norm,
+        "descend": targeted,
+        "targeted": targeted,
+        "keep_best": True,
+        "measured": judged,
+        "early_stop": False,
+        "targets": 0,
+        "seed": getattr(attack, "seed", 0),
         "box": box_of(attack.bounds, x.shape[1:]),
         "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
         "index": None if index is None else check_index(index, len(x)),
         "trace": trace,
         "out": room(x, x.shape, x.dtype),
-        **loop.more,
     }
-    found: Found = loop.native(engine, x, labels if target is None else target, options)
-    return found
 
 
 def default_step_size(eps: Any, steps: int) -> Any:

@@ -19,10 +19,10 @@ class Boundary(Attack):
     It asks for labels and for nothing else, so that it runs on `LabelOracle`, `Trees` and `KNN` as on every model. A
     row begins at an adversarial point, is brought to the boundary by bisection, and then takes one step after another:
     sideways at the same distance from x, along a Gaussian direction, and from there towards x. What is adversarial and
-    nearer is kept. Every tenth step asks about the sideways point as well; after 30 answers of a kind both steps grow
-    or shrink by 1.5, as more than half or less than a fifth of the sideways points are adversarial, and the step
-    towards x alone, as more than a quarter or less than a tenth of the points themselves are. (The authors' code looks
-    at the last 100 sideways points instead of 30.)
+    nearer is kept. Every tenth step asks about the sideways point as well. Of each 30 sideways points, more than half
+    adversarial makes both steps grow by 1.5, less than a fifth shrink by it. Of each 30 new points, more than a quarter
+    adversarial makes the step towards x grow by 1.5, less than a tenth shrink by it. (The authors' code looks at the
+    last 100 sideways points.)
 
     A row without a starting point fails alone: x itself comes back, and ``result.reason`` says why. The trace is the
     smallest distance so far, at the start and after every step.
@@ -32,9 +32,9 @@ class Boundary(Attack):
     steps
         Of the walk.
     budget
-        The most labels that a row may cost, every question counted; None: as many as the steps take.
+        The most queries for a row, all of them counted; None: no limit but the number of steps.
     orthogonal, towards
-        The first step sideways and towards x, in distances from x; above 0, and `towards` at most 1.
+        Initial step sideways and towards x, relative to the distance from x: > 0, `towards` at most 1.
     starts
         How many uniformly random points of the box are tried until one is adversarial.
     start

@@ -23,15 +23,15 @@ class CarliniWagner(Attack):
     c · max(κ − margin, 0). Every row has its own c. The nearest point met anywhere that is misclassified by
     `confidence` counts; a row that has none returns x itself.
 
-    "l2": ‖x' − x‖₂², for constants c that a search finds row by row: ten times more until one succeeds, then by
-    bisection, each from x.
+    "l2": ‖x' − x‖₂². Each constant starts from x: c grows tenfold until one succeeds, then bisection seeks the
+    smallest that does.
 
     "linf": Σ max(|x'ᵢ − xᵢ| − τ, 0). Where a misclassified point lies within τ, τ falls to 0.9 of it, or of the point's
-    distance if that is less; where none does, c doubles. It goes on from where it is.
+    distance if that is less; where none does, c doubles. Each round continues from the last point.
 
     "l0": ‖x' − x‖₂² over the features that are not frozen. From a misclassified point the features that matter least,
     by |∂margin/∂xᵢ · (x'ᵢ − xᵢ)|, go back to x and stay there: 0.3 √n of the n that have changed, fewer where one of
-    them costs more than 0.01. Where no point is found, c doubles. It goes on from where it is.
+    them costs more than 0.01. Where no point is found, c doubles. Each round continues from the last point.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class CarliniWagner(Attack):
         Adam's steps for each constant; the paper takes 10,000 for L2. "linf" and "l0" count them anew after every
         point found, up to steps · search_steps in all.
     search_steps
-        How many constants are tried; None: 9 for "l2", and for "linf" and "l0" as many as the authors' code, up to 20
-        and 2·10⁶.
+        How many constants are tried; None: 9 for "l2", 21 for "linf" and 31 for "l0", after which doubling passes the
+        authors' limits of 20 and 2·10⁶.
     step_size
         Adam's learning rate.
     initial_constant
@@ -48,8 +48,8 @@ class CarliniWagner(Attack):
     confidence
         κ: by how much the margin must be positive.
     abort_early
-        A constant has had its chance when its objective has not fallen by a ten-thousandth over a tenth of its steps,
-        for "l2", and for EAD, over 100 if that is more.
+        End a constant early once its objective has fallen by less than a relative 1e-4 over a tenth of its steps; for
+        "l2", and for `EAD`, over at least 100 steps.
     targeted
         y are the classes wanted, not the ones to leave.
     bounds, mask

@@ -27,7 +27,7 @@ class DDN(Attack):
     steps
         Gradient steps.
     gamma
-        By how much the radius changes, in [0, 1).
+        Relative change of the radius in a step, in [0, 1).
     initial_radius
         Of the first sphere.
     targeted

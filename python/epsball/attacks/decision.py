@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import FLOAT32, whole
+from epsball.arguments import FLOAT32, class_indices, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import AttackResult, Found, _mask, box_of, check_index, check_model, device_of
+from epsball.attacks.base import AttackResult, Found, check_model, common_options, device_of
 from epsball.classifier import Classifier
 from epsball.sources.base import GradientSource, LabelSource, shape_of_rows
 
@@ -68,29 +68,13 @@ def run_decision(
     **own: Any,
 ) -> Found:
     """Run a native attack that learns labels only: `own` are the options that only it has."""
-    if attack.targeted and y is None:
-        raise ValueError("y: a targeted attack needs the target labels, got None")
     if attack.start is None and not 0 < widest(attack.bounds) < float(FLOAT32.max):
         raise ValueError(
             f"start: random starting points need a box; wanted points, or finite bounds, got {attack.bounds}"
         )
     options = {
-        "judge": None,
-        "start": None,
-        "step_size": 0.0,
-        "norm": attack.norm,
+        **common_options(attack, x, index, judged=judged, trace=trace),
         "loss": "margin",
-        "descend": attack.targeted,
-        "targeted": attack.targeted,
-        "keep_best": True,
-        "measured": judged,
-        "early_stop": False,
-        "targets": 0,
-        "seed": attack.seed,
-        "box": box_of(attack.bounds, x.shape[1:]),
-        "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
-        "index": None if index is None else check_index(index, len(x)),
-        "trace": trace,
         "steps": attack.steps,
         "starts": attack.starts,
         "start_points": _starts(attack.start, x),
@@ -156,11 +140,7 @@ def _on_labels(
     """
     asked, closing = int(y is None), _closing(x, source)
     limit = _limit(attack, asked + closing)
-    labels = as_numpy("y", source.predict(x) if y is None else y)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-        raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
-    if len(labels) and labels.min() < 0:
-        raise ValueError(f"y: wanted class indices from 0, got {labels.min()}")
+    labels = class_indices("y", source.predict(x) if y is None else y, len(x))
     known, columns = np.unique(labels, return_inverse=True)
     shape = shape_of_rows(x, source.input_shape)
     engine = _native.Foreign(_one_hot(source, known), list(shape), len(known) + 1, SLAB)

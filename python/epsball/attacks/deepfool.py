@@ -15,7 +15,7 @@ from epsball.classifier import Classifier
 
 @dataclass(frozen=True, eq=False)
 class DeepFool(Attack):
-    """Steps to the nearest of the boundaries as they look from here (Moosavi-Dezfooli et al. 2016, arXiv 1511.04599).
+    """Steps to the nearest boundary of the linearised model (Moosavi-Dezfooli et al. 2016, arXiv 1511.04599).
 
     Each step goes to the nearest plane among those of the rival classes; the point judged lies `overshoot` further
     from x. A row leaves when it is misclassified; one that never is returns x itself. The paper has no box: here

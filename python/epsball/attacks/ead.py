@@ -18,17 +18,17 @@ from epsball.classifier import Classifier
 class EAD(Attack):
     """Elastic-net attack: a sparse relative of Carlini and Wagner's (Chen et al. 2018, arXiv 1709.04114).
 
-    Minimises c · max(κ − margin, 0) + ‖x' − x‖₂² + β ‖x' − x‖₁ by FISTA: gradient steps whose length falls as a square
-    root to 0, each followed by a shrinkage by β towards x and the box, with momentum. The search for c is that of
-    `CarliniWagner`. Among the points that are misclassified by `confidence` the nearest in `norm` counts; a row that
-    has none returns x itself.
+    Minimises c · max(κ − margin, 0) + ‖x' − x‖₂² + β ‖x' − x‖₁ by FISTA: gradient steps of length step_size ·
+    √(1 − t / steps), each followed by soft thresholding of x' − x by β and clipping to the box, with momentum. The
+    search for c is that of `CarliniWagner`. Of the points misclassified with a margin of `confidence` the nearest in
+    `norm` counts; a row that has none returns x itself.
 
     Parameters
     ----------
     norm
-        "l1" or "l2": by which the best point of a row is chosen.
+        "l1" or "l2": the distance by which a row's best point is chosen.
     beta
-        Weight of the L1 distance, and what every step shrinks by.
+        β, weight of the L1 distance and threshold of every step.
     steps, search_steps, initial_constant, confidence, abort_early, targeted
         As in `CarliniWagner`.
     step_size

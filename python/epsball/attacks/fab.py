@@ -32,10 +32,10 @@ class FAB(Attack):
     steps
         Projections per run.
     targets
-        0: the nearest plane of all rival classes at every step, a backward pass for each (FAB). More: as many runs,
-        each towards one of the classes with the highest logits at x (FAB-T; AutoAttack takes 9).
+        0: the nearest plane of all rival classes at every step, a backward pass for each (FAB). k > 0: k runs, one
+        towards each of the k classes with the largest logits at x, the label left out (FAB-T; AutoAttack takes 9).
     alpha
-        The most that a step leans towards x's own projection, in [0, 1].
+        The largest weight of x's own projection in the next point, in [0, 1].
     eta
         How far beyond the plane projections go: 1 is on it.
     beta

@@ -14,8 +14,8 @@ from epsball.classifier import Classifier
 class FGSM(Attack):
     """One step of size eps in the direction that raises the loss most (Goodfellow et al. 2015, arXiv 1412.6572).
 
-    "linf": eps · sign(g); "l2": eps · g / ‖g‖₂; "l1": eps spent on the largest |g| first, filling each feature's room
-    in the box. The step is returned as it is, also where x itself was misclassified already or had the higher loss.
+    "linf": eps · sign(g); "l2": eps · g / ‖g‖₂; "l1": the features of largest |g| move first, each to the end of the
+    box, until eps is spent. The step is returned even where x was misclassified already or had the higher loss.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def fgsm(
     model
         The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
-        memory.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch tensor or another array, in CPU
+        memory or, for a model on it, on the CUDA device.
     y
         Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
         predictions.

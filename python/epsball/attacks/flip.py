@@ -57,7 +57,7 @@ class FeatureDeletion(Attack):
     """At most k features are deleted (Globerson and Roweis 2006, "Nightmare at test time"): spam without its words.
 
     The feature whose deletion raises the margin most, by its gradient at the point reached, goes to the lower end of
-    the box. Exact for linear models of two classes: no other features do more, and no fewer suffice. A row ends as in
+    the box. Exact for linear models of two classes: no set of as many features raises the margin more. A row ends as in
     `FeatureAddition`.
 
     Parameters

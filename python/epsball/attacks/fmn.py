@@ -17,10 +17,10 @@ from epsball.classifier import Classifier
 class FMN(Attack):
     """Fast minimum norm: one descent that closes in on the boundary (Pintor et al. 2021, arXiv 2102.12827).
 
-    Steps follow the gradient of the margin, of unit L2 length times a step size, and are projected (exactly, box
-    included) onto a ball around x. The ball shrinks while the row is misclassified, grows while it is not, and before
-    anything was found reaches as far as the boundary seems to be. Every row keeps its nearest misclassified iterate;
-    one that has none returns x itself.
+    A step is step_size · g / ‖g‖₂, g being the gradient of the margin; its end is projected, exactly and box included,
+    onto a ball around x. The ball's radius shrinks by a factor 1 − gamma while the row is misclassified and grows by
+    1 + gamma while it is not; before the first success it reaches the linearised boundary. Every row keeps its nearest
+    misclassified iterate; one that has none returns x itself.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class FMN(Attack):
     step_size
         Length of the first step, in L2 whatever the norm; it falls to a hundredth along a cosine.
     gamma
-        By how much the radius changes at first, in [0, 1); it falls to a fiftieth.
+        Relative change of the radius at the first step, in [0, 1); it falls to a fiftieth along a cosine.
     targeted
         y are the classes wanted, not the ones to leave.
     bounds, mask

@@ -17,12 +17,12 @@ class HopSkipJump(Attack):
     """HopSkipJump: gradient estimates at the boundary from labels (Chen et al. 2020, arXiv 1904.02144).
 
     It asks for labels and for nothing else, so that it runs on `LabelOracle`, `Trees` and `KNN` as on every model. A
-    row begins at an adversarial point. Bisection takes it to the boundary; the labels of random probes around it, less
-    their mean, tell where the boundary's normal points; the row leaps that way by distance / √t in step t, half as far
-    again and again until the leap lands on an adversarial point, and bisection takes it back. Step t asks for √t times
-    as many probes as the first. The segment is halved until it is d^(−3/2) of its length (L∞: d^−2), but 10 to 24
-    times: in few dimensions the paper's tolerance is coarse. Probes lie on a sphere around the point, whose radius is a
-    tenth of the box's longest side in the first step and then 1/d of the distance before the bisection.
+    row begins at an adversarial point, and bisection takes it to the boundary. In step t, the labels (±1, less their
+    mean) of random probes around the point estimate the boundary's normal; the row moves along it by distance / √t,
+    a length that is halved until the new point is adversarial; bisection takes it back to the boundary. Step t uses √t
+    times the probes of the first. Of d features, bisection ends at d^(−3/2) of the segment (L∞: d^−2), but after 10
+    halvings at least, as that is coarse for small d, and 24 at most. Probes lie on a sphere around the point, of a
+    tenth of the box's longest side in the first step, later of 1/d of the distance before the bisection.
 
     Every row keeps its nearest adversarial point. One without a starting point fails alone: x itself comes back, and
     ``result.reason`` says why. The trace is the smallest distance so far, at the start and after every step.
@@ -32,11 +32,11 @@ class HopSkipJump(Attack):
     norm
         "l2" or "linf", which the attack minimises.
     steps
-        Leaps.
+        Moves along the estimated normal.
     budget
-        The most labels that a row may cost, every question counted; None: as many as the steps take.
+        The most queries for a row, all of them counted; None: no limit but the number of steps.
     probes, most_probes
-        Of the first step; of any step.
+        Probes of the first step, and the most of any step.
     starts, start, targeted
         As in `Boundary`.
     bounds, mask

@@ -20,10 +20,10 @@ MOST_STEPS = 2**24
 class JSMA(Attack):
     """Two features at a time, by the saliency map of a target class (Papernot et al. 2016, arXiv 1511.07528).
 
-    Of all pairs of features whose change raises the target's logit and lowers the sum of the others', the one with the
-    largest product of the two (exactly, the first of equals) moves by `theta` and is not touched again; features at
-    the end of the box are no candidates. A row ends when it is misclassified, when there is no such pair, or when
-    `gamma` of its features have changed; it then returns x itself unless it succeeded.
+    Of all pairs of features whose change raises the target's logit and lowers the sum of the others, the pair with the
+    largest product of these two derivatives (searched exhaustively; of ties the first) moves by `theta` and is not
+    moved again; features at the end of the box are no candidates. A row ends when it is misclassified, when there is no
+    such pair, or when `gamma` of its features have changed; it then returns x itself unless it succeeded.
 
     Parameters
     ----------

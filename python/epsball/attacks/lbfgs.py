@@ -20,16 +20,16 @@ class LBFGS(Attack):
 
     Minimises ‖x' − x‖₂² + c · CE(x', target) by L-BFGS within the box, every row by itself, with its own c: ten times
     more until one succeeds, then by bisection towards the smallest that does (the paper weighs the distance instead).
-    Features at an end of the box take part while the slope leads inwards (Bertsekas 1982), so that no change of
-    variables flattens the objective there, where most pixels of a digit lie. The nearest misclassified point met
-    anywhere counts; a row that has none returns x itself.
+    A feature at a bound is free if the gradient points inwards (Bertsekas 1982): a change of variables would flatten
+    the objective there, where most pixels of a digit lie. The nearest misclassified point met anywhere counts; a row
+    that has none returns x itself.
 
     Parameters
     ----------
     steps
-        Points looked at for each constant, at most; an objective that no longer falls ends earlier.
+        The most evaluations for each constant; a search whose objective no longer falls ends earlier.
     search_steps
-        Constants.
+        How many constants are tried.
     initial_constant
         The first c.
     targeted

@@ -27,8 +27,10 @@ from epsball.model import Sequential
 class LinearExact(Attack):
     """The worst point of a linear model within ball and box, in closed form and float64.
 
-    For every rival class, the margin (w_j − w_y)ᵀx is maximised over the ball and the box: coordinate-wise for L∞, by
-    filling the largest coefficients first for L1, and by its one multiplier for L2. No attack does better.
+    For every rival class j the margin (w_j − w_y)ᵀx is maximised over ball and box. L∞: feature by feature, eps ·
+    sign(w_j − w_y) clipped to the box (Goodfellow et al. 2015, arXiv 1412.6572, section 5). L1: a fractional knapsack
+    (Dantzig 1957), whose features of largest coefficient move to the end of the box first. L2: the optimum has the form
+    clip(x + (w_j − w_y) / λ) with one multiplier λ. No attack does better.
 
     Parameters
     ----------
@@ -38,6 +40,11 @@ class LinearExact(Attack):
         "linf", "l2" or "l1".
     bounds
         As in `PGD`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        At a call, a model that is not linear (Flatten and one Linear layer), or a trace: there are no iterates.
     """
 
     reads_x: ClassVar[bool] = True

@@ -17,9 +17,10 @@ from epsball.model import Sequential
 class LinearMinimum(Attack):
     """The nearest misclassified point of a linear model, in closed form: no attack finds a nearer one.
 
-    x is projected onto the boundary plane of every rival class, exactly within the box, and the nearest of these
-    points is returned, as little beyond its plane as float32 logits need to tell (at most a thousandth of the way). A
-    row that nothing in the box turns returns x itself.
+    x is projected onto the boundary plane of every rival class (Moosavi-Dezfooli et al. 2016, arXiv 1511.04599, section
+    3.1, where there is no box), exactly within the box. The nearest projection is returned, moved beyond its plane
+    by what float32 logits need to tell the classes apart, at most a thousandth of the way. A row that no point of the
+    box turns returns x itself.
 
     Parameters
     ----------
@@ -27,6 +28,11 @@ class LinearMinimum(Attack):
         "l2", "linf" or "l1".
     bounds, mask
         As in `PGD`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        At a call, a model that is not linear (Flatten and one Linear layer), or a trace: there are no iterates.
     """
 
     norm: str = "l2"

@@ -15,13 +15,14 @@ from epsball.classifier import Classifier
 class MomentumPGD(Attack):
     """MI-FGSM (Dong et al. 2018, arXiv 1710.06081) and NI-FGSM (Lin et al. 2020, arXiv 1908.06281), in any norm.
 
-    A step follows m ← decay · m + g / ‖g‖₁. With `nesterov` the gradient is taken at x + decay · step_size · m, brought
-    back into ball and box, and those are the points that are judged, but for the last, which is x itself.
+    A step follows m ← decay · m + g / ‖g‖₁. With `nesterov` the gradient is taken at x + decay · step_size · m,
+    projected onto ball and box; these points are judged instead of the iterates, except at the end, where the last
+    iterate is.
 
     Parameters
     ----------
     decay
-        Of the average; 0: plain PGD.
+        Share of m that a step keeps; 0: plain PGD.
     nesterov
         Take gradients ahead of x.
     eps, norm, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed

@@ -22,9 +22,9 @@ class NeighbourMinimum(Attack):
     The cell of a point p is where p is nearer than every point of the row's own class: half-spaces, whose nearest point
     to x is a quadratic programme, "RBA-Exact" of Yang et al. (2020, arXiv 1906.03310). Here each is solved as a
     least-distance problem (Lawson and Hanson 1974, chapter 23) over the half-spaces that turn out to matter, and cells
-    that are farther than the best so far, by the distance to any one of their half-spaces, are passed over. It is meant
-    for small sets: a row may cost as many programmes as there are points of other classes. On the border both are
-    equally far, so the result lies a last step, of at least a millionth of the way to p, inside the cell.
+    of which one half-space is farther than the best point so far are passed over. It is meant for small sets: a row may
+    cost one programme for each point of another class. A point on the border is a tie, so the result lies inside the
+    cell, by at least a millionth of the way to p.
 
     A row fails if no such cell meets the box; x itself comes back. The neighbours are read, not asked.
 

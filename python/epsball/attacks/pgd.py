@@ -50,7 +50,7 @@ class PGD(Attack):
     mask
         1 where the attacker may change a feature; broadcasts to x.
     early_stop
-        Rows leave once they are solved; what they return is misclassified, not the highest loss.
+        A row ends at its first success, whose loss need not be the highest.
     seed
         Of the random starts, in [0, 2**64); a row's draw depends on it, on the row's index and on the restart only.
     """
@@ -110,8 +110,8 @@ def pgd(
     model
         The model attacked: epsball's own or a gradient source.
     x
-        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch CPU tensor or another array in CPU
-        memory.
+        (N, ...) float32, float64 or float16, within `bounds`: a NumPy array, a torch tensor or another array, in CPU
+        memory or, for a model on it, on the CUDA device.
     y
         Class indices (N,): true labels, or targets if `targeted`; or (N, K) probabilities. None: the model's own
         predictions.

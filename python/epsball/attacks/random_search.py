@@ -27,7 +27,7 @@ class RandomSearch(Attack):
         As in `PGD`.
     noise
         "uniform": uniform in the ball. "gaussian": Gaussian of norm eps on average (L∞: of standard deviation eps),
-        projected onto the ball. "salt_and_pepper": a random part of the features leaps to an end of the box or of
+        projected onto the ball. "salt_and_pepper": a random part of the features jumps to an end of the box or of
         [x − eps, x + eps], whichever is nearer. "corners": every feature by eps up or down. The last two are projected
         onto L2 and L1 balls.
     draws

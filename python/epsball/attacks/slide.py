@@ -15,12 +15,12 @@ from epsball.classifier import Classifier
 class SLIDE(Attack):
     """Sparse L1 descent (Tramèr and Boneh 2019, arXiv 1904.13000): PGD in an L1 ball whose step goes to a few features.
 
-    The features with the largest derivatives that still have room in the box share each step in equal parts.
+    Of the features that are not at the end of the box, those of largest |gradient| move by an equal share of the step.
 
     Parameters
     ----------
     part
-        Their part of all features, in (0, 1].
+        Share of the features that a step moves, in (0, 1] (1 − q of the paper).
     eps, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed
         As in `PGD`.
     """

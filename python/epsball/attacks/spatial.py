@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import FLOAT32, number, settle, whole
+from epsball.arguments import FLOAT32, class_indices, number, settle, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_index, check_model, normal_bounds
 from epsball.attacks.decision import stopped
@@ -36,11 +36,11 @@ class Spatial(Attack):
     grid
         How many angles, vertical and horizontal shifts are tried, evenly from end to end (the paper: 31, 5, 5).
     draws
-        0: the grid. More: so many uniformly random transformations of each row instead ("worst of 10").
+        0: the grid. n > 0: n uniformly random transformations of each row instead ("worst of 10").
     targeted
         y are the classes wanted, not the ones to leave.
     early_stop
-        A row leaves once it is solved.
+        A row ends at its first success.
     fill
         The value outside an image.
     bounds
@@ -88,8 +88,6 @@ class Spatial(Attack):
         )
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        if self.targeted and y is None:
-            raise ValueError("y: a targeted attack needs the target labels, got None")
         if x.ndim not in (3, 4):
             raise ValueError(
                 f"x: wanted images (N, channels, height, width) or (N, height, width), got shape {x.shape}"
@@ -100,9 +98,7 @@ class Spatial(Attack):
             check_model(model)
         ids = np.arange(len(x)) if index is None else check_index(index, len(x))
         queries = np.full(len(x), int(y is None), np.int64)
-        labels = as_numpy("y", model.predict(x) if y is None else y)
-        if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-            raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
+        labels = class_indices("y", model.predict(x) if y is None else y, len(x))
         best = np.array(x)
         success, loss = np.zeros(len(x), bool), np.full(len(x), -np.inf, np.float32)
         channels, height, width = image_shape(x.shape[1:])
@@ -139,12 +135,17 @@ class Spatial(Attack):
         return found
 
     def _judged(self, model: Any, x: Array, labels: Array) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Return which rows succeed, and a margin that grows with success."""
+        """Return which rows succeed, and the margin: of label sources ±1, else what the attack raises."""
         if isinstance(model, LabelSource):
             won = (as_numpy("labels", model.predict(x)) == labels) == self.targeted
             return won, np.where(won, 1, -1).astype(np.float32)
-        margin = as_numpy("loss", model.loss(x, labels, loss="margin"))
-        won = (as_numpy("labels", model.predict(x)) == labels) == self.targeted
+        logits = as_numpy("logits", model(x))
+        if logits.shape[1] == 1:  # a single logit speaks for label 1
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        class_indices("y", labels, len(x), logits.shape[1])
+        won = (logits.argmax(axis=1) == labels) == self.targeted
+        own = np.arange(logits.shape[1]) == labels[:, None]
+        margin = np.where(own, -np.inf, logits).max(axis=1).astype(np.float32) - logits[own]
         return won, -margin if self.targeted else margin
 
     def _moved(self, x: Array, images: Floats, rows: Array, ids: Array, number: int, size: tuple[int, int]) -> Array:

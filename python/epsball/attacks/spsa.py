@@ -22,7 +22,7 @@ class SPSA(Attack):
     probes
         Pairs of points per step.
     reach
-        How far they are from x, per feature.
+        Step of the finite difference, per feature.
     eps, norm, steps, step_size, targeted, loss, bounds, mask, early_stop, seed
         As in `AdamPGD`; it starts at x.
     """
@@ -59,7 +59,7 @@ class NES(Attack):
     probes
         Pairs of points per step.
     reach
-        Standard deviation of their distance from x, per feature.
+        Standard deviation of the points around x (σ of the paper), per feature.
     eps, norm, steps, step_size, targeted, loss, bounds, mask, early_stop, seed
         As in `PGD`; it starts at x.
     """

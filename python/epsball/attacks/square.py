@@ -19,8 +19,8 @@ class Square(Attack):
     It asks the model for logits and never for a gradient. A row starts with vertical stripes of −eps and eps (L2 and
     L1: with five by five tiles), then tries one random square after another and keeps what raises the loss. Every
     position of a square is equally likely, the last row and column included, which the authors' code never draws.
-    Squares shrink with the number of queries: their part of the image halves after 10, 50, 200, 500, 1,000, 2,000,
-    4,000, 6,000 and 8,000 of them. Inputs that are no images count as images one pixel high.
+    Squares shrink with the number of queries: their share of the image halves after 10, 50, 200, 500, 1,000, 2,000,
+    4,000, 6,000 and 8,000 of them. Inputs that are no images are taken for images one pixel high.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Square(Attack):
     queries
         The most forward passes for a row, its first point included.
     part
-        The part of the features, in (0, 1), that the first squares change.
+        Share of the features that the first squares change, in (0, 1) (the paper's p).
     rescale
         Let the squares shrink as if `queries` were 10,000, as the paper does and AutoAttack does not.
     targeted
@@ -39,7 +39,7 @@ class Square(Attack):
     bounds, mask
         As in `PGD`.
     early_stop
-        Rows leave once they are solved.
+        A row ends at its first success.
     seed
         Of the squares, in [0, 2**64); a row's draws depend on it and on the row's index only.
     """

@@ -18,8 +18,8 @@ from epsball.sources.trees import Trees
 class StumpMinimum(Attack):
     """The closed form for boosted stumps (Andriushchenko and Hein 2019, arXiv 1906.03526).
 
-    A stump splits one feature once, so that a sum of stumps is a sum of step functions of single features, and what one
-    class has over another can be driven up feature by feature. "linf": the smallest radius at which the best step of
+    A stump splits one feature once, so that a sum of stumps is a sum of step functions of single features, and the lead
+    of one class over another can be maximised feature by feature. "linf": the smallest radius at which the best step of
     every feature within it adds up to another class. "l0": the fewest features, those of the largest steps first. A
     threshold is passed by one unit in the last place, as in `TreeMinimum`.
 

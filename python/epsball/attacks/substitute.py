@@ -102,6 +102,11 @@ class Substitute(Attack):
         if self.budget is not None and self.budget < len(own):
             raise ValueError(f"budget: wanted at least one label for each of {len(own)} seeds, got {self.budget}")
 
+    @property
+    def targeted(self) -> bool:
+        """Whether y are the classes wanted: as for the attack on the substitute."""
+        return bool(getattr(self.inner, "targeted", False))
+
     def train(self, model: Any) -> Sequential:
         """Return a substitute trained on the labels of `model`.
 
@@ -137,9 +142,7 @@ class Substitute(Attack):
         black_box = isinstance(model, LabelSource)
         if not black_box:
             check_model(model)
-        targeted = bool(getattr(self.inner, "targeted", False))
-        if y is None and targeted:
-            raise ValueError("y: a targeted attack needs the target labels, got None")
+        targeted = self.targeted
         labels = as_numpy("y", model.predict(x) if y is None else y)
         found = self.inner.run(self.train(model), x, labels, index, trace=trace)
         queries = np.full(len(x), 1 + (y is None), np.int64)

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import check_seed, one_of
+from epsball.arguments import check_seed, class_indices, one_of
 from epsball.arrays import as_numpy, like
 from epsball.attacks.base import Attack, AttackResult, check_index
 from epsball.classifier import Classifier
 
 POLICIES = ("random", "least_likely", "likeliest", "next")
-Labels = npt.NDArray[np.int64]
 
 
 def target_labels(
@@ -66,7 +65,8 @@ def target_labels(
     classes = max(logits.shape[1], 2)
     if logits.shape[1] == 1:  # a single logit speaks for label 1
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    labels = logits.argmax(axis=1) if y is None else _labels(as_numpy("y", y, device=model.device), len(rows), classes)
+    given = logits.argmax(axis=1) if y is None else as_numpy("y", y, device=model.device)
+    labels = class_indices("y", given, len(rows), classes)
     if policy == "next":
         return like((labels + 1) % classes, x)
     if policy == "random":
@@ -139,14 +139,6 @@ def _better(best: dict[str, Any], found: dict[str, Any], measure: str) -> dict[s
     kept["queries"] = best["queries"] + found["queries"]
     kept["zero_gradient"] = best["zero_gradient"] & found["zero_gradient"]
     return kept
-
-
-def _labels(y: npt.NDArray[Any], rows: int, classes: int) -> Labels:
-    if y.dtype.kind not in "iu" or y.shape != (rows,):
-        raise TypeError(f"y: wanted {rows} class indices, got {y.dtype} of shape {y.shape}")
-    if rows and not 0 <= y.min() <= y.max() < classes:
-        raise ValueError(f"y: wanted labels from 0 to {classes - 1}, got {y.min()} to {y.max()}")
-    return y.astype(np.int64)
 
 
 def _draws(seed: int, ids: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arrays import Array, as_numpy
+from epsball.arguments import class_indices
+from epsball.arrays import Array
 from epsball.attacks.base import Attack, Bounds, Found, _mask, normal_bounds
 from epsball.sources.trees import Trees
 
@@ -74,15 +75,9 @@ def checked(
     attack: Any, model: Any, x: Array, y: Any
 ) -> tuple[Doubles, npt.NDArray[np.int64], Doubles, Doubles, npt.NDArray[np.bool_]]:
     """Return float64 rows, labels, the box and which features may change, (N, features) each."""
-    if attack.targeted and y is None:
-        raise ValueError("y: a targeted attack needs the target labels, got None")
     predicted = model._native.predict(x)  # which checks x
     rows = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64)
-    labels = predicted if y is None else as_numpy("y", y)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-        raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
-    if len(labels) and labels.min() < 0:
-        raise ValueError(f"y: wanted class indices from 0, got {labels.min()}")
+    labels = class_indices("y", predicted if y is None else y, len(x))
     bounds = (-np.inf, np.inf) if attack.bounds is None else normal_bounds(attack.bounds, x.shape[1:])
     lo, hi = (np.broadcast_to(np.asarray(side, np.float64), rows.shape[1:]) for side in bounds)
     outside = (rows < lo) | (rows > hi)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import FLOAT32, number, settle, whole
+from epsball.arguments import FLOAT32, class_indices, number, require_targets, settle, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.attacks.base import Attack, Bounds, Found, _mask, check_model, default_step_size, device_of, normal_bounds
 from epsball.classifier import Classifier
@@ -24,11 +24,11 @@ _JUDGED = 2  # forward passes that tell success and loss
 class Universal(Attack):
     """One perturbation v that fools a model on most inputs (Moosavi-Dezfooli et al. 2017, arXiv 1610.08401).
 
-    v goes up the mean gradient of the loss over one batch after another, projected onto the ball after every step
-    (Shafahi et al. 2020, arXiv 1811.11304), where the original runs DeepFool on one input after another. A row whose
-    loss has passed `ceiling` pulls no more: without that a few rows that are fooled already decide where v goes. After
-    every epoch v is measured on all rows; the one that fools most is kept, v = 0 included, and among equals the one of
-    the higher mean loss.
+    v ascends the mean gradient of the loss, batch after batch, and is projected onto the ball after every step (Shafahi
+    et al. 2020, arXiv 1811.11304); the original runs DeepFool on one input after another. A row with a loss above
+    `ceiling` contributes no gradient: otherwise the few rows that are fooled already would dominate the mean. v is
+    measured on all rows before the first and after every epoch; the one that fools the most rows is returned, among
+    equals the one of highest mean loss.
 
     ``attack.run(model, x, y)`` fits v to x and applies it to x; ``result.perturbation`` is v. `fit` and `apply` do
     either, for other inputs than those it was found on. A row's result depends on the whole of x, by nature.
@@ -44,7 +44,7 @@ class Universal(Attack):
     batch_size
         Rows per step.
     step_size
-        Length of a step, steepest in `norm`; None: 2.5 · eps / steps.
+        Length of a step in `norm`; None: 2.5 · eps / (epochs · batches).
     ceiling
         None: 2 ln K of K classes for the cross-entropy, where the label has a probability of 1/K², and no ceiling for
         other losses, or if `targeted`.
@@ -102,6 +102,7 @@ class Universal(Attack):
         ValueError, TypeError
             A bad argument, named.
         """
+        require_targets(self, y)
         rows = as_numpy("x", x, device=device_of(model))
         fitted, _, _ = self._fit(model, rows, self._labels(model, rows, y))
         return fitted.reshape(rows.shape[1:])
@@ -148,12 +149,9 @@ class Universal(Attack):
 
     def _labels(self, model: Classifier, x: Array, y: Any) -> Array:
         check_model(model)
-        if y is None and self.targeted:
-            raise ValueError("y: a targeted attack needs the target labels, got None")
         predicted = model.predict(x)  # which checks x
-        labels = as_numpy("y", predicted if y is None else y, device=device_of(model))
-        if labels.dtype.kind not in "iu" or labels.shape != (len(x),):
-            raise TypeError(f"y: wanted {len(x)} class indices, got {labels.dtype} of shape {labels.shape}")
+        given = as_numpy("y", predicted if y is None else y, device=device_of(model))
+        labels = class_indices("y", given, len(x))
         self._check_inside(x)
         return labels
 

@@ -16,9 +16,8 @@ from epsball.classifier import Classifier
 class VirtualAdversarial(Attack):
     """A step to where the prediction changes fastest, whatever the label (Miyato et al. 2018, arXiv 1704.03976).
 
-    eps · g/‖g‖₂, g being the gradient of KL(p(x) ‖ p(x + d)) at a d of length xi: a step of the power iteration for
-    the divergence's curvature, from a random direction. y only judges success. The step is returned as it is, clipped
-    to the box.
+    The step is eps · g / ‖g‖₂, clipped to the box. g is the gradient of KL(p(x) ‖ p(x + d)) at a d of length xi, random
+    at first: power iteration for the top eigenvector of the divergence's Hessian at d = 0. y only judges success.
 
     Parameters
     ----------

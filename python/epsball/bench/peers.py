@@ -285,7 +285,7 @@ def jax_loop(task: Task) -> Attack:
 
 
 def _check_patience(one_step: Attack, steps: int) -> None:
-    """Raise if so many steps would take longer than `PATIENCE`: XLA is slow at some convolutions on CPUs."""
+    """Raise if the steps would take longer than `PATIENCE`: XLA is slow at some convolutions on CPUs."""
     one_step()
     start = perf_counter()
     one_step()

@@ -32,7 +32,7 @@ Data = Annotated[
     typer.Option(help="Data set; mnist-subset ships with epsball, the others are looked for in EPSBALL_DATA."),
 ]
 Split = Annotated[Literal["train", "test"], typer.Option(help="Part of the data set.")]
-Rows = Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")]
+Rows = Annotated[int | None, typer.Option(min=1, help="Use only this number of rows, the first ones.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything random.")]
 Report = Annotated[
     Path | None, typer.Option(file_okay=False, help="Also write an HTML page and its JSON to this folder.")

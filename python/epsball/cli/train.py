@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -38,6 +38,10 @@ _METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "double-backprop": ("DoubleBackprop", ()),
     "distillation": ("Distillation", ()),
 }
+if TYPE_CHECKING:
+    MethodName: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it
+else:
+    MethodName = Literal[tuple(_METHODS)]
 _WIDEST = 1 << 20  # two layers of this width already need 4 TiB
 
 
@@ -57,26 +61,7 @@ def train(
         typer.Option(help="Everything but the seed, as measured: a robust CNN in less than a minute."),
     ] = None,
     method: Annotated[
-        Literal[
-            "standard",
-            "fgsm",
-            "rfgsm",
-            "pgd",
-            "fast",
-            "free",
-            "trades",
-            "mart",
-            "alp",
-            "clp",
-            "logit-squeezing",
-            "label-smoothing",
-            "noise",
-            "smoothing",
-            "ibp",
-            "vat",
-            "double-backprop",
-            "distillation",
-        ],
+        MethodName,
         typer.Option(help="On clean digits, or on those an attack makes; see epsball.training."),
     ] = "standard",
     eps: Annotated[

@@ -22,7 +22,7 @@ class FrontEnd(Defence):
     model
         What is defended.
     front
-        An epsball model or gradient source with as many outputs as the model has inputs.
+        An epsball model or gradient source whose number of outputs is the model's number of inputs.
     backward
         "end_to_end": the gradient goes through both; "identity": the front end is taken for the identity on the way
         back (BPDA; Athalye et al. 2018, arXiv 1802.00420), as if only its outputs were known.

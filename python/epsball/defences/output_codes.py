@@ -17,7 +17,7 @@ class OutputCodes(Defence):
     """Classes are code words of many bits, and the nearest word is the answer (Dietterich and Bakiri 1995).
 
     The model's outputs are bits in (−1, 1) after a tanh, trained with ``eb.fit(model, x, codes[y],
-    loss="squared_error")``; a class's logit is how much its word agrees with them. The attack that knows of it goes
+    loss="squared_error")``; a class's logit is the dot product of its word with them. The attack that knows of it goes
     through the decoder, with the tanh in place of the sign where bits are decided before (BPDA; Athalye et al. 2018,
     arXiv 1802.00420).
 

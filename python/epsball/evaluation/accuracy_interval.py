@@ -76,15 +76,15 @@ def accuracy_interval(robust: Any, confidence: float = 0.95) -> AccuracyInterval
 
 
 def lower_limit(right: int, rows: int, miss: float) -> float:
-    """Return what a probability is above unless something of probability `miss` or less has happened.
+    """Return a lower bound of a probability that holds with confidence 1 − `miss` (Clopper and Pearson 1934, one side).
 
-    That is that so many of the rows came out right (Clopper and Pearson 1934, one side).
+    It is the p at which at least the observed number of successes has the probability `miss`.
     """
     return 0.0 if right == 0 else _solve(lambda p: binomial_at_most(rows - right, rows, 1 - p), miss)
 
 
 def binomial_at_most(count: int, rows: int, p: float) -> float:
-    """Return the probability of at most `count` successes of probability p in so many rows."""
+    """Return the probability of at most `count` successes, each of probability p, in `rows` trials."""
     if p <= 0:
         return 1.0
     if p >= 1:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball.arguments import FLOAT32, number, settle
-from epsball.arrays import Array, as_numpy
+from epsball.arrays import Array
 from epsball.attacks.base import Bounds, normal_bounds
 from epsball.reports.files import plain
 
@@ -54,7 +54,13 @@ class Certificate(ABC):
 
 @dataclass(frozen=True)
 class LinfCertificate(Certificate):
-    """Base of those for an L∞ ball of radius `eps`, within the box `bounds` if that is not None."""
+    """Base of certificates for an L∞ ball.
+
+    Parameters
+    ----------
+    eps, bounds
+        As in `IBPCertificate`.
+    """
 
     eps: float
     bounds: Bounds = (0.0, 1.0)
@@ -76,15 +82,3 @@ def ball(x: Array, eps: float, bounds: Bounds) -> tuple[Array, Array]:
     down = np.where(down > low, np.nextafter(down, np.float32(-np.inf)), down)
     up = np.where(up < high, np.nextafter(up, np.float32(np.inf)), up)
     return down.reshape(x.shape), up.reshape(x.shape)
-
-
-def class_indices(y: Any, rows: int, classes: int) -> npt.NDArray[np.int64]:
-    """Return the labels of so many rows as int64."""
-    labels = as_numpy("y", y)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"y: wanted integer class indices, got {labels.dtype}")
-    if labels.shape != (rows,):
-        raise ValueError(f"y: wanted one class per row of x, shape {(rows,)}, got shape {labels.shape}")
-    if rows and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"y: wanted classes from 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
-    return labels.astype(np.int64)

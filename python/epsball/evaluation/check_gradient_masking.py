@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import attacks
-from epsball.arguments import number, whole
+from epsball.arguments import class_indices, count_rows, number, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import check_model
 from epsball.reports.tables import Table, percent
@@ -109,7 +109,7 @@ def check_gradient_masking(
     samples
         Random points per row.
     tolerance
-        Fraction of rows by which attacks may differ without a sign being seen in it; five times that for another loss.
+        Fraction of rows by which two attacks may differ before a check fails; five times that for another loss.
     seed
         Of all random numbers.
 
@@ -124,9 +124,7 @@ def check_gradient_masking(
         A bad argument, named.
     """
     check_model(model)
-    labels = as_numpy("y", y)
-    if labels.dtype.kind not in "iu" or labels.shape != as_numpy("x", x).shape[:1] or len(labels) == 0:
-        raise ValueError(f"y: wanted one class index per row of x, got {labels.dtype} of shape {labels.shape}")
+    labels = class_indices("y", y, count_rows(x))
     budget, many = number("eps", eps, float(np.nextafter(0, 1))), whole("samples", samples, 1)
     run = _Run(model, x, labels, {"norm": norm, "bounds": bounds}, budget, whole("steps", steps, 1), seed,
                number("tolerance", tolerance, 0.0, 1.0))  # fmt: skip

@@ -4,187 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from os import PathLike
 from time import perf_counter
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from epsball.arguments import class_indices, count_rows
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, check_model
 from epsball.classifier import Classifier
-from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
 from epsball.evaluation.certificate import Certificate
-from epsball.evaluation.state import Found, State, fingerprint
+from epsball.evaluation.report import AttackRow, Bools, EvaluationReport
+from epsball.evaluation.state import Found, State
+from epsball.files import fingerprint
 from epsball.machine import info
 from epsball.model import Sequential
 from epsball.reports import files
 from epsball.reports.examples import Examples
 from epsball.reports.progress import Progress, bars, check_progress, silent
-from epsball.reports.tables import ABSENT, Table, number, percent
 from epsball.sources.base import GradientSource, LabelSource
 
-Bools = npt.NDArray[np.bool_]
-
-FORMAT = 1  # version of the JSON document
 _EXAMPLES = 10
 CHUNK = 1000  # rows attacked between two looks at progress and state
-
-
-class AttackRow(TypedDict):
-    """One attack's line: see `EvaluationReport.rows`."""
-
-    accuracy: float
-    confidence_on_mistakes: float | None
-    median_distance: float | None
-    queries_to_success: float | None
-    seconds: float
-    sample_steps_per_second: float
-
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """What `evaluate` found. Fractions are in [0, 1].
-
-    Accuracies under attack are upper bounds: an attack that finds nothing does not prove that there is nothing.
-
-    Attributes
-    ----------
-    clean_accuracy
-        Fraction of rows that the model gets right.
-    robust_accuracy
-        Fraction of rows that it gets right clean and under every attack; the mean of `robust`.
-    rows
-        For each attack by name: ``accuracy`` (fraction right on what the attack returned),
-        ``confidence_on_mistakes`` (mean probability of the predicted class over the rows that are wrong),
-        ``median_distance`` (in the attack's norm, over the rows that were right and were turned),
-        ``queries_to_success`` (the median of the forward passes spent on those until the first success, for attacks
-        with early_stop, which end there), each None where there is no such row, ``seconds``, and
-        ``sample_steps_per_second`` (rows × steps × restarts, fewer where rows stopped early, per second).
-    robust : ndarray of bool, shape (N,)
-        The rows that are right clean and under every attack.
-    attacks
-        For each attack by name, its configuration (`Attack.to_dict`).
-    model
-        The model in words.
-    environment
-        `epsball.info()` at the time: version, CPU, table, threads.
-    date
-        UTC, ISO 8601.
-    examples
-        A few images under the strongest attack, None where the inputs are not images.
-    certified : dict of ndarray of bool, shape (N,)
-        For each certificate by name, the rows that it proves right: their share is a lower bound of robust accuracy in
-        the certificate's ball.
-    certificates
-        For each certificate by name, its configuration (`Certificate.to_dict`).
-    """
-
-    clean_accuracy: float
-    robust_accuracy: float
-    rows: dict[str, AttackRow]
-    robust: Bools
-    attacks: dict[str, dict[str, Any]]
-    model: str
-    environment: dict[str, Any]
-    date: str
-    examples: Examples | None
-    certified: dict[str, Bools] = field(default_factory=dict)
-    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def table(self) -> Table:
-        """Return the results as they are shown: one line per attack, then the worst case, then what is certified."""
-        lines = [("none (clean)", percent(self.clean_accuracy), *_dashes(5))]
-        for name, row in self.rows.items():
-            cells = (
-                f"at most {percent(row['accuracy'])}",
-                percent(row["confidence_on_mistakes"]),
-                number(row["median_distance"], 3),
-                number(row["queries_to_success"]),
-                number(row["seconds"], 2),
-                number(row["sample_steps_per_second"]),
-            )
-            lines.append((name, *cells))
-        lines.append(("worst case per row", f"at most {percent(self.robust_accuracy)}", *_dashes(5)))
-        for name, rows in self.certified.items():
-            lines.append((f"certified: {name}", f"at least {percent(float(rows.mean()))}", *_dashes(5)))
-        header = ("attack", "accuracy", "confidence on mistakes", "median distance", "queries to success", "seconds",
-                  "sample-steps/s")  # fmt: skip
-        return Table(header, tuple(lines))
-
-    def __str__(self) -> str:
-        """Return a plain table, and the robust accuracy with its interval."""
-        return f"{self.model}, {len(self.robust)} rows\n{self.table()}\nrobust accuracy: {self.interval}"
-
-    @property
-    def interval(self) -> AccuracyInterval:
-        """The robust accuracy with its 95 % interval; it reads "at most"."""
-        return accuracy_interval(self.robust)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the example images, ready for JSON."""
-        return {
-            "format": FORMAT,
-            "model": self.model,
-            "row_count": len(self.robust),
-            "clean_accuracy": self.clean_accuracy,
-            "robust_accuracy_at_most": self.robust_accuracy,
-            "robust_accuracy_interval": [self.interval.lower, self.interval.upper],
-            "rows": self.rows,
-            "attacks": self.attacks,
-            "robust": self.robust,
-            "certified_accuracy_at_least": {name: float(rows.mean()) for name, rows in self.certified.items()},
-            "certified": self.certified,
-            "certificates": self.certificates,
-            "environment": self.environment,
-            "date": self.date,
-        }
-
-    def to_json(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict` to a file (temporary name, then rename)."""
-        files.write_text(path, files.to_json(self.to_dict()) + "\n")
-
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write a self-contained HTML page (temporary name, then rename).
-
-        Raises
-        ------
-        ImportError
-            The ``report`` extra is not installed.
-        """
-        files.write_text(path, evaluation_page(self))
-
-
-def evaluation_page(report: EvaluationReport) -> str:
-    """Return the page of an evaluation: its table, a strip of images, how it was made."""
-    from epsball.reports import page  # needs the report extra
-
-    rows = len(report.robust)
-    strips = () if report.examples is None else (page.strip("What the strongest attack did", report.examples),)
-    return page.render(
-        page.Page(
-            title="Robustness evaluation",
-            lead=f"Of {rows:,} inputs the model gets {percent(report.clean_accuracy)} right, and at most "
-            f"{percent(report.robust_accuracy)} whichever of these attacks each of them meets.{_proved(report)}",
-            table=report.table(),
-            table_caption=f"{page.BOUND} Mistakes are the rows that are wrong under the attack. Distances are in the "
-            "attack's own norm, over the rows that were right and were turned; queries to success are the median of "
-            "their forward passes, for attacks that stop at the first success.",
-            charts=(),
-            strips=strips,
-            facts={"Model": report.model, "Inputs": f"{rows:,}", **page.surroundings(report.environment, report.date)},
-        )
-    )
-
-
-def _proved(report: EvaluationReport) -> str:
-    """Say what the certificates prove."""
-    proofs = (f"{percent(float(rows.mean()))} ({name})" for name, rows in report.certified.items())
-    text = ", ".join(proofs)
-    return f" Proved robust are at least {text}." if text else ""
 
 
 def evaluate(
@@ -256,6 +101,19 @@ def evaluate(
     outcomes = {
         name: _outcome(name, attack, x, labels, clean, shown, kept.found[name]) for name, attack in named.items()
     }
+    return _report(model, labels, clean, named, outcomes, proofs, certified)
+
+
+def _report(
+    model: Classifier | LabelSource,
+    labels: npt.NDArray[np.int64],
+    clean: npt.NDArray[np.int64],
+    attacks: dict[str, Attack],
+    outcomes: dict[str, _Outcome],
+    certificates: dict[str, Certificate],
+    certified: dict[str, Bools],
+) -> EvaluationReport:
+    """Put together what was found; `clean` are the predictions on the clean rows."""
     robust = np.logical_and.reduce([clean == labels, *(outcome.right for outcome in outcomes.values())])
     # Of equals the later one: lists of attacks usually end with the strongest.
     strongest = min(reversed(outcomes.values()), key=lambda outcome: int(outcome.right.sum()), default=None)
@@ -264,13 +122,13 @@ def evaluate(
         robust_accuracy=float(robust.mean()),
         rows={name: outcome.row for name, outcome in outcomes.items()},
         robust=robust,
-        attacks={name: attack.to_dict() for name, attack in named.items()},
+        attacks={name: attack.to_dict() for name, attack in attacks.items()},
         model=repr(model),
         environment=info(),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         examples=strongest.examples if strongest else None,
         certified=certified,
-        certificates={name: proof.to_dict() for name, proof in proofs.items()},
+        certificates={name: certificate.to_dict() for name, certificate in certificates.items()},
     )
 
 
@@ -387,14 +245,7 @@ def _check(
     """Return the labels; the error names the argument. A label source is asked nothing before all is checked."""
     if not isinstance(model, LabelSource):
         check_model(model)
-    shape = as_numpy("x", x).shape
-    if not shape or shape[0] == 0:
-        raise ValueError(f"x: wanted at least one row, got shape {shape}")
-    labels = as_numpy("y", y)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"y: wanted integer class indices, got {labels.dtype}")
-    if labels.shape != shape[:1]:
-        raise ValueError(f"y: wanted one class per row of x, shape {shape[:1]}, got shape {labels.shape}")
+    labels = class_indices("y", y, count_rows(x))
     if not isinstance(attacks, Sequence):
         raise TypeError(f"attacks: wanted a list of attacks, got {attacks!r}")
     if not attacks and not isinstance(model, LabelSource):
@@ -406,7 +257,7 @@ def _check(
             check_model(model)
         if getattr(attack, "targeted", False):
             raise ValueError(f"attacks: wanted untargeted attacks (y holds the true classes), got {attack!r}")
-    return labels.astype(np.int64)
+    return labels
 
 
 def _named(attacks: Sequence[Attack]) -> dict[str, Attack]:
@@ -455,15 +306,11 @@ def _sample_steps(
     steps = getattr(attack, "steps", None)
     if steps is None:
         return len(queries)
-    # Judged once more: other dtypes as they are stored, rows that left a source early as all of them together.
+    # One pass is the final judgement: for dtypes other than float32, and for gradient sources with early_stop.
     again = as_numpy("x", x).dtype != np.float32
     again |= isinstance(model, GradientSource) and getattr(attack, "early_stop", False)
     passes = queries - again
     return int((passes - np.ceil(passes / (steps + 1))).sum())
-
-
-def _dashes(count: int) -> tuple[str, ...]:
-    return (ABSENT,) * count
 
 
 def _reporter(progress: bool | Progress) -> AbstractContextManager[Progress]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from epsball.arguments import FLOAT32, number, one_of, settle
+from epsball.arguments import FLOAT32, class_indices, number, one_of, settle
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Bounds, device_of
 from epsball.attacks.linear_exact import LinearExact, worst_margins
-from epsball.evaluation.certificate import Bools, Certificate, class_indices
+from epsball.evaluation.certificate import Bools, Certificate
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LinearCertificate(Certificate):
         """Return the rows proved right at every point of ball and box, (N,) bool; see `Certificate.certify`."""
         a = as_numpy("x", x, device=device_of(model))
         margins = worst_margins(LinearExact(self.eps, self.norm, self.bounds), model, a, y)
-        class_indices(y, len(a), max(model.classes, 2))
+        class_indices("y", y, len(a), max(model.classes, 2))
         return np.asarray(margins < 0)  # exactly 0 is a tie, which a predictor may break either way
 
     def describe(self) -> str:

@@ -69,7 +69,7 @@ def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[flo
     x, y
         (N, ...) inputs and (N,) true classes.
     attack
-        An untargeted attack with a budget, whose own `eps` is replaced. A step size of None goes with the budget.
+        An untargeted attack with a budget, whose own `eps` is replaced. A step size of None scales with the budget.
     eps
         Budgets ≥ 0; 0 is the clean accuracy.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import BELOW_ONE, FLOAT32, check_seed, number, whole
+from epsball.arguments import BELOW_ONE, FLOAT32, check_seed, class_indices, number, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import check_index
 from epsball.classifier import Classifier
@@ -53,11 +53,7 @@ class SmoothingCertificate:
         radius
             ≥ 0.
         """
-        labels = as_numpy("y", y)
-        if labels.shape != self.predictions.shape or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"y: wanted {len(self.predictions)} class indices, got {labels.dtype} of shape {labels.shape}"
-            )
+        labels = class_indices("y", y, len(self.predictions))
         return float(np.mean((self.predictions == labels) & (self.radius >= number("radius", radius))))
 
     def table(self, y: Any, radii: Any) -> Table:
@@ -138,7 +134,8 @@ class Smoothed:
         x
             (N, ...) inputs.
         draws, selection
-            Votes per row of the second and of the first sample. The largest radius is what so many votes can prove.
+            Votes per row of the second and of the first sample. `draws` limits the radius: n unanimous votes prove
+            p ≥ alpha^(1/n).
         alpha
             Probability that a row's statement is wrong, in (0, 1).
         index

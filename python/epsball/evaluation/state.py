@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball.arguments import check_path
-from epsball.files import load_tensors, save_tensors
+from epsball.files import load_tensors, require_same_run, save_tensors
 from epsball.reports.files import require_writable_name
 
 FORMAT = "epsball-evaluation"
@@ -47,7 +46,7 @@ class Found:
 
     @staticmethod
     def nothing(rows: int, shown: int, shape: tuple[int, ...]) -> Found:
-        """Return the start of an attack on so many rows, of which a report shows some."""
+        """Return the start of an attack on `rows` rows, of which a report shows `shown`."""
         return Found(
             np.zeros(rows, np.int64), np.zeros(rows, np.float32), np.zeros(rows), np.zeros(rows, np.int64),
             np.zeros((shown, *shape), np.float32),
@@ -80,13 +79,7 @@ class State:
 
     def _resume(self, path: Path) -> None:
         tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
-        before = header.get("run", {})
-        for key in sorted({*self.run, *before}):
-            if self.run.get(key) != before.get(key):
-                raise ValueError(
-                    f"state: {path} is of another evaluation: {key} was {before.get(key)!r}, now it is "
-                    f"{self.run.get(key)!r}"
-                )
+        require_same_run(f"state: {path} is of another evaluation", header.get("run", {}), self.run)
         self.clean = tensors.get("clean")
         try:
             for i, (name, f) in enumerate(self.found.items()):
@@ -99,12 +92,3 @@ class State:
                 f.rows, f.seconds, f.steps = int(done["rows"]), float(done["seconds"]), int(done["steps"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"state: {path} is damaged: {error}") from error
-
-
-def fingerprint(*arrays: npt.NDArray[Any]) -> str:
-    """Return what tells arrays from others; every byte counts."""
-    digest = hashlib.blake2b(digest_size=16)
-    for a in arrays:
-        digest.update(repr((a.shape, a.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epsball.arguments import class_indices, count_rows
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack
 from epsball.evaluation.any_model import any_model
@@ -74,8 +75,8 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
         Models by name, or a list of them: epsball's, gradient and label sources, torch modules, scikit-learn
         classifiers, in any mix. None as `targets`: the sources.
     attack
-        An untargeted attack, or one for each source by name; a source that only gives labels needs one that needs no
-        more. Its rows have the same random numbers against every source.
+        An untargeted attack, or one for each source by name; a label source needs one that asks for labels only. Its
+        rows have the same random numbers against every source.
     x
         (N, ...) inputs.
     y
@@ -91,7 +92,7 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
     ValueError, TypeError
         A bad argument, named; an attack that a source cannot take.
     """
-    labels = _labels(x, y)
+    labels = class_indices("y", y, count_rows(x))
     made_for = _named("sources", sources)
     asked = made_for if targets is None else _named("targets", targets)
     attacks = _attacks(attack, list(made_for))
@@ -117,13 +118,6 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
 
 def _right(model: Any, x: Any, labels: Array) -> Array:
     return np.asarray(as_numpy("predictions", model.predict(x)) == labels)
-
-
-def _labels(x: Any, y: Any) -> Array:
-    rows, labels = as_numpy("x", x).shape[:1], as_numpy("y", y)
-    if labels.dtype.kind not in "iu" or labels.shape != rows or rows == (0,):
-        raise ValueError(f"y: wanted one class index per row of x, shape {rows}, got {labels.dtype} {labels.shape}")
-    return labels.astype(np.int64)
 
 
 def _named(what: str, models: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from epsball.arguments import class_indices
 from epsball.arrays import Array, as_numpy
-from epsball.evaluation.certificate import Bools, LinfCertificate, ball, class_indices
+from epsball.evaluation.certificate import Bools, LinfCertificate, ball
 from epsball.sources.trees import Tree, Trees
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -37,7 +38,7 @@ class TreeCertificate(LinfCertificate):
             raise TypeError(f"model: wanted epsball.sources.Trees, got {type(model).__name__}")
         a = as_numpy("x", x)
         model.labels(a)  # which checks x
-        labels = class_indices(y, len(a), max(model.start.size, 2))
+        labels = class_indices("y", y, len(a), max(model.start.size, 2))
         lower, upper = (side.reshape(len(a), -1) for side in ball(a, self.eps, self.bounds))
         first = _gaps(model, model.start[None], labels)
         worst, size = first.copy(), np.abs(first)

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,33 @@ from epsball.arguments import check_path
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; what was written there becomes `path` if the block succeeds."""
+    """Yield a temporary name beside `path`; what was written there becomes `path` if the block succeeds.
+
+    It is on the disk before it gets its name, so that a power cut, too, leaves a whole file: the old or the new one.
+    Threads of one process must not write to the same `path` at once.
+    """
     path = check_path("path", path)
     require_writable_name(path)
     # The suffix stays last: writers such as numpy.savez append one where they miss it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a new name last; where a file system cannot, the file is whole under its old name or its new one."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def require_writable_name(path: Path) -> None:

@@ -158,6 +158,10 @@ class LabelSource(ABC):
     ----------
     budget, classes, input_shape
         As given.
+
+    Notes
+    -----
+    A copy, or what another process unpickles, starts at the queries counted so far and counts its own from there.
     """
 
     def __init__(
@@ -167,6 +171,14 @@ class LabelSource(ABC):
         self.classes = None if classes is None else whole("classes", classes, 1)
         self.input_shape = input_shape_of(input_shape)
         self._spent = 0
+        self._meter = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle is made of: all but the lock and a native handle, which are made again."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_meter", "_native")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._meter = Lock()
 
     @property

@@ -29,7 +29,13 @@ class Transform(ABC):
 
 @dataclass(frozen=True)
 class GaussianNoise(Transform):
-    """x plus normal noise of standard deviation `sigma`, the same for all rows."""
+    """x plus normal noise, the same for all rows.
+
+    Parameters
+    ----------
+    sigma
+        Standard deviation, ≥ 0.
+    """
 
     sigma: float
 
@@ -44,7 +50,13 @@ class GaussianNoise(Transform):
 
 @dataclass(frozen=True)
 class Gamma(Transform):
-    """x to the power g, g log-uniform in [lo, hi]; x is taken as 0 below 0."""
+    """max(x, 0)^g, with g log-uniform in [lo, hi].
+
+    Parameters
+    ----------
+    lo, hi
+        Range of the exponent, within [1e-3, 1e3].
+    """
 
     lo: float = 0.7
     hi: float = 1.4
@@ -67,7 +79,15 @@ class Gamma(Transform):
 
 @dataclass(frozen=True)
 class Quantise(Transform):
-    """x rounded to `levels` values from 0 to 1, as a file of few bits does; its slope is taken as 1 (BPDA)."""
+    """x rounded to equally spaced values in [0, 1], as an image file of few bits does.
+
+    On the way back rounding is taken for the identity (BPDA, Athalye et al. 2018, arXiv 1802.00420).
+
+    Parameters
+    ----------
+    levels
+        Number of values, from 2 to 65,536.
+    """
 
     levels: int = 256
 
@@ -82,7 +102,15 @@ class Quantise(Transform):
 
 @dataclass(frozen=True)
 class Affine(Transform):
-    """Images rotated by up to `degrees` to both sides and shifted by up to `pixels` each way, as `Spatial` does."""
+    """Images rotated about their centre, then shifted, with bilinear interpolation, as in `attacks.Spatial`.
+
+    Parameters
+    ----------
+    degrees
+        Largest angle, to both sides, in [0, 180].
+    pixels
+        Largest shift in each of the four directions; fractions of a pixel are shifts too.
+    """
 
     degrees: float = 10.0
     pixels: float = 2.0
@@ -101,7 +129,13 @@ class Affine(Transform):
 
 @dataclass(frozen=True)
 class Blur(Transform):
-    """Images blurred by a Gaussian of standard deviation up to `sigma` pixels; what lies outside is the border's."""
+    """Images blurred by a Gaussian; outside an image the values of its border continue.
+
+    Parameters
+    ----------
+    sigma
+        Largest standard deviation, in pixels; drawn uniformly from [0, sigma].
+    """
 
     sigma: float = 1.0
 

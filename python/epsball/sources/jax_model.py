@@ -103,7 +103,7 @@ class JaxModel(GradientSource):
         return int(z.shape[1])
 
     def _rounded(self, x: Floats) -> Any:
-        """Return x on JAX's device, with as many rows more as make the number of rows a round one."""
+        """Return x on JAX's device, its first row repeated until the number of rows is round."""
         import jax.numpy as jnp
 
         more = round_rows(len(x)) - len(x) if self.jit else 0

@@ -68,6 +68,8 @@ class KNN(LabelSource):
         Classes predicted; features per row; neighbours that vote.
     points, point_labels : ndarray
         (M, features) float64 and (M,) int64.
+    weights : str
+        As given.
     """
 
     def __init__(
@@ -77,9 +79,18 @@ class KNN(LabelSource):
         super().__init__(classes=count)
         self.features = p.shape[1]
         self.points, self.point_labels = p, y
-        self.k = k = whole("k", k, 1, len(p))
-        by_distance = one_of("weights", weights, WEIGHTS) == "distance"
-        self._native = _native.Knn(p, y, count, k, by_distance)
+        self.k = whole("k", k, 1, len(p))
+        self.weights = one_of("weights", weights, WEIGHTS)
+        self._native = self._engine()
+
+    def _engine(self) -> _native.Knn:
+        """Return the engine's copy."""
+        assert self.classes is not None  # of the labels
+        return _native.Knn(self.points, self.point_labels, self.classes, self.k, self.weights == "distance")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._native = self._engine()
 
     def labels(self, x: Array) -> Any:
         """Return the predicted classes (N,), int64, of x (N, ...)."""

@@ -49,11 +49,11 @@ class Trees(LabelSource):
     Parameters
     ----------
     trees
-        `Tree` objects whose values have as many columns as `start`, or one.
+        `Tree` objects; their values have one column, or the columns of `start`.
     features
         Per row.
     start
-        (columns,) first scores; as many zeros as classes for votes.
+        (columns,) initial scores; for votes (K,) zeros.
     columns
         (trees,) the column of each tree of one value per leaf; None: 0.
     scale
@@ -81,7 +81,7 @@ class Trees(LabelSource):
         As given.
     columns : ndarray of int64
         One per tree.
-    scale, decision, rounds_inputs
+    scale, mean, decision, rounds_inputs
         As given.
     """
 
@@ -107,8 +107,6 @@ class Trees(LabelSource):
         if not given:
             raise ValueError("trees: wanted at least one tree, got none")
         parts = [_checked(i, tree, first.size) for i, tree in enumerate(given)]
-        sizes = [len(p.feature) for p in parts]
-        roots = np.cumsum([0, *sizes[:-1]])
         width = parts[0].value.shape[1]
         if any(p.value.shape[1] != width for p in parts):
             raise ValueError("trees: wanted leaves with the same number of values in every tree, got different ones")
@@ -121,22 +119,33 @@ class Trees(LabelSource):
         self.trees, self.start, self.columns, self.decision = tuple(parts), first, column, decision
         self.scale = number("scale", scale, -float(FLOAT32.max), float(FLOAT32.max))
         self.rounds_inputs = flag("rounds_inputs", rounds_inputs)
-        whole("trees", sum(sizes), 1)  # the native index is 32 bits wide
-        self._native = _native.Trees(
+        whole("trees", sum(len(p.feature) for p in parts), 1)  # the native index is 32 bits wide
+        self.mean = flag("mean", mean)
+        self._native = self._engine()
+
+    def _engine(self) -> _native.Trees:
+        """Return the engine's copy, for which the nodes of all trees are numbered through."""
+        parts = self.trees
+        roots = np.cumsum([0, *(len(p.feature) for p in parts[:-1])])
+        return _native.Trees(
             feature=np.concatenate([p.feature for p in parts]).astype(np.int32),
             threshold=np.concatenate([p.threshold for p in parts]),
             left=np.concatenate([p.left + r for p, r in zip(parts, roots, strict=True)]).astype(np.int32),
             right=np.concatenate([p.right + r for p, r in zip(parts, roots, strict=True)]).astype(np.int32),
             values=np.concatenate([p.value for p in parts]),
             roots=roots.astype(np.int32),
-            column=column.astype(np.int32),
-            start=first,
+            column=self.columns.astype(np.int32),
+            start=self.start,
             features=self.features,
             scale=self.scale,
-            divisor=float(len(given)) if flag("mean", mean) else 1.0,
+            divisor=float(len(parts)) if self.mean else 1.0,
             rounds_inputs=self.rounds_inputs,
-            decision=decision,
+            decision=self.decision,
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._native = self._engine()
 
     def labels(self, x: Array) -> Any:
         """Return the predicted classes (N,), int64, of x (N, ...)."""

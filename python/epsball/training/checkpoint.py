@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball.files import load_tensors, save_tensors
+from epsball.files import load_tensors, require_same_run, save_tensors
 from epsball.model import Sequential
 
 FORMAT = "epsball-checkpoint"
@@ -43,12 +43,7 @@ def resume(
     """
     path = Path(path)
     tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
-    before = header.get("run", {})
-    for key in sorted({*run, *before}):
-        if run.get(key) != before.get(key):
-            raise ValueError(
-                f"checkpoint: {path} is of another run: {key} was {before.get(key)!r}, now it is {run.get(key)!r}"
-            )
+    require_same_run(f"checkpoint: {path} is of another run", header.get("run", {}), run)
     try:
         count = sum(name.startswith("moment.") for name in tensors)
         moments = [np.ascontiguousarray(tensors[f"moment.{i}"]) for i in range(count)]

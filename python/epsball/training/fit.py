@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from epsball import _native
 from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_own_model, normal_bounds
+from epsball.files import fingerprint
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
@@ -82,8 +82,8 @@ def fit(
         The attack whose errors are recorded; None: the method's own, ``FGSM(0.25, bounds=None)`` for `Standard`.
         Training errors are those of the first rows, as many as validation has, or 1,000.
     patience
-        Stop after so many epochs without a lower adversarial error on the validation data, and end with the weights of
-        the epoch that had the lowest; None: train through all epochs.
+        Stop after `patience` epochs without a lower adversarial error on the validation data, and end with the weights
+        of the epoch that had the lowest; None: train through all epochs.
     checkpoint
         A file written after every epoch (temporary name, then rename). If it exists the run goes on from there,
         bit-identically; a file of a run with other settings is an error.
@@ -175,8 +175,8 @@ class _Run:
             "layers": repr(self.model.layers), "method": self.method.identity(), "optimizer": repr(self.optimizer),
             "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
             "patience": self.patience,
-            "monitor": self.history.attack.to_dict(), "data": _fingerprint(self.data),
-            "validation": None if self.validation is None else _fingerprint(self.validation),
+            "monitor": self.history.attack.to_dict(), "data": fingerprint(*self.data),
+            "validation": None if self.validation is None else fingerprint(*self.validation),
             "table": _native.table(),
         }  # fmt: skip
 
@@ -397,15 +397,6 @@ def _check_inside(name: str, x: Array, bounds: Any) -> None:
                 f"{name}: wanted values within the bounds {bounds} of method and monitor, got others in row "
                 f"{first + outside.argmax()}; bounds=None is no box"
             )
-
-
-def _fingerprint(data: Data) -> str:
-    """Return what tells one data set from another; every byte counts."""
-    digest = hashlib.blake2b(digest_size=16)
-    for a in data:
-        digest.update(repr((a.shape, a.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 @contextmanager

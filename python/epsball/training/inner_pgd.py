@@ -13,7 +13,13 @@ from epsball.training.method import Method, box, ramp
 
 @dataclass(frozen=True)
 class InnerPGD(Method):
-    """Base of the methods with a PGD attack inside; its last point is trained on."""
+    """Base of the methods with a PGD attack inside; its last point is trained on (Madry et al. 2018, arXiv 1706.06083).
+
+    Parameters
+    ----------
+    eps, steps, step_size, norm, random_start, bounds, ramp
+        As in `PGDTraining`.
+    """
 
     eps: float = 0.3
     steps: int = 40

@@ -21,7 +21,7 @@ class LinearTraining(Method):
     Goodfellow, Shlens and Szegedy (2015), arXiv 1412.6572, whose printed sign holds for y = 1 alone; ζ is the softplus,
     y −1 or 1, and q the dual of the norm: 1 for L∞, 2 for L2, ∞ for L1. It looks like weight decay, but stops where the
     margin is large. The worst point is one step from x whatever w, and its loss has the closed form's gradient. There
-    is no box, within which there would be no closed form.
+    is no box: with one there is no closed form.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from epsball.arguments import FLOAT32, number, pair
 from epsball.arrays import Array
 from epsball.attacks.base import Attack, Bounds
+from epsball.files import fingerprint
 from epsball.model import Sequential
 from epsball.training.optimizers import Adam, Optimizer
 
@@ -92,11 +92,7 @@ def class_indices(method: str, y: Any) -> None:
 
 def digest(models: tuple[Sequential, ...]) -> str:
     """Return what tells the weights of models from others."""
-    of = hashlib.blake2b(digest_size=16)
-    for model in models:
-        for value in model.parameters().values():
-            of.update(value.tobytes())
-    return of.hexdigest()
+    return fingerprint(*(value for model in models for value in model.parameters().values()))
 
 
 def box(bounds: Bounds) -> tuple[float, float]:

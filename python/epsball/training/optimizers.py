@@ -30,9 +30,9 @@ class Optimizer:
         After an update, the weights into a unit (a row of a `weight` parameter) are scaled down to this L2 norm
         (Srebro and Shraibman 2005; Goodfellow et al. 2013, arXiv 1302.4389); None: they may be any.
     average
-        Share that an update keeps of the exponential moving average of the weights, in [0, 1), at most
-        (1 + t) / (10 + t) in update t; the history is measured, and the run ends, with the average (Polyak and
-        Juditsky 1992; Izmailov et al. 2018, arXiv 1803.05407). None: with the last weights.
+        Decay of an exponential moving average of the weights, in [0, 1), at most (1 + t) / (10 + t) in update t (Polyak
+        and Juditsky 1992; Izmailov et al. 2018, arXiv 1803.05407). The history is measured with the average, and the
+        run ends with it; None: with the last weights.
     """
 
     lr: float
