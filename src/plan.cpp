@@ -168,8 +168,8 @@ Index Plan::largest_product() const {
   return largest;
 }
 
-// Two blocks of images at least: dense weights on top are read once for both.
-Index Plan::slab_tile() const { return has_images() ? 2 * kernels_.lanes : kernels_.tile_rows; }
+// Three blocks of images at least: dense weights on top are read once for all.
+Index Plan::slab_tile() const { return has_images() ? 3 * kernels_.lanes : kernels_.tile_rows; }
 
 Index Plan::block() const { return has_images() ? kernels_.lanes : 1; }
 

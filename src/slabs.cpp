@@ -55,11 +55,14 @@ Cut::Cut(const Job& job, int threads) : Cut(job.rows, std::max<Index>(fixed_rows
   most_ = std::max(std::min(up(blocks_, runs_) * block_, rows_), apart_);
 }
 
+// The longer runs come first: whoever is through with one early takes a shorter one.
 void Cut::slab(Index number, Index& first, Index& rows) const {
-  const bool run = number < runs_;
-  const Index end = run ? (number + 1) * blocks_ / runs_ * block_ : blocks_ * block_ + (number + 1 - runs_) * apart_;
-  first = run ? number * blocks_ / runs_ * block_ : blocks_ * block_ + (number - runs_) * apart_;
-  rows = std::min(end, rows_) - first;
+  const auto begin = [&](Index i) {
+    if (i > runs_) return blocks_ * block_ + (i - runs_) * apart_;
+    return (i * (blocks_ / runs_) + std::min(i, blocks_ % runs_)) * block_;
+  };
+  first = begin(number);
+  rows = std::min(begin(number + 1), rows_) - first;
 }
 
 bool Worker::next(Index& first, Index& rows) {
