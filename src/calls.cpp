@@ -16,7 +16,8 @@ Job job_of(const Caller& c, const Array& x, double passes) {
           passes * static_cast<double>(x.rows) * static_cast<double>(c.target.multiply_adds()),
           c.target.largest_product(),
           c.target.slab_tile(),
-          c.target.slab_rows()};
+          c.target.slab_rows(),
+          c.target.block()};
 }
 
 }  // namespace

@@ -290,7 +290,9 @@ void call_bounds(const Plan& plan, ArenaPool& arenas, Interruption& interruption
                 4 * padded(features) + 6 * plan.floats_per_row(),
                 kPasses * static_cast<double>(low.rows) * static_cast<double>(plan.multiply_adds()),
                 0,
-                plan.slab_tile()};
+                plan.slab_tile(),
+                0,
+                plan.block()};
   for_slabs(job, [&](Worker& w) {
     const Stream stream = w.context.stream;
     Rows box[2], end[2];

@@ -168,15 +168,17 @@ Index Plan::largest_product() const {
   return largest;
 }
 
-// Two blocks of images at least: dense weights on top are read once for both.
-Index Plan::slab_tile() const { return has_images() ? 2 * kernels_.lanes : kernels_.tile_rows; }
+// Three blocks of images at least: dense weights on top are read once for all.
+Index Plan::slab_tile() const { return has_images() ? 3 * kernels_.lanes : kernels_.tile_rows; }
+
+Index Plan::block() const { return has_images() ? kernels_.lanes : 1; }
 
 bool Plan::has_images() const {
   return std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images; });
 }
 
 // A block costs the same however many of its lanes are filled; rows one by one run at half its speed or less.
-Index Plan::lanes(Index rows) const { return has_images() && 2 * rows > kernels_.lanes ? kernels_.lanes : 1; }
+Index Plan::lanes(Index rows) const { return 2 * rows > block() ? block() : 1; }
 
 Index Plan::floats_per_row() const {
   Index total = 0, widest = 0;

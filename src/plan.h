@@ -45,6 +45,7 @@ class Plan : public Target {
   const std::vector<Lowered>& training() const { return training_; }
 
   Index slab_tile() const override;  // rows: slabs of a multiple leave no tile partly filled
+  Index block() const override;
 
   // How many rows a pass over `rows` of them interleaves between layers of images.
   Index lanes(Index rows) const;

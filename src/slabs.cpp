@@ -18,27 +18,58 @@ Index l2_bytes() {
   return 1 << 20;
 }
 
-// On a device all rows, as long as they fit into its memory. On the host: a quarter of L2 holds the slab, so that
-// weights on their way through do not push it out; a whole number of slabs per thread.
-Index rows_per_slab(const Job& job, int threads) {
+Index up(Index count, Index each) { return (count + each - 1) / each; }
+
+// What suits the caches: a quarter of L2 holds the slab, so that weights on their way through do not push it out.
+Index most_rows(const Job& job) {
+  const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
+  return std::clamp<Index>(fitting / job.tile * job.tile, job.tile, 16 * job.tile);
+}
+
+// What the call, or the setting, wants all slabs to have; on a device all rows, as long as they fit into its memory.
+Index fixed_rows(const Job& job) {
   if (job.slab_rows > 0) return std::min(job.slab_rows, job.rows);
   if (const int forced = requested_slab_rows()) return forced;
-  if (job.kernels.device) return job.rows;
-  const Index tile = job.tile;
-  const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
-  const Index most = std::clamp<Index>(fitting / tile * tile, tile, 16 * tile);
-  const Index rounds = (job.rows + most * threads - 1) / (most * threads);
-  return (job.rows + rounds * threads - 1) / (rounds * threads);
+  return job.kernels.device ? job.rows : 0;
 }
 
 }  // namespace
+
+Cut::Cut(Index rows, Index slab_rows)
+    : rows_(rows), block_(slab_rows), blocks_(up(rows, slab_rows)), runs_(blocks_), most_(slab_rows) {}
+
+// A whole number of slabs per thread. Blocks that do not go round are no use: then rows are shared out.
+Cut::Cut(const Job& job, int threads) : Cut(job.rows, std::max<Index>(fixed_rows(job), 1)) {
+  if (fixed_rows(job) > 0) return;
+  const Index rest = job.rows % job.block;
+  const bool whole = 2 * rest > job.block;  // the last block is worth computing
+  if (job.rows / job.block + whole >= threads) {
+    block_ = job.block;
+    blocks_ = job.rows / block_ + whole;
+    if (!whole && rest > 0) {
+      apart_ = up(rest, threads);
+      alone_ = up(rest, apart_);
+    }
+  }
+  runs_ = std::min(blocks_, up(blocks_ * block_, most_rows(job) * threads) * threads);
+  most_ = std::max(std::min(up(blocks_, runs_) * block_, rows_), apart_);
+}
+
+// The longer runs come first: whoever is through with one early takes a shorter one.
+void Cut::slab(Index number, Index& first, Index& rows) const {
+  const auto begin = [&](Index i) {
+    if (i > runs_) return blocks_ * block_ + (i - runs_) * apart_;
+    return (i * (blocks_ / runs_) + std::min(i, blocks_ % runs_)) * block_;
+  };
+  first = begin(number);
+  rows = std::min(begin(number + 1), rows_) - first;
+}
 
 bool Worker::next(Index& first, Index& rows) {
   interruption.check();
   const Index task = tasks_.next();
   if (task < 0) return false;
-  first = task * slab_rows;
-  rows = std::min(slab_rows, rows_ - first);
+  cut_.slab(task, first, rows);
   return true;
 }
 
@@ -48,12 +79,13 @@ namespace {
 void for_slabs_on_device(const Job& job, const std::function<void(Worker&)>& work) {
   Borrowed arena(job.arenas, job.kernels);
   const auto run = [&](Index slab_rows) {
-    Tasks tasks((job.rows + slab_rows - 1) / slab_rows);
-    Worker self(job, *arena, nullptr, tasks, slab_rows);
+    const Cut cut(job.rows, slab_rows);
+    Tasks tasks(cut.slabs());
+    Worker self(job, *arena, nullptr, tasks, cut);
     work(self);
     (*arena).check();
   };
-  const Index most = rows_per_slab(job, 1);
+  const Index most = fixed_rows(job);
   try {
     run(most);
   } catch (const std::bad_alloc&) {  // before a slab was begun: buffers are taken first
@@ -70,10 +102,9 @@ void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
   int threads = job.slab_rows > 0 ? 1 : threads_worth(job.multiply_adds);
   const bool share = job.rows < threads && worth_sharing(job.largest_product);
   if (!share) threads = static_cast<int>(std::min<Index>(threads, job.rows));
-  const Index slab_rows = rows_per_slab(job, share ? 1 : threads);
-  const Index slabs = (job.rows + slab_rows - 1) / slab_rows;
-  if (!share) threads = static_cast<int>(std::min<Index>(threads, slabs));
-  Tasks tasks(slabs);
+  const Cut cut(job, share ? 1 : threads);
+  if (!share) threads = static_cast<int>(std::min<Index>(threads, cut.slabs()));
+  Tasks tasks(cut.slabs());
   if (share) threads = std::min(threads, Team::kMost);
   Team team(share ? threads : 1);
   run_workers(threads, job.interruption, [&](int worker) {
@@ -83,7 +114,7 @@ void for_slabs(const Job& job, const std::function<void(Worker&)>& work) {
       ~Dismiss() { team.dismiss(); }
     } dismiss{team};
     Borrowed arena(job.arenas, job.kernels);
-    Worker self(job, *arena, share ? &team : nullptr, tasks, slab_rows);
+    Worker self(job, *arena, share ? &team : nullptr, tasks, cut);
     work(self);
     (*arena).check();
   });

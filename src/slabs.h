@@ -19,18 +19,37 @@ struct Job {
   Index largest_product = 0;  // multiply-adds of the largest layer: decides whether threads share a single row
   Index tile = 1;             // rows: slabs are multiples of it where they can be
   Index slab_rows = 0;        // fixed, and then the calling thread runs them all; 0: what suits caches and threads
+  Index block = 1;            // rows that cost the same together, however few of them there are
+};
+
+// The slabs of a call: runs of blocks, as equal as they can be, then the few rows that no block is worth, shared out
+// among the threads.
+class Cut {
+ public:
+  Cut(Index rows, Index slab_rows);
+  Cut(const Job& job, int threads);
+
+  Index slabs() const { return runs_ + alone_; }
+  Index most() const { return most_; }  // rows of the largest
+  void slab(Index number, Index& first, Index& rows) const;
+
+ private:
+  Index rows_, block_;
+  Index blocks_, runs_;          // which are runs of so many blocks in all
+  Index alone_ = 0, apart_ = 0;  // slabs of rows by themselves, the first rows of two of them so far apart
+  Index most_;
 };
 
 // One worker's view: its slabs, one after another.
 class Worker {
  public:
-  Worker(const Job& job, Arena& arena, Team* team, Tasks& tasks, Index slab_rows)
+  Worker(const Job& job, Arena& arena, Team* team, Tasks& tasks, const Cut& cut)
       : context{job.kernels, arena.stream(), team},
         arena(arena),
         interruption(job.interruption),
-        slab_rows(slab_rows),
+        slab_rows(cut.most()),
         tasks_(tasks),
-        rows_(job.rows) {}
+        cut_(cut) {}
 
   const Context context;
   Arena& arena;
@@ -42,7 +61,7 @@ class Worker {
 
  private:
   Tasks& tasks_;
-  Index rows_;
+  const Cut& cut_;
 };
 
 // Calls work once per worker; it takes its buffers from the arena, then loops over next().

@@ -26,6 +26,8 @@ class Target {
   virtual Index slab_tile() const { return 1; }
   // The rows of a slab, which a single worker runs then; 0: what suits caches and threads.
   virtual Index slab_rows() const { return 0; }
+  // Rows that cost the same together, however few of them there are; half as many or fewer go by themselves.
+  virtual Index block() const { return 1; }
 
   // A pass through at most `rows` rows at a time, its buffers cut from the arena.
   virtual std::unique_ptr<Pass> open(const Context& context, Arena& arena, Index rows) const = 0;

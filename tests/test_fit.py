@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -622,6 +624,83 @@ def test_checkpoint_that_cannot_be_written_is_an_error_before_the_first_update(
     with pytest.raises(FileNotFoundError, match="nowhere"):
         eb.fit(model, data["x"], data["y"], epochs=1, checkpoint=tmp_path / "nowhere" / "run.safetensors")
     assert all(np.array_equal(p, before[name]) for name, p in model.parameters().items())
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """A folder that the user of the test may not write to, who is not root."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o555)
+    np.random.default_rng()  # NumPy imports it at the first use, which another user may not
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.rmdir()
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no users")
+def test_checkpoint_in_a_read_only_folder_is_an_error_before_the_first_update(
+    read_only_folder: Path, data: dict[str, np.ndarray]
+) -> None:
+    model = eb.models.linear(9, 3)
+    before = model.parameters()
+    with pytest.raises(PermissionError, match=r"can be written to.*run\.safetensors"):
+        eb.fit(model, data["x"], data["y"], epochs=1, checkpoint=read_only_folder / "run.safetensors")
+    assert all(np.array_equal(p, before[name]) for name, p in model.parameters().items())
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoint_of_the_epoch_before(
+    tmp_path: Path, data: dict[str, np.ndarray]
+) -> None:
+    """A limit on the size of files stands in for the disk: the write itself fails half-way."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "run.safetensors"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(done: int, *_: Any) -> None:
+        if done == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
+
+    try:
+        with pytest.raises(OSError, match=r"File too large"):
+            train(data, checkpoint=path, progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name], "half a file was left"
+    assert same_bits(train(data, checkpoint=path), train(data))
+
+
+def test_divergence_names_epoch_batch_and_norms_and_leaves_the_checkpoint_of_the_epoch_before(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    x, y = batch(40, 3), labels(40, 2)
+
+    def run(epochs: int, rate: float) -> Any:
+        model, _ = pair([3, 5, 2])
+        optimizer = T.SGD(lr=rate, schedule=T.Piecewise([(0.49, 1e-30), (0.5, 1.0)]))
+        eb.fit(model, x, y, epochs=epochs, batch_size=10, optimizer=optimizer, checkpoint=path)
+        return model
+
+    with pytest.raises(FloatingPointError, match=r"epoch 2: the loss of batch [1-3] is not finite; norm of the weights "
+                                                 r"\S+, of the last gradient \S+$"):  # fmt: skip
+        run(2, 1e30)
+    from epsball.files import load_tensors
+
+    tensors, header = load_tensors(path, "epsball-checkpoint", 1)
+    assert [record["epoch"] for record in header["epochs"]] == [1]
+    assert all(np.isfinite(t).all() for t in tensors.values())
+
+
+@pytest.mark.parametrize("method", [T.Standard(), T.PGDTraining(eps=0.1, steps=2), T.TRADES(eps=0.1, steps=2)], ids=str)
+def test_batches_of_a_single_class_train(method: Any) -> None:
+    model, _ = pair([7, 9, 3], "relu")
+    x = batch(20, 7)
+    eb.fit(model, x, np.full(20, 2), method=method, epochs=20, batch_size=5, optimizer=T.SGD(lr=0.5))
+    assert (model.predict(x) == 2).all()
 
 
 @pytest.mark.parametrize("row", [0, 1099])  # looked at in blocks of rows

@@ -284,7 +284,8 @@ Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats
           passes * static_cast<double>(rows) * static_cast<double>(target.multiply_adds()),
           target.largest_product(),
           target.slab_tile(),
-          target.slab_rows()};
+          target.slab_rows(),
+          target.block()};
 }
 
 }  // namespace epsball

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <sstream>
 
 #include "intervals.h"
 #include "rounding.h"
@@ -434,7 +435,9 @@ Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode,
                 PgdSlab::floats_per_row(*plan_),
                 work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
                 0,
-                plan_->slab_tile()};
+                plan_->slab_tile(),
+                0,
+                plan_->block()};
   const std::vector<Lowered>& layers = plan_->training();
   std::vector<std::size_t> seams{0};
   for (std::size_t i = 0; i < layers.size(); ++i)
@@ -604,15 +607,36 @@ void Trainer::add_gradients_of_radii() const {
   }
 }
 
-// What scales the gradient to at most clip_norm.
-float Trainer::clip_factor() const {
-  if (optimizer_.clip_norm <= 0.0f) return 1.0f;
+// Of all that is trained together, given per parameter.
+double Trainer::norm_of(const Values& values) const {
   double squares = 0.0;
   for (std::size_t p = 0; p < parameters_.size(); ++p)
     if (parameters_[p]->trained)
-      squares += k_.sum_squares(nullptr, static_cast<Index>(parameters_[p]->value.size()), gradient_[p]);
-  const double norm = std::sqrt(squares), most = static_cast<double>(optimizer_.clip_norm);
+      squares += k_.sum_squares(nullptr, static_cast<Index>(parameters_[p]->value.size()), values[p]);
+  return std::sqrt(squares);
+}
+
+// What scales the gradient to at most clip_norm.
+float Trainer::clip_factor() const {
+  if (optimizer_.clip_norm <= 0.0f) return 1.0f;
+  const double norm = norm_of(gradient_), most = static_cast<double>(optimizer_.clip_norm);
   return norm > most ? static_cast<float>(most / norm) : 1.0f;
+}
+
+// The gradient is that of the update before.
+Diverged Trainer::diverged(Index batch) const {
+  std::ostringstream told;
+  told << "the loss of batch " << batch << " is not finite; norm of the weights " << norm_of(weights())
+       << ", of the last gradient " << norm_of(gradient_);
+  return Diverged(told.str());
+}
+
+// Where the parameters lie, in layer order.
+Values Trainer::weights() const {
+  Values values;
+  for (const auto& layer : model_.layers())
+    for (float* value : plan_->values(layer.get())) values.push_back(value);
+  return values;
 }
 
 // A unit's incoming weights are a row of its layer's weight.
@@ -640,9 +664,7 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.decay = o.decay;
   common.scale = clip_factor();
   std::vector<Update> stretches;
-  Values values;
-  for (const auto& layer : model_.layers())
-    for (float* value : plan_->values(layer.get())) values.push_back(value);
+  const Values values = weights();
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     if (!parameters_[p]->trained) continue;
     const auto size = static_cast<Index>(parameters_[p]->value.size());
@@ -709,7 +731,7 @@ double Trainer::train(const TrainingData& data, const Epoch& epoch, Interruption
     if (epoch.budgets) batch.spend(epoch.budgets[number]);
     for (int replay = 0; replay < method_.replays; ++replay) {
       const double loss = passes(here, batch, Mode::training, epoch.seed, interruption);
-      if (!std::isfinite(loss)) throw Diverged("the loss of batch " + std::to_string(number) + " is not finite");
+      if (!std::isfinite(loss)) throw diverged(number);
       total += loss;
       trained += static_cast<double>(batch.rows);
       parameter_gradients(batch, interruption);

@@ -34,7 +34,7 @@ struct Epoch {
   std::uint64_t seed = 0;          // of dropout and random starts
 };
 
-// A loss that is not finite; the message names the batch.
+// A loss that is not finite; the message names the batch and the norms.
 struct Diverged : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -81,7 +81,10 @@ class Trainer {
   void keep_statistics(const Batch& batch) const;
   void parameter_gradients(const Batch& batch, Interruption& interruption);
   void add_gradients_of_radii() const;
+  double norm_of(const Values& values) const;
   float clip_factor() const;
+  Diverged diverged(Index batch) const;
+  Values weights() const;
   void constrain(const Parameter& parameter, float* value) const;
   void update(float rate, Interruption& interruption);
   // What so much work is to the executor: on a device one thread fills the queue.

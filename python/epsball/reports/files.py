@@ -55,6 +55,8 @@ def require_writable_name(path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "wanted a file in a folder that exists, got", str(path))
     if not path.parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "wanted a file in a folder, but its parent is a file", str(path))
+    if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, "wanted a file in a folder that can be written to, got", str(path))
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
