@@ -150,12 +150,15 @@ IntervalScratch::IntervalScratch(const Plan& plan, Arena& arena, Index count) {
 
 // ---- forward ----
 
-Stage IntervalPass::stage(std::size_t i, Index rows, Rows x, Rows y) const {
+// `x`: of the model's input.
+Stage IntervalPass::stage(std::size_t i, Index rows, Rows x, const Tape& tape) const {
+  const std::vector<Input>& inputs = plan_.training()[i].inputs;
   Stage s;
   s.rows = rows;
   s.features = plan_.training()[i].layer->in;
-  s.x = x;
-  s.y = y;
+  s.x = inputs.empty() ? x : tape.out[inputs[0].of];
+  if (inputs.size() > 1) s.other = tape.out[inputs[1].of];
+  s.y = tape.out[i];
   return s;
 }
 
@@ -173,18 +176,20 @@ void IntervalPass::forward(Index rows, Rows centre, Rows radius, bool outward) {
   }
   for (std::size_t i = 0; i < plan_.training().size(); ++i) {
     is_monotone(i) ? carry_ends(i, rows, centre, radius) : carry_box(i, rows, centre, radius, outward);
-    centre = centre_.out[i];
-    radius = radius_.out[i];
-    if (outward) widen(rows, plan_.training()[i].layer->out, kRoundings, centre, radius, radius);
+    const Index n = plan_.training()[i].layer->out;
+    if (outward) widen(rows, n, kRoundings, centre_.out[i], radius_.out[i], radius_.out[i]);
   }
 }
 
 void IntervalPass::carry_ends(std::size_t i, Index rows, Rows centre, Rows radius) const {
   const Lowered& l = plan_.training()[i];
   const Ends &in = ends_.in[i], &out = ends_.out[i];
-  ends_of(context_, rows, l.layer->in, centre, radius, in.lower, in.upper);
+  ends_of(context_, rows, l.layer->in, stage(i, rows, centre, centre_).x, stage(i, rows, radius, radius_).x, in.lower,
+          in.upper);
   for (const auto& [x, y] : {std::pair{in.lower, out.lower}, std::pair{in.upper, out.upper}}) {
-    Stage s = stage(i, rows, x, y);
+    Stage s = stage(i, rows, centre, centre_);
+    s.x = x;
+    s.y = y;
     s.end.activation = l.activation;
     l.layer->forward(context_, l.packed, s);
   }
@@ -194,12 +199,14 @@ void IntervalPass::carry_ends(std::size_t i, Index rows, Rows centre, Rows radiu
 void IntervalPass::carry_box(std::size_t i, Index rows, Rows centre, Rows radius, bool outward) const {
   const Lowered& l = plan_.training()[i];
   const Companions::Companion& companion = companions_.at(i);
-  l.layer->forward(context_, l.packed, stage(i, rows, centre, centre_.out[i]));
+  const Stage of_centre = stage(i, rows, centre, centre_);
+  Stage of_radius = stage(i, rows, radius, radius_);
+  l.layer->forward(context_, l.packed, of_centre);
   if (outward) {
-    widen(rows, l.layer->in, rounding_of(*l.layer), centre, radius, scratch_.rows[0]);
-    radius = scratch_.rows[0];
+    widen(rows, l.layer->in, rounding_of(*l.layer), of_centre.x, of_radius.x, scratch_.rows[0]);
+    of_radius.x = scratch_.rows[0];
   }
-  companion.layer->forward(context_, companion.packed, stage(i, rows, radius, radius_.out[i]));
+  companion.layer->forward(context_, companion.packed, of_radius);
   if (l.activation.kind == Activation::identity) return;
   if (outward) widen(rows, l.layer->out, kRoundings, centre_.out[i], radius_.out[i], radius_.out[i]);
   activate(i, rows);
@@ -248,26 +255,44 @@ void IntervalPass::backward_ends(std::size_t i, Index rows) const {
   const Lowered& l = plan_.training()[i];
   for (int end = 0; end < 2; ++end) {
     const Rows x = end ? ends_.in[i].upper : ends_.in[i].lower, y = end ? ends_.out[i].upper : ends_.out[i].lower;
-    Stage s = stage(i, rows, x, y);
+    Stage s = stage(i, rows, x, centre_);
+    s.x = x;
+    s.y = y;
     s.dy = scratch_.rows[end];
     s.dx = scratch_.rows[2 + end];
     l.layer->backward(context_, l.packed, s);
   }
-  sum(context_, rows, l.layer->in, 1.0f, scratch_.rows[2], 1.0f, scratch_.rows[3], centre_.gradient[i - 1]);
-  sum(context_, rows, l.layer->in, -1.0f, scratch_.rows[2], 1.0f, scratch_.rows[3], radius_.gradient[i - 1]);
+  for (const auto& [tape, sign] : {std::pair{&centre_, 1.0f}, std::pair{&radius_, -1.0f}}) {
+    const Rows to = gradient_into(*tape, l.inputs[0]);
+    sum(context_, rows, l.layer->in, sign, scratch_.rows[2], 1.0f, scratch_.rows[3], to);
+    add_gradient(*tape, l.inputs[0], rows);
+  }
+}
+
+// Where a layer writes what it passes to one of its inputs, before add_gradient.
+Rows IntervalPass::gradient_into(const Tape& tape, const Input& input) const {
+  return input.opens ? tape.gradient[input.of] : tape.more;
+}
+
+void IntervalPass::add_gradient(const Tape& tape, const Input& input, Index rows) const {
+  const Rows to = tape.gradient[input.of];
+  if (!input.opens) sum(context_, rows, plan_.training()[input.of].layer->out, 1.0f, to, 1.0f, tape.more, to);
 }
 
 void IntervalPass::backward_box(std::size_t i, Index rows, Rows centre, Rows radius) const {
   const Lowered& l = plan_.training()[i];
   const Companions::Companion& companion = companions_.at(i);
-  Stage s = stage(i, rows, i == 0 ? centre : centre_.out[i - 1], centre_.out[i]);
-  s.dy = centre_.gradient[i];
-  s.dx = centre_.gradient[i - 1];
-  l.layer->backward(context_, l.packed, s);
-  s = stage(i, rows, i == 0 ? radius : radius_.out[i - 1], radius_.out[i]);
-  s.dy = radius_.gradient[i];
-  s.dx = radius_.gradient[i - 1];
-  companion.layer->backward(context_, companion.packed, s);
+  const auto pass = [&](const Layer& layer, const float* packed, Rows x, const Tape& tape) {
+    for (const Input& input : l.inputs) {
+      Stage s = stage(i, rows, x, tape);
+      s.dy = tape.gradient[i];
+      s.dx = gradient_into(tape, input);
+      layer.backward(context_, packed, s);
+      add_gradient(tape, input, rows);
+    }
+  };
+  pass(*l.layer, l.packed, centre, centre_);
+  pass(*companion.layer, companion.packed, radius, radius_);
 }
 
 // ---- the call ----

@@ -84,7 +84,9 @@ class IntervalPass {
   void ends_gradients(std::size_t i, Index rows) const;
   void backward_ends(std::size_t i, Index rows) const;
   void backward_box(std::size_t i, Index rows, Rows centre, Rows radius) const;
-  Stage stage(std::size_t i, Index rows, Rows x, Rows y) const;
+  Stage stage(std::size_t i, Index rows, Rows x, const Tape& tape) const;
+  Rows gradient_into(const Tape& tape, const Input& input) const;
+  void add_gradient(const Tape& tape, const Input& input, Index rows) const;
   bool is_monotone(std::size_t i) const { return plan_.training()[i].layer->intervals() == Intervals::monotone; }
 
   const Plan& plan_;

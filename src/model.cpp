@@ -21,10 +21,16 @@ bool unused(const std::shared_ptr<Plan>& plan) {
 
 Model::Model(Layers layers) : layers_(std::move(layers)) {
   if (layers_.empty()) throw std::invalid_argument("layers: a model needs at least one layer");
-  for (std::size_t i = 1; i < layers_.size(); ++i)
-    if (layers_[i]->in != layers_[i - 1]->out)
-      throw std::invalid_argument("layers: layer " + std::to_string(i) + " takes " + std::to_string(layers_[i]->in) +
-                                  " features, the layer below gives " + std::to_string(layers_[i - 1]->out));
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    Layer& layer = *layers_[i];
+    if (layer.reads.empty()) layer.reads = {static_cast<Index>(i) - 1};
+    for (const Index read : layer.reads) {
+      const Index given = read < 0 ? features() : layers_[static_cast<std::size_t>(read)]->out;
+      if (layer.in != given)
+        throw std::invalid_argument("layers: layer " + std::to_string(i) + " takes " + std::to_string(layer.in) +
+                                    " features, the layer below gives " + std::to_string(given));
+    }
+  }
 }
 
 const Kernels& Model::table() const {

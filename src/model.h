@@ -12,6 +12,8 @@ using ParameterValues = std::vector<std::vector<float>>;
 
 class Model {
  public:
+  // Layers in an order in which each reads only those before it; one that does not say what it reads takes the output
+  // of the layer before it.
   explicit Model(Layers layers);
 
   Index features() const { return layers_.front()->in; }

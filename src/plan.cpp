@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "layers/activation.h"
 #include "layers/arrange.h"
 #include "layers/batch_norm_channel.h"
 
@@ -12,28 +13,94 @@ namespace epsball {
 
 namespace {
 
-// The images that the plan so far gives.
-Image top_image(const std::vector<Lowered>& plan) {
-  const auto last = std::find_if(plan.rbegin(), plan.rend(), [](const Lowered& l) { return l.layer->images(); });
-  return last->layer->images()->out;
-}
-
 Index bytes_of(const Parameter& p) { return static_cast<Index>(p.value.size() * sizeof(float)); }
 
 bool holds(const std::vector<Lowered>& plan, const Layer* layer) {
   return std::any_of(plan.begin(), plan.end(), [&](const Lowered& l) { return l.layer == layer; });
 }
 
+// How many layers take the model's input, then how many take each layer's output.
+std::vector<Index> readers_of(const Layers& layers) {
+  std::vector<Index> readers(layers.size() + 1);
+  for (const auto& layer : layers)
+    for (const Index read : layer->reads) ++readers[static_cast<std::size_t>(read + 1)];
+  return readers;
+}
+
+// Tells every layer which of its inputs' gradients it opens and closes.
+void connect(std::vector<Lowered>& plan) {
+  std::vector<Input*> before(plan.size());
+  for (std::size_t i = plan.size(); i-- > 0;)
+    for (Input& input : plan[i].inputs) {
+      const bool sparse = plan[i].layer->sparse_gradient();
+      Lowered& below = plan[input.of];
+      Input*& last = before[input.of];
+      below.sparse = sparse && (!last || below.sparse);
+      input.opens = !last;
+      if (last) last->closes = false;
+      last = &input;
+    }
+}
+
+// Gives gradients the buffers of an attack: each lies in one from where it is opened until its own layer has passed it
+// on.
+void assign_buffers(std::vector<Lowered>& plan) {
+  std::vector<std::size_t> idle{1, 0};
+  std::size_t count = 2;
+  const auto take = [&] {
+    if (idle.empty()) return count++;
+    const std::size_t buffer = idle.back();
+    idle.pop_back();
+    return buffer;
+  };
+  plan.back().buffer = take();
+  for (std::size_t i = plan.size(); i-- > 0;) {
+    for (const Input& input : plan[i].inputs)
+      if (input.opens) plan[input.of].buffer = take();
+    idle.push_back(plan[i].buffer);
+  }
+}
+
+std::size_t buffers(const std::vector<Lowered>& plan) {
+  std::size_t count = 2;
+  for (const Lowered& l : plan) count = std::max(count, l.buffer + 1);
+  return count;
+}
+
+bool adds_gradients(const std::vector<Lowered>& plan) {
+  return std::any_of(plan.begin(), plan.end(), [](const Lowered& l) {
+    return std::any_of(l.inputs.begin(), l.inputs.end(), [](const Input& input) { return !input.opens; });
+  });
+}
+
+std::vector<Input> inputs_at(std::optional<std::size_t> at) {
+  return at ? std::vector<Input>{{*at}} : std::vector<Input>{};
+}
+
 }  // namespace
 
-// Puts a rearrangement on top of the plan where `next` (null: the end of the model) needs one.
-void Plan::arrange(std::vector<Lowered>& plan, const Layer* next) {
-  const bool images = !plan.empty() && plan.back().images;
-  const bool wanted = next && (next->images() || (next->is_elementwise() && images));
-  if (images == wanted) return;
-  const Image image = wanted ? next->images()->in : top_image(plan);
-  own_.push_back(std::make_unique<Arrange>(image, wanted ? Arrangement::to_images : Arrangement::to_rows));
-  plan.push_back({own_.back().get(), {}, wanted, nullptr});
+// Where a value lies. The model's input, if several layers take it, is copied once by the first layer of the plan.
+std::optional<std::size_t> Plan::place_of(std::vector<Lowered>& plan, const Value& value) {
+  if (value.at) return value.at;
+  if (plan.empty()) {
+    if (!value.shared) return std::nullopt;
+    own_.push_back(std::make_unique<ActivationLayer>(features_, ActivationSpec{}));
+    plan.push_back({own_.back().get(), {}, {}, {}});
+  }
+  return 0;
+}
+
+// The same value as rows, or as images if those are wanted, rearranged once for all that take it so.
+std::optional<std::size_t> Plan::arranged(std::vector<Lowered>& plan, std::optional<std::size_t> at,
+                                          const std::optional<Image>& wanted) {
+  const std::optional<Image> images = at ? plan[*at].images : std::nullopt;
+  if (images.has_value() == wanted.has_value()) return at;
+  for (std::size_t i = at ? *at + 1 : plan.size(); i < plan.size(); ++i)
+    if (dynamic_cast<const Arrange*>(plan[i].layer) && plan[i].inputs.front().of == *at) return i;
+  const Arrangement to = wanted ? Arrangement::to_images : Arrangement::to_rows;
+  own_.push_back(std::make_unique<Arrange>(wanted ? *wanted : *images, to));
+  plan.push_back({own_.back().get(), inputs_at(at), {}, wanted});
+  return plan.size() - 1;
 }
 
 Layer* Plan::vary(const Layer* base, const Layer* scale, std::unique_ptr<Layer> copy) {
@@ -42,35 +109,70 @@ Layer* Plan::vary(const Layer* base, const Layer* scale, std::unique_ptr<Layer> 
   return variants_.back().copy;
 }
 
+// Whether the scale is part of the layer below from now on.
+bool Plan::fold(Lowered& below, const Layer& scale) {
+  auto copy = below.layer->copy_with_bias();
+  // Behind a Flatten, features are more than the channels below.
+  if (!copy || static_cast<Index>(copy->parameters[1].value.size()) != scale.folds()) return false;
+  if (!variants_.empty() && variants_.back().copy == below.layer && !variants_.back().scale)
+    variants_.back().scale = &scale;
+  else
+    below.layer = vary(below.layer, &scale, std::move(copy));
+  return true;
+}
+
+void Plan::append(std::vector<Lowered>& plan, const Layer& layer, const std::vector<Value>& inputs, bool training) {
+  std::vector<std::optional<std::size_t>> places;
+  for (const Value& input : inputs) places.push_back(place_of(plan, input));
+  std::optional<Image> image;  // of the inputs that are images
+  bool alike = true;           // behind a Flatten two of them may have the same features, but other pixels
+  for (const auto& at : places) {
+    if (!at || !plan[*at].images) continue;
+    alike = !image || *image == *plan[*at].images;
+    image = plan[*at].images;
+  }
+  const Layer* next = &layer;
+  if (!training && image)
+    if (auto copy = layer.copy_on_images(*image)) next = vary(&layer, nullptr, std::move(copy));
+  if (next->images())
+    image = next->images()->in;
+  else if (!next->is_elementwise() || !alike)
+    image.reset();
+  std::vector<Input> from;
+  for (const auto& at : places)
+    if (const auto place = arranged(plan, at, image)) from.push_back({*place});
+  if (next->images()) image = next->images()->out;
+  plan.push_back({next, std::move(from), layer.activation(), image});
+}
+
 std::vector<Lowered> Plan::lower(const Layers& layers, bool training) {
   std::vector<Lowered> plan;
-  for (const auto& layer : layers) {
-    if (layer->is_identity() || (layer->dropout() > 0.0f && !training)) continue;
-    const ActivationSpec activation = layer->activation();
-    const bool open = !plan.empty() && plan.back().activation.kind == Activation::identity;
-    if (open && !training && layer->folds() > 0) {
-      Lowered& below = plan.back();
-      auto copy = below.layer->copy_with_bias();
-      // Behind a Flatten, features are more than the channels below.
-      if (copy && static_cast<Index>(copy->parameters[1].value.size()) == layer->folds()) {
-        if (!variants_.empty() && variants_.back().copy == below.layer && !variants_.back().scale)
-          variants_.back().scale = layer.get();
-        else
-          below.layer = vary(below.layer, layer.get(), std::move(copy));
-        continue;
-      }
-    }
-    if (activation.kind != Activation::identity && open && plan.back().layer->takes_epilogue()) {
-      plan.back().activation = activation;
+  std::vector<Value> values;  // the model's input, then what its layers give
+  for (const Index readers : readers_of(layers)) values.push_back({std::nullopt, readers > 1});
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Layer& layer = *layers[i];
+    std::vector<Value> inputs;
+    for (const Index read : layer.reads) inputs.push_back(values[static_cast<std::size_t>(read + 1)]);
+    const Value& below = inputs.front();
+    Value& value = values[i + 1];
+    value.at = below.at;
+    if (layer.is_identity() || (layer.dropout() > 0.0f && !training)) {
+      value.shared |= below.shared;
       continue;
     }
-    const Layer* next = layer.get();
-    if (!training && !plan.empty() && plan.back().images)
-      if (auto copy = layer->copy_on_images(top_image(plan))) next = vary(layer.get(), nullptr, std::move(copy));
-    arrange(plan, next);
-    plan.push_back({next, activation, !plan.empty() && plan.back().images, nullptr});
+    const bool open = below.at && !below.shared && plan[*below.at].activation.kind == Activation::identity;
+    if (open && !training && layer.folds() > 0 && fold(plan[*below.at], layer)) continue;
+    if (open && layer.activation().kind != Activation::identity && plan[*below.at].layer->takes_epilogue()) {
+      plan[*below.at].activation = layer.activation();
+      continue;
+    }
+    append(plan, layer, inputs, training);
+    value.at = plan.size() - 1;
   }
-  arrange(plan, nullptr);
+  if (plan.empty()) throw std::invalid_argument("layers: none of them computes anything");
+  arranged(plan, values.back().at, std::nullopt);
+  connect(plan);
+  assign_buffers(plan);
   return plan;
 }
 
@@ -79,6 +181,7 @@ Tape Tape::from(Index first) const {
   for (auto* list : {&tape.out, &tape.pre, &tape.gradient})
     for (Rows& rows : *list)
       if (rows.data) rows.data += first * rows.ld;
+  if (tape.more.data) tape.more.data += first * tape.more.ld;
   return tape;
 }
 
@@ -88,7 +191,6 @@ Plan::Plan(const Layers& layers, const Kernels& kernels)
       classes_(layers.back()->out),
       inference_(lower(layers, false)),
       training_(lower(layers, true)) {
-  if (inference_.empty()) throw std::invalid_argument("layers: none of them computes anything");
   for (const Layers* list : {&layers, &std::as_const(own_)})
     for (const auto& layer : *list) hold(*layer);
   std::vector<const Layer*> alone, shared;
@@ -174,7 +276,7 @@ Index Plan::slab_tile() const { return has_images() ? 3 * kernels_.lanes : kerne
 Index Plan::block() const { return has_images() ? kernels_.lanes : 1; }
 
 bool Plan::has_images() const {
-  return std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images; });
+  return std::any_of(inference_.begin(), inference_.end(), [](const Lowered& l) { return l.images.has_value(); });
 }
 
 // A block costs the same however many of its lanes are filled; rows one by one run at half its speed or less.
@@ -186,7 +288,7 @@ Index Plan::floats_per_row() const {
     total += padded(l.layer->out) * (derivative_needs_input(l.activation.kind) ? 2 : 1);
     widest = std::max(widest, padded(l.layer->out));
   }
-  return total + 2 * widest;
+  return total + static_cast<Index>(buffers(inference_) + (adds_gradients(inference_) ? 1 : 0)) * widest;
 }
 
 void Plan::pack() {
@@ -234,15 +336,15 @@ Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bo
   Tape tape;
   Index widest = 0;
   for (const Lowered& l : layers) widest = std::max(widest, l.layer->out);
-  Rows shared[2];
-  if (!keep_gradients)
-    for (Rows& buffer : shared) buffer = arena.take_rows(rows, widest);
+  std::vector<Rows> shared(keep_gradients ? 0 : buffers(layers));
+  for (Rows& buffer : shared) buffer = arena.take_rows(rows, widest);
+  if (adds_gradients(layers)) tape.more = arena.take_rows(rows, widest);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const Index out = layers[i].layer->out;
     tape.out.push_back(arena.take_rows(rows, out));
     const bool keep_input = derivative_needs_input(layers[i].activation.kind);
     tape.pre.push_back(keep_input ? arena.take_rows(rows, out) : Rows{});
-    tape.gradient.push_back(keep_gradients ? arena.take_rows(rows, out) : shared[i % 2]);
+    tape.gradient.push_back(keep_gradients ? arena.take_rows(rows, out) : shared[layers[i].buffer]);
     const Index statistics = keep_gradients ? layers[i].layer->statistics_floats() : 0;
     tape.statistics.push_back(statistics ? arena.take<float>(statistics) : nullptr);
   }
@@ -268,7 +370,9 @@ Stage PlanPass::stage(std::size_t i, Index rows, Rows x) const {
   Stage s;
   s.rows = rows;
   s.features = layers_[i].layer->in;
-  s.x = i == 0 ? x : tape_.out[i - 1];
+  const std::vector<Input>& inputs = layers_[i].inputs;
+  s.x = inputs.empty() ? x : tape_.out[inputs[0].of];
+  if (inputs.size() > 1) s.other = tape_.out[inputs[1].of];
   s.y = tape_.out[i];
   s.statistics = tape_.statistics[i];
   return s;
@@ -279,7 +383,7 @@ void PlanPass::widen(std::size_t i, Stage& s) const {
   if (!layers_[i].images || !layers_[i].layer->is_elementwise()) return;
   s.rows = context_.blocks(s.rows);
   s.features *= context_.lanes;
-  for (Rows* rows : {&s.x, &s.y, &s.dy, &s.dx}) rows->ld *= context_.lanes;
+  for (Rows* rows : {&s.x, &s.other, &s.y, &s.dy, &s.dx}) rows->ld *= context_.lanes;
   s.end.saved_ld *= context_.lanes;
 }
 
@@ -312,28 +416,67 @@ void PlanPass::begin_backward(Index rows) {
 void PlanPass::backward(Index rows, Rows x, Rows dx, const SignStep* step) {
   begin_backward(rows);
   backward(rows, x, layers_.size() - 1, 0);
-  backward_layer(0, rows, x, dx, step);
+  backward_input(rows, x, dx, step);
 }
 
 void PlanPass::backward(Index rows, Rows x, std::size_t last, std::size_t first) {
-  for (std::size_t i = last; i > first; --i) backward_layer(i, rows, x, tape_.gradient[i - 1], nullptr);
+  for (std::size_t i = last; i > first; --i) backward_layer(i, rows, x);
 }
 
-void PlanPass::backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const SignStep* step) {
-  drop(i, rows, tape_.gradient[i]);
+Stage PlanPass::backward_stage(std::size_t i, Index rows, Rows x, Rows dx) const {
   Stage s = stage(i, rows, x);
   s.dy = tape_.gradient[i];
   s.dx = dx;
-  s.sparse = i + 1 < layers_.size() && layers_[i + 1].layer->sparse_gradient();
+  s.sparse = layers_[i].sparse;
+  return s;
+}
+
+void PlanPass::backward_input(Index rows, Rows x, Rows dx, const SignStep* step) {
+  drop(0, rows, tape_.gradient[0]);
+  Stage s = backward_stage(0, rows, x, dx);
   s.end.step = step;
-  if (i > 0 && layers_[i - 1].activation.kind != Activation::identity) {
-    const Rows saved = tape_.pre[i - 1].data ? tape_.pre[i - 1] : tape_.out[i - 1];
-    s.end.derivative = layers_[i - 1].activation;
-    s.end.saved = saved.data;
-    s.end.saved_ld = saved.ld;
+  layers_[0].layer->backward(context_, layers_[0].packed, s);
+}
+
+void PlanPass::backward_layer(std::size_t i, Index rows, Rows x) {
+  drop(i, rows, tape_.gradient[i]);
+  for (const Input& input : layers_[i].inputs) {
+    Stage s = backward_stage(i, rows, x, input.opens ? tape_.gradient[input.of] : tape_.more);
+    if (input.opens && input.closes) s.end = derivative_of(input.of);
+    widen(i, s);
+    layers_[i].layer->backward(context_, layers_[i].packed, s);
+    if (!input.opens) add_gradient(input, rows);
   }
-  widen(i, s);
-  layers_[i].layer->backward(context_, layers_[i].packed, s);
+}
+
+// What turns the gradient of a layer's output into that of its sums, under its activation.
+Epilogue PlanPass::derivative_of(std::size_t i) const {
+  Epilogue end;
+  if (layers_[i].activation.kind == Activation::identity) return end;
+  const Rows saved = tape_.pre[i].data ? tape_.pre[i] : tape_.out[i];
+  end.derivative = layers_[i].activation;
+  end.saved = saved.data;
+  end.saved_ld = saved.ld;
+  return end;
+}
+
+void PlanPass::add_gradient(const Input& input, Index rows) const {
+  const Lowered& l = layers_[input.of];
+  const Index lanes = l.images ? context_.lanes : 1;
+  const Rows to = tape_.gradient[input.of];
+  CombineRows sum;
+  sum.rows = (rows + lanes - 1) / lanes;
+  sum.features = l.layer->out * lanes;
+  sum.count = 2;
+  sum.terms[0] = {to.data, to.ld * lanes, nullptr, 1.0f};
+  sum.terms[1] = {tape_.more.data, tape_.more.ld * lanes, nullptr, 1.0f};
+  sum.out = to.data;
+  sum.ld = to.ld * lanes;
+  context_.kernels.combine(context_.stream, sum);
+  if (!input.closes) return;
+  Epilogue end = derivative_of(input.of);
+  end.saved_ld *= lanes;
+  finish_backward(context_, sum.rows, sum.features, {to.data, sum.ld}, end);
 }
 
 }  // namespace epsball

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "target.h"
@@ -10,18 +11,29 @@ namespace epsball {
 
 using Layers = std::vector<std::unique_ptr<Layer>>;
 
+// A value that a lowered layer takes: the output of the layer `of` below it. On the way back every layer that takes a
+// value adds to its gradient: the first opens it, and after the last the derivative of the value's activation follows.
+struct Input {
+  std::size_t of;
+  bool opens = true, closes = true;
+};
+
 // One layer of the plan with the activation it carries.
 struct Lowered {
   const Layer* layer = nullptr;
+  std::vector<Input> inputs;  // none: the model's input, which the first layer takes and no other; two: of a sum
   ActivationSpec activation;
-  bool images = false;  // its output is images, see Images
+  std::optional<Image> images;  // its output is images of this shape, see Images
   float* packed = nullptr;
+  bool sparse = false;     // the gradient of its output is mostly zeros
+  std::size_t buffer = 0;  // where an attack keeps that gradient
 };
 
 // The values that a forward pass leaves for the backward pass, per lowered layer.
 struct Tape {
   std::vector<Rows> out, pre, gradient;  // gradient: of `out`; pre: only where the derivative needs it
   std::vector<float*> statistics;        // of the whole batch, where a layer gathers some
+  Rows more;                             // what a layer adds to a gradient that is open
 
   // The same tape from row `first` on.
   Tape from(Index first) const;
@@ -66,14 +78,24 @@ class Plan : public Target {
   Index first_training_part() const { return first_training_part_; }
   void pack_part(Index part) const;
 
-  // For attacks: gradients of neighbouring layers share two buffers. For training: every gradient is kept.
+  // For attacks: gradients share buffers, two where layers are a chain. For training: every gradient is kept.
   Tape attack_tape(Arena& arena, Index rows) const;
   Tape training_tape(Arena& arena, Index rows) const;
 
  private:
   bool has_images() const;
+  // What a layer of the model gives: the output of a lowered layer, or the model's input as it is; and whether several
+  // layers take it, so that none may change it.
+  struct Value {
+    std::optional<std::size_t> at;
+    bool shared = false;
+  };
   std::vector<Lowered> lower(const Layers& layers, bool training);
-  void arrange(std::vector<Lowered>& plan, const Layer* next);
+  bool fold(Lowered& below, const Layer& scale);
+  void append(std::vector<Lowered>& plan, const Layer& layer, const std::vector<Value>& inputs, bool training);
+  std::optional<std::size_t> place_of(std::vector<Lowered>& plan, const Value& value);
+  std::optional<std::size_t> arranged(std::vector<Lowered>& plan, std::optional<std::size_t> at,
+                                      const std::optional<Image>& wanted);
   Tape tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bool keep_gradients) const;
 
   // A layer of the model in the form that inference wants it, with a scale folded in or on images.
@@ -140,14 +162,17 @@ class PlanPass : public Pass {
   void forward(Index rows, Rows x, std::size_t first, std::size_t last);
   void backward(Index rows, Rows x, std::size_t last, std::size_t first);
   // From the gradient of the first layer's output, which the above has left, to that of x, or into the step.
-  void backward_input(Index rows, Rows x, Rows dx, const SignStep* step) { backward_layer(0, rows, x, dx, step); }
+  void backward_input(Index rows, Rows x, Rows dx, const SignStep* step);
   // Turns the gradient of the logits into that of the last layer's sums, under its activation.
   void begin_backward(Index rows);
 
  private:
   Stage stage(std::size_t i, Index rows, Rows x) const;
   void widen(std::size_t i, Stage& s) const;
-  void backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const SignStep* step);
+  Stage backward_stage(std::size_t i, Index rows, Rows x, Rows dx) const;
+  void backward_layer(std::size_t i, Index rows, Rows x);
+  Epilogue derivative_of(std::size_t i) const;
+  void add_gradient(const Input& input, Index rows) const;
   void drop(std::size_t i, Index rows, Rows values) const;
 
   const Plan& plan_;

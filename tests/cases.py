@@ -163,7 +163,7 @@ def image_model(layers: list[Any], shape: tuple[int, ...], seed: int = 0) -> tup
     rng = np.random.default_rng([seed, len(layers), *shape])
     values = {}
     for name, p in model.parameters().items():
-        kind = name.split(".")[1]
+        kind = name.split(".")[-1]
         if kind == "running_var":
             values[name] = rng.uniform(0.5, 2.0, p.shape)
         elif kind == "weight" and p.ndim > 1:

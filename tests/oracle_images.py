@@ -55,6 +55,10 @@ class Layer(ABC):
         """Gradients of parameters from those of the outputs."""
         return {}
 
+    def keep(self, h: Array) -> None:
+        """Move running statistics towards those of a batch."""
+        return
+
     def kinks(self, h: Array, dh: Array) -> NDArray[np.bool_]:
         """Rows where float32 may take another branch than float64 does."""
         return np.zeros(len(h), bool)
@@ -358,11 +362,84 @@ class BatchNorm(Layer):
         p["running_var"] += self.momentum * (variance * count / (count - 1) - p["running_var"])
 
 
+class Residual(Layer):
+    """Sum of two branches, each walked through anew for every question asked."""
+
+    def __init__(self, layer: eb.Residual, shape: Shape, parameters: dict[str, Array]) -> None:
+        super().__init__(shape, parameters)
+        self.branch = {key: made(getattr(layer, key), shape, below(parameters, key)) for key in ("body", "shortcut")}
+        self.out = self.branch["body"][1]
+
+    def _walk(self, key: str, h: Array, dh: Array, training: bool) -> list[Bounded]:
+        values = [(h, dh)]
+        for layer in self.branch[key][0].values():
+            values.append(layer.forward(*values[-1], training))
+        return values
+
+    def forward(self, h: Array, dh: Array, training: bool) -> Bounded:
+        (a, da), (b, db) = (self._walk(key, h, dh, training)[-1] for key in self.branch)
+        return a + b, da + db + 2 * U * np.abs(a + b)
+
+    def _back(
+        self, key: str, h: Array, dh: Array, g: Array, dg: Array, training: bool
+    ) -> tuple[Bounded, dict[str, Bounded]]:
+        values = self._walk(key, h, dh, training)
+        gradient, by_name = (g, dg), {}
+        for (i, layer), value in reversed(list(zip(self.branch[key][0].items(), values[:-1], strict=True))):
+            own = layer.gradients(*value, *gradient, training)
+            by_name = {f"{key}.{i}.{n}": own[n] for n in own} | by_name
+            gradient = layer.backward(*value, *gradient, training)
+        return gradient, by_name
+
+    def backward(self, h: Array, dh: Array, g: Array, dg: Array, training: bool) -> Bounded:
+        (a, da), (b, db) = (self._back(key, h, dh, g, dg, training)[0] for key in self.branch)
+        return a + b, da + db + 2 * U * np.abs(a + b)
+
+    def gradients(self, h: Array, dh: Array, g: Array, dg: Array, training: bool) -> dict[str, Bounded]:
+        body, shortcut = (self._back(key, h, dh, g, dg, training)[1] for key in self.branch)
+        return body | shortcut
+
+    def _inner(self, h: Array, dh: Array, training: bool) -> Iterator[tuple[Layer, Bounded]]:
+        for key in self.branch:
+            yield from zip(self.branch[key][0].values(), self._walk(key, h, dh, training), strict=False)
+
+    def keep(self, h: Array) -> None:
+        for layer, (value, _) in list(self._inner(h, np.zeros_like(h), True)):
+            layer.keep(value)
+
+    def kinks(self, h: Array, dh: Array) -> NDArray[np.bool_]:
+        inner = self._inner(h, dh, False)
+        return np.any([super().kinks(h, dh), *(layer.kinks(*value) for layer, value in inner)], axis=0)
+
+    def branches(self, h: Array) -> Array:
+        inner = self._inner(h, np.zeros_like(h), False)
+        return np.concatenate([super().branches(h), *(layer.branches(value) for layer, (value, _) in inner)], axis=1)
+
+
+def below(parameters: dict[str, Array], place: str) -> dict[str, Array]:
+    """The parameters of a place in the model, by the rest of their names."""
+    return {n.removeprefix(f"{place}."): p for n, p in parameters.items() if n.startswith(f"{place}.")}
+
+
+def made(layers: Any, shape: Shape, parameters: dict[str, Array]) -> tuple[dict[int, Layer], Shape]:
+    """The layers that compute something by their places, and the shape of the last one's output."""
+    found: dict[int, Layer] = {}
+    for i, layer in enumerate(layers):
+        kind = type(layer).__name__
+        if kind == "Flatten":
+            shape = (int(np.prod(shape)),)
+        if kind not in ("Flatten", "Dropout"):
+            found[i] = KINDS[kind](layer, shape, below(parameters, str(i)))
+            shape = found[i].out
+    return found, shape
+
+
 # ---- models
 
 KINDS: dict[str, Any] = {
     "Linear": Linear, "Conv2d": Conv2d, "AvgPool2d": AvgPool2d, "MaxPool2d": MaxPool2d, "Normalize": Normalize,
-    "BatchNorm1d": BatchNorm, "BatchNorm2d": BatchNorm, **dict.fromkeys(ACTIVATION_OF, Activation),
+    "BatchNorm1d": BatchNorm, "BatchNorm2d": BatchNorm, "Residual": Residual,
+    **dict.fromkeys(ACTIVATION_OF, Activation),
 }  # fmt: skip
 
 
@@ -398,21 +475,10 @@ class Stack:
     """The float64 twin of an engine model, with its layers and float32 parameters; dropout is off."""
 
     def __init__(self, model: Any) -> None:
-        shape = tuple(model.input_shape)
-        self.features = int(np.prod(shape))
-        self.layers: list[Layer] = []
-        self.names: list[int] = []
+        self.features = int(np.prod(model.input_shape))
         parameters = {n: p.astype(np.float64) for n, p in model.parameters().items()}
-        for i, layer in enumerate(model.layers):
-            kind = type(layer).__name__
-            if kind == "Flatten":
-                shape = (int(np.prod(shape)),)
-            if kind in ("Flatten", "Dropout"):
-                continue
-            own = {n.split(".")[1]: p for n, p in parameters.items() if n.startswith(f"{i}.")}
-            self.layers.append(KINDS[kind](layer, shape, own))
-            self.names.append(i)
-            shape = self.layers[-1].out
+        layers, shape = made(model.layers, tuple(model.input_shape), parameters)
+        self.names, self.layers = list(layers), list(layers.values())
         self.classes = int(np.prod(shape))
 
     def forward(self, x: ArrayLike, training: bool = False) -> Run:
@@ -476,10 +542,9 @@ class Stack:
         g = loss_gradient("cross_entropy", run.logits, y) * share[:, None]
         gradients = self.backward(run, g, training=True).by_name
         for i, layer, (h, _) in zip(self.names, self.layers, run.values[:-1], strict=True):
+            layer.keep(h)
             for name, p in layer.parameters.items():
                 p -= lr * gradients[f"{i}.{name}"][0]
-            if isinstance(layer, BatchNorm):
-                layer.keep(h)
 
     def parameters(self) -> dict[str, Array]:
         """By their names in the engine."""

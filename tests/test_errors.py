@@ -418,6 +418,8 @@ def test_engine_still_works_after_every_refusal(table: str) -> None:
 
 CONV, POOL = eb.Conv2d(3, 2, 3), eb.MaxPool2d(2)
 MISFITS: dict[str, tuple[list[Any], tuple[int, ...], str]] = {
+    "sum of two shapes": ([eb.Residual([CONV])], (3, 5, 5), r"layer 0 \(Residual.*\(2, 3, 3\).*\(3, 5, 5\)"),
+    "inside a block": ([eb.Residual([CONV, CONV])], (3, 9, 9), r"layer 0\.body\.1 \(Conv2d.*3 channels.*\(2, 7, 7\)"),
     "wrong channels": ([CONV], (1, 5, 5), r"layer 0 \(Conv2d.*input_shape.*3 channels.*\(1, 5, 5\)"),
     "wrong channels above": ([CONV, CONV], (3, 9, 9), r"layer 1 \(Conv2d.*the layer below.*3 channels.*\(2, 7, 7\)"),
     "no image": ([CONV], (75,), r"layer 0 \(Conv2d.*images.*\(75,\)"),

@@ -14,7 +14,7 @@ nn = torch.nn
 from epsball.interop.following import Followed  # noqa: E402 - needs torch
 
 
-class Residual(nn.Module):
+class Gated(nn.Module):
     """What from_torch refuses."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Residual(nn.Module):
         self.inner, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
 
     def forward(self, x: Any) -> Any:
-        return self.last(x + torch.relu(self.inner(x)))
+        return self.last(x * torch.relu(self.inner(x)))
 
 
 def mlp() -> Any:
@@ -54,17 +54,17 @@ def test_known_layers_are_computed_by_the_engine_and_it_says_so() -> None:
 
 
 def test_other_modules_are_taken_as_they_are_and_it_says_why() -> None:
-    module = Residual()
+    module = Gated()
     followed = Followed(module)
     model = followed.model(X)
     assert isinstance(model, eb.TorchModel)
     assert followed.lowered is False
-    assert "residual" in followed.why_not
-    assert "residual" in repr(followed)
+    assert "takes 2 values" in followed.why_not
+    assert "takes 2 values" in repr(followed)
     np.testing.assert_allclose(model(X), logits(module), atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [mlp, Residual])
+@pytest.mark.parametrize("make", [mlp, Gated])
 def test_weights_are_those_of_the_moment(make: Any) -> None:
     module = make()
     followed = Followed(module)
@@ -89,7 +89,7 @@ def test_changed_layers_are_lowered_again() -> None:
     followed.model(X)
     module[3] = nn.Tanh()
     np.testing.assert_allclose(followed.model(X)(X), logits(module), atol=1e-5)
-    module[2] = Residual()
+    module[2] = Gated()
     module[4] = nn.Linear(3, 3)
     module[0], module[1] = nn.Linear(6, 6), nn.BatchNorm1d(6)
     np.testing.assert_allclose(followed.model(X)(X), logits(module), atol=1e-5)
@@ -118,7 +118,7 @@ def test_epsball_models_stand_for_themselves() -> None:
     followed = Followed(model)
     assert followed.model(X) is model
     assert followed.lowered is True
-    source = eb.TorchModel(Residual())
+    source = eb.TorchModel(Gated())
     assert Followed(source).model(X) is source
     assert Followed(source).lowered is False
 

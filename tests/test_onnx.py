@@ -99,6 +99,11 @@ FLAT = {
     "tanh": ([node("Tanh", "x")], {}),
     "softplus": ([node("Softplus", "x")], {}),
     "square": ([node("Mul", "x", "x")], {}),
+    "add": ([node("Relu", "x", to="h"), node("Add", "x", "h")], {}),
+    "sum": ([node("Relu", "x", to="h"), node("Sum", "h", "x")], {}),
+    "add_both": ([node("Gemm", "x", "w", to="h"), node("MatMul", "x", "v", to="p"), node("Add", "p", "b", to="q"),
+                  node("Add", "h", "q")], {"w": weights(4, 3), "v": weights(4, 3), "b": weights(3)}),
+    "double": ([node("Add", "x", "x")], {}),
     "power": ([node("Pow", "x", "two")], {"two": F32(2)}),
     "identity": ([node("Identity", "x", to="h"), node("Relu", "h")], {}),
     "dropout": ([node("Dropout", "x", "p", to="h"), node("Relu", "h")], {"p": F32(0.3)}),
@@ -153,7 +158,10 @@ def test_gelu_of_opset_20_agrees() -> None:
 
 BAD = {
     "op": ((4,), [node("Sin", "x")], {}, r"'the_Sin' \(Sin, opset 17, IR version 8\) on shape \(4,\)"),
-    "residual": ((4,), [node("Relu", "x", to="h"), node("Add", "x", "h")], {}, "takes 2 values"),
+    "product": ((4,), [node("Relu", "x", to="h"), node("Mul", "x", "h")], {}, "takes 2 values"),
+    "broadcast": ((2, 6, 6), [node("GlobalAveragePool", "x", to="h"), node("Add", "x", "h")], {}, "values of shapes"),
+    "from_inside": ((4,), [node("Relu", "x", to="h"), node("Add", "x", "h", to="s"), node("Add", "s", "h")], {},
+                    "inside a residual block"),
     "minus": ((4,), [node("Sub", "c", "x")], {"c": F32(1)}, "right-hand side"),
     "width": ((4,), [node("Gemm", "x", "w")], {"w": weights(5, 3)}, r"'the_Gemm'.*\(4,\).*takes 5 features"),
     "images": ((2, 4), [node("MatMul", "x", "w")], {"w": weights(4, 3)}, "flat inputs"),

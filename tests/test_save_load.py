@@ -77,6 +77,10 @@ IMAGES: dict[str, tuple[list[Any], tuple[int, ...]]] = {
     "BatchNorm1d": ([eb.BatchNorm1d(7, eps=0.25, momentum=0.5)], (7,)),
     "BatchNorm2d": ([eb.BatchNorm2d(3, eps=1e-3, momentum=1)], (3, 4, 5)),
     "Normalize": ([eb.Normalize((0.1, 0.2, 0.3), 0.7)], (3, 4, 5)),
+    "Residual": (
+        [eb.Residual([eb.Conv2d(3, 3, 3, padding=1), eb.Residual([eb.ELU(0.5)])], [eb.BatchNorm2d(3)])],
+        (3, 4, 5),
+    ),
     "all": (
         [eb.Normalize(0.5, 0.1), eb.Conv2d(3, 4, 2), eb.BatchNorm2d(4), eb.ReLU(), eb.MaxPool2d(2), eb.Linear(4, 2)],
         (3, 3, 4),

@@ -32,6 +32,14 @@ MODELS = {
         ],
         (3, 8, 8),
     ),
+    "residual": lambda: eb.Sequential(
+        [
+            eb.Conv2d(3, 4, 3), eb.ReLU(),
+            eb.Residual([eb.Conv2d(4, 5, 3, 2, 1), eb.BatchNorm2d(5), eb.ReLU()], [eb.Conv2d(4, 5, 1, 2)]), eb.ReLU(),
+            eb.Linear(45, 8), eb.Residual([eb.Linear(8, 8), eb.Dropout(0.1)]), eb.Linear(8, 3),
+        ],
+        (3, 8, 8),
+    ),
 }  # fmt: skip
 
 

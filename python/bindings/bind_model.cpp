@@ -15,6 +15,7 @@
 #include "layers/one_vs_one.h"
 #include "layers/pool2d.h"
 #include "layers/rbf.h"
+#include "layers/sum.h"
 #include "model.h"
 #include "names.h"
 #include "training/trainer.h"
@@ -39,7 +40,7 @@ Window window_of(const Image& in, const py::handle& kernel, const py::handle& st
 // ("linear", in, out, bias) | ("dropout", features, p) | ("flatten", features) | (activation, features, parameter) |
 // ("conv2d", image, channels, kernel, stride, padding, bias) | ("max_pool2d" or "avg_pool2d", image, kernel, stride,
 // padding) | ("batch_norm", image, eps, momentum) | ("normalize", mean, std, pixels) | ("rbf", in, units, diagonal) |
-// ("maxout", in, pieces) | ("one_vs_one", in, classes)
+// ("maxout", in, pieces) | ("one_vs_one", in, classes) | ("sum", features)
 std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   const auto kind = d[0].cast<std::string>();
   if (kind == "conv2d") {
@@ -59,6 +60,7 @@ std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   if (kind == "linear") return std::make_unique<Linear>(in, d[2].cast<Index>(), d[3].cast<bool>());
   if (kind == "dropout") return std::make_unique<Dropout>(in, d[2].cast<float>());
   if (kind == "flatten") return std::make_unique<Flatten>(in);
+  if (kind == "sum") return std::make_unique<Sum>(in);
   if (kind == "rbf") return std::make_unique<Rbf>(in, d[2].cast<Index>(), d[3].cast<bool>());
   if (kind == "maxout") return std::make_unique<Maxout>(in, d[2].cast<Index>());
   if (kind == "one_vs_one") return std::make_unique<OneVsOne>(d[2].cast<Index>());
@@ -66,17 +68,22 @@ std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   return std::make_unique<ActivationLayer>(in, spec);
 }
 
-std::unique_ptr<Model> model_of(const std::vector<py::tuple>& descriptions) {
+// (name, places of the layers it reads, description) each.
+std::unique_ptr<Model> model_of(const std::vector<std::tuple<std::string, std::vector<Index>, py::tuple>>& given) {
   Layers layers;
-  for (const py::tuple& d : descriptions) layers.push_back(layer_of(d));
+  for (const auto& [name, reads, description] : given) {
+    layers.push_back(layer_of(description));
+    layers.back()->name = name;
+    layers.back()->reads = reads;
+  }
   return std::make_unique<Model>(std::move(layers));
 }
 
-// "2.weight": the layer's place in the list, then the parameter's name, as torch names an nn.Sequential's.
+// "2.weight": the layer's name in the model, then the parameter's, as torch names an nn.Sequential's.
 std::vector<std::pair<std::string, Parameter*>> named_parameters(Model& model) {
   std::vector<std::pair<std::string, Parameter*>> found;
-  for (std::size_t i = 0; i < model.layers().size(); ++i)
-    for (Parameter& p : model.layers()[i]->parameters) found.emplace_back(std::to_string(i) + "." + p.name, &p);
+  for (const auto& layer : model.layers())
+    for (Parameter& p : layer->parameters) found.emplace_back(layer->name + "." + p.name, &p);
   return found;
 }
 

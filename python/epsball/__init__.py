@@ -12,8 +12,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "epsball.layers": (
         "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Exp", "Flatten",
-        "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne", "Power", "Quadratic", "ReLU", "Sigmoid",
-        "Softplus", "Tanh",
+        "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne", "Power", "Quadratic", "ReLU",
+        "Residual", "Sigmoid", "Softplus", "Tanh",
     ),
     "epsball.model": ("Sequential", "load"),
     "epsball.attacks": ("autoattack", "exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
@@ -48,9 +48,9 @@ _MODULES = (
 __all__ = [
     "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "CallableModel", "Conv2d", "Dropout", "Ensemble",
     "Exp", "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize",
-    "OneVsOne", "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Sequential", "Sigmoid", "Softplus",
-    "Tanh", "TorchModel", "analysis", "attacks", "autoattack", "backends", "datasets", "defences", "evaluate",
-    "evaluation",
+    "OneVsOne", "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Residual", "Sequential", "Sigmoid",
+    "Softplus", "Tanh", "TorchModel", "analysis", "attacks", "autoattack", "backends", "datasets", "defences",
+    "evaluate", "evaluation",
     "exact_robust_accuracy", "fgsm", "fit", "from_onnx",
     "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
     "sync_from_torch", "to_onnx", "to_torch", "training",
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         Power,
         Quadratic,
         ReLU,
+        Residual,
         Sigmoid,
         Softplus,
         Tanh,

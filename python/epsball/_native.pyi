@@ -42,7 +42,9 @@ class NotFinite(ValueError):
 
 class Model:
     """A model's layers, parameters and plans."""
-    def __init__(self, layers: collections.abc.Sequence[tuple[typing.Any, ...]]) -> None: ...
+    def __init__(
+        self, layers: collections.abc.Sequence[tuple[str, collections.abc.Sequence[int], tuple[typing.Any, ...]]]
+    ) -> None: ...
     def admit(self, on: bool) -> None:
         """Lets this thread's calls through a closed model, or no longer."""
     def bounds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from epsball.classifier import Classifier, word
 from epsball.layers import LAYERS, Dropout, Flatten, Layer
 from epsball.layers.activation import Activation
 from epsball.layers.base import Description, Shape, Values
+from epsball.layers.residual import Residual
 
 PLAIN = (Flatten, Dropout, Activation)  # what keeps the number of features
 FORMAT = "epsball-model"
@@ -70,7 +71,8 @@ class Sequential(Classifier):
             raise TypeError(f"layers: wanted a sequence of layers, got {layers!r}") from None
         seed = check_seed(seed)
         self.input_shape = check_shape("input_shape", input_shape)
-        self._native = _native.Model(_descriptions(self.layers, self.input_shape))
+        self._places = _places(self.layers, self.input_shape)
+        self._native = _native.Model([(p.name, p.reads, p.description) for p in self._places])
         self.classes: int = self._native.classes
         self.device = "cpu"
         self.precision = "float32"
@@ -80,13 +82,15 @@ class Sequential(Classifier):
 
     def _initialise(self, seed: int) -> None:
         values: dict[str, npt.NDArray[np.float32]] = {}
+        numbers = {place.name: i for i, place in enumerate(self._places)}
         for full_name, zeros in self._native.parameters().items():
-            i, name = int(full_name.split(".")[0]), full_name.split(".")[1]
+            place, name = full_name.rsplit(".", 1)
+            i = numbers[place]
 
             def draw(bound: float, shape: Shape = zeros.shape, stream: int = 2 * i + (name == "bias")) -> Values:
                 return _native.uniform(math.prod(shape), -bound, bound, seed, stream).reshape(shape)
 
-            values[full_name] = self.layers[i].initial(name, draw)
+            values[full_name] = self._places[i].layer.initial(name, draw)
         self._native.load_parameters(values)
 
     def __repr__(self) -> str:
@@ -146,15 +150,19 @@ class Sequential(Classifier):
             raise ValueError(f"model: wanted float32 products for bounds that hold, got {self.precision!r} (model.to)")
         misfit = self._native.interval_misfit()
         if misfit >= 0:
+            place = self._places[misfit]
             raise ValueError(
                 f"model: wanted layers that carry intervals (linear ones, maxima, activations that never fall), got "
-                f"layer {misfit} ({self.layers[misfit]})"
+                f"layer {place.name} ({place.layer})"
             )
 
     # ---- parameters and files
 
     def parameters(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return copies of all parameters by name, in layer order, weight before bias, in torch's layouts."""
+        """Return copies of all parameters by name, in layer order, weight before bias, in torch's layouts.
+
+        A name is the layer's place and the parameter: "2.weight"; inside a `Residual` "3.body.0.weight", body first.
+        """
         return dict(self._native.parameters())
 
     def load_parameters(self, parameters: Mapping[str, Any]) -> None:
@@ -206,9 +214,8 @@ class Sequential(Classifier):
         """Write the model as safetensors with its layers in the metadata; an existing file is replaced whole."""
         from epsball.files import save_tensors
 
-        layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in self.layers]
         save_tensors(path, self.parameters(), FORMAT, FORMAT_VERSION,
-                     {"layers": layers, "input_shape": list(self.input_shape)})  # fmt: skip
+                     {"layers": _described(self.layers), "input_shape": list(self.input_shape)})  # fmt: skip
 
 
 def load(path: str | PathLike[str]) -> Sequential:
@@ -235,8 +242,7 @@ def load(path: str | PathLike[str]) -> Sequential:
 
     tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
     try:
-        layers = [_layer(dict(description)) for description in header["layers"]]
-        model = _with_parameters(layers, header["input_shape"], tensors)
+        model = _with_parameters(_layers(header["layers"]), header["input_shape"], tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{Path(path)}: not a usable epsball model: {error}") from error
     return model
@@ -254,30 +260,69 @@ def _with_parameters(
     return model.to(device, precision)
 
 
-def _layer(description: dict[str, Any]) -> Layer:
-    kind = description.pop("kind")
-    if kind not in LAYERS:
-        raise ValueError(f"unknown layer {kind!r}")
-    return LAYERS[kind](**description)
+def _described(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Return layers as files have them."""
+    options = [{f.name: getattr(layer, f.name) for f in fields(layer)} for layer in layers]
+    for layer, own in zip(layers, options, strict=True):
+        if isinstance(layer, Residual):
+            own.update(body=_described(layer.body), shortcut=_described(layer.shortcut))
+    return [{"kind": type(layer).__name__, **own} for layer, own in zip(layers, options, strict=True)]
 
 
-def _descriptions(layers: Sequence[Layer], shape: Shape) -> list[Description]:
-    """Return the engine's view of the layers, each fitted to the one below."""
+def _layers(descriptions: Sequence[Mapping[str, Any]]) -> list[Layer]:
+    """Return the layers that `_described` wrote down."""
+    layers = []
+    for description in descriptions:
+        options = dict(description)
+        kind = options.pop("kind")
+        if kind not in LAYERS:
+            raise ValueError(f"unknown layer {kind!r}")
+        if LAYERS[kind] is Residual:
+            options |= {part: _layers(options[part]) for part in ("body", "shortcut")}
+        layers.append(LAYERS[kind](**options))
+    return layers
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer in a model; a `Residual` stands for the sum at its end."""
+
+    name: str  # "3", or "3.body.0" in a block
+    layer: Layer
+    shape: Shape  # of one input
+    reads: tuple[int, ...]  # places of the layers whose outputs it takes, -1 being the model's input
+    description: Description
+
+
+def _places(layers: Sequence[Layer], input_shape: Shape) -> list[Place]:
+    """Return the layers, those of blocks too, each behind those that it takes and fitted to them."""
     if not layers:
         raise ValueError("layers: wanted at least one layer, got none")
     if all(isinstance(layer, Flatten) for layer in layers):
         raise ValueError("layers: none of them computes anything")
-    descriptions = []
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers: layer {i} is no epsball layer but {type(layer).__name__}: {layer!r}")
-        try:
-            descriptions.append(layer.native(shape))
-            shape = layer.output_shape(shape)
-        except ValueError as error:
-            below = "input_shape" if all(isinstance(seen, PLAIN) for seen in layers[:i]) else "the layer below"
-            raise ValueError(f"layers: layer {i} ({layer}) does not fit {below}: it {error}") from None
-    return descriptions
+    places: list[Place] = []
+
+    def put(layers: Sequence[Layer], prefix: str, shape: Shape, source: int) -> int:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers: layer {i} is no epsball layer but {type(layer).__name__}: {layer!r}")
+            name = f"{prefix}{i}"
+            reads: tuple[int, ...] = (source,)
+            if isinstance(layer, Residual):
+                parts = {"body": layer.body, "shortcut": layer.shortcut}
+                reads = tuple(put(part, f"{name}.{key}.", shape, source) for key, part in parts.items())
+            try:
+                place = Place(name, layer, shape, reads, layer.native(shape))
+                shape = layer.output_shape(shape)
+            except ValueError as error:
+                below = "input_shape" if all(isinstance(seen.layer, PLAIN) for seen in places) else "the layer below"
+                raise ValueError(f"layers: layer {name} ({layer}) does not fit {below}: it {error}") from None
+            places.append(place)
+            source = len(places) - 1
+        return source
+
+    put(layers, "", input_shape, -1)
+    return places
 
 
 __all__ = ["Sequential", "load"]

@@ -66,6 +66,7 @@ struct Image {
 
   Index pixels() const { return height * width; }
   Index features() const { return channels * pixels(); }
+  bool operator==(const Image&) const = default;
 };
 
 // Layers of images hold them channels last, `lanes` rows interleaved: value c of pixel p of row r of a block stands at
@@ -81,6 +82,7 @@ struct Stage {
   Index rows = 0;
   Index features = 0;           // of x, for element-wise layers: in, or all that a block of images holds
   Rows x, y;                    // input and output of the forward pass, y after the activation the layer carries
+  Rows other;                   // the second input of a sum
   Rows dy, dx;                  // their gradients, in the backward pass only
   bool sparse = false;          // dy is mostly zeros
   float* statistics = nullptr;  // of the batch, in training passes of layers that gather some
@@ -113,6 +115,8 @@ class Layer {
 
   const Index in, out;  // features of one row
   Parameters parameters;
+  std::string name;          // in its model: "3", or "3.body.0" inside a residual block
+  std::vector<Index> reads;  // places in the model of the layers whose outputs it takes, -1 being the model's input
 
   // An element-wise activation is carried by the layer below where that one can (takes_epilogue).
   virtual ActivationSpec activation() const { return {}; }

@@ -81,7 +81,7 @@ struct Trainer::Batch {
   float* rows_from(Source source) const;
   // The first row of the data that a part holds, its others following.
   Index offset(Index part) const { return method.halves ? part * rows : 0; }
-  Rows input_of(std::size_t layer) const { return layer == 0 ? Rows{inputs, features} : tape.out[layer - 1]; }
+  Rows input_of(const Lowered& l) const { return l.inputs.empty() ? Rows{inputs, features} : tape.out[l.inputs[0].of]; }
 };
 
 Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
@@ -539,15 +539,15 @@ void Trainer::gather_forward(const Batch& batch, Mode mode, std::size_t layer) c
   if (mode == Mode::inference)
     l.layer->running_statistics(k_, l.packed, statistics);
   else
-    l.layer->gather_forward(k_, l.packed, batch.rows * batch.parts(), batch.input_of(layer), statistics);
+    l.layer->gather_forward(k_, l.packed, batch.rows * batch.parts(), batch.input_of(l), statistics);
 }
 
 void Trainer::gather_backward(const Batch& batch, std::size_t layer) {
   std::size_t parameter = 0;
-  for (std::size_t l = 0; l < layer; ++l) parameter += plan_->training()[l].layer->parameters.size();
-  plan_->training()[layer].layer->gather_backward(k_, batch.rows * batch.parts(), batch.input_of(layer),
-                                                  batch.tape.gradient[layer], batch.tape.statistics[layer],
-                                                  gradient_.data() + parameter);
+  for (std::size_t i = 0; i < layer; ++i) parameter += plan_->training()[i].layer->parameters.size();
+  const Lowered& l = plan_->training()[layer];
+  l.layer->gather_backward(k_, batch.rows * batch.parts(), batch.input_of(l), batch.tape.gradient[layer],
+                           batch.tape.statistics[layer], gradient_.data() + parameter);
 }
 
 void Trainer::keep_statistics(const Batch& batch) const {
@@ -576,7 +576,7 @@ void Trainer::parameter_gradients(const Batch& batch, Interruption& interruption
   };
   std::size_t parameter = 0;
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    const Rows x = batch.input_of(l), dy = batch.tape.gradient[l];
+    const Rows x = batch.input_of(layers[l]), dy = batch.tape.gradient[l];
     add(layers[l].layer, layers[l].packed, 0, plain, x, dy, gradient_.data() + parameter);
     parameter += layers[l].layer->parameters.size();
     if (!companions_ || !companions_->at(l).own) continue;

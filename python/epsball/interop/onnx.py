@@ -27,11 +27,12 @@ def from_onnx(
     Parameters
     ----------
     source
-        A file, its bytes, or a ``ModelProto``. Opset 7 or later; a chain from one input (N, ...) to one output (N, K)
-        of Gemm, MatMul with Add, Conv (one group, no dilation), MaxPool, AveragePool, GlobalAveragePool and ReduceMean
-        over an image, BatchNormalization, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu (also spelled out with
-        Erf), Flatten and reshapes that flatten, Dropout, Identity, squares, and Add, Sub, Mul and Div with constants
-        per channel, which become `Normalize`.
+        A file, its bytes, or a ``ModelProto``. Opset 7 or later; a chain from one input (N, ...) to one output (N, K),
+        or residual blocks whose ends an Add or a Sum of two joins (`Residual`), of Gemm, MatMul with Add, Conv (one
+        group, no dilation), MaxPool, AveragePool, GlobalAveragePool and ReduceMean over an image, BatchNormalization,
+        Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu (also spelled out with Erf), Flatten and reshapes that
+        flatten, Dropout, Identity, squares, and Add, Sub, Mul and Div with constants per channel, which become
+        `Normalize`.
     input_shape
         Shape of one input, where the graph leaves it open.
     drop_softmax
@@ -82,7 +83,7 @@ def from_onnx(
         raise ValueError(f"source: not a valid ONNX model: {error}") from None
     lowering = Lowering(source, input_shape, flag("drop_softmax", drop_softmax))
     lowering.run()
-    return lowering.chain.model()
+    return lowering.chain.model()[0]
 
 
 def _tensors(proto: Any) -> list[Any]:

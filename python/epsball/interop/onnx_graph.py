@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from epsball.interop.chain import Chain, Refused
+from epsball.interop.chain import Chain, Refused, Value
 from epsball.layers import (
     ELU,
     GELU,
@@ -47,6 +47,7 @@ STATIC: dict[str, Callable[..., Any]] = {
 }
 ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 GAUSS = "Gelu of Erf"  # what stands for the last node of a GELU that is spelled out
+JOIN = "Sum of two values"
 
 
 class Lowering:
@@ -66,8 +67,9 @@ class Lowering:
             raise ValueError(f"source: wanted a graph of one input and one output, got {names[0]} and {names[1]}")
         self._input, self._output = inputs[0], graph.output[0].name
         self._drop_softmax = drop_softmax
+        self._nodes = list(graph.node)
         self._producers = {name: node for node in graph.node for name in node.output if name}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._values: dict[str, Value] = {}
         self._erf_adds: dict[str, str] = {}
         self.chain = Chain(self._input_shape() if input_shape is None else input_shape)
 
@@ -84,40 +86,45 @@ class Lowering:
     def run(self) -> None:
         """Lower the nodes that lead from the input to the output."""
         path = self._path()
-        self._shapes[self._input.name] = self.chain.shape
+        self._values[self._input.name] = self.chain.at
         for node, data, kind in path:
             try:
+                self.chain.use(self._values[data[0]])
                 self._lower(kind, node, data)
             except (Refused, TypeError, ValueError, KeyError, IndexError) as error:
                 reason = error if isinstance(error, Refused) else f"has a form that epsball does not know: {error}"
                 raise ValueError(f"{self._named(node)} on shape {self.chain.shape}: it {reason}") from None
-            self._shapes[node.output[0]] = self.chain.shape
+            self._values[node.output[0]] = self.chain.at
 
     def _named(self, node: Any) -> str:
         return f"source: node '{node.name or node.output[0]}' ({node.op_type}, {self.version})"
 
     # ---- the way from the output to the input
 
-    def _path(self) -> list[tuple[Any, str, str]]:
-        """Return (node, its input that depends on the model's, what it is) from the input on."""
+    def _path(self) -> list[tuple[Any, list[str], str]]:
+        """Return (node, its inputs that depend on the model's, what it is) from the input on."""
         path = []
-        name = self._output
-        while name != self._input.name:
-            node = self._producers.get(name)
-            if node is None:
-                raise ValueError(f"source: the output '{self._output}' does not depend on the input")
+        wanted = {self._output}
+        for node in reversed(self._nodes):  # a valid graph has each behind those whose outputs it takes
+            if wanted.isdisjoint(node.output):
+                continue
             kind, data = node.op_type, [i for i in node.input if i and not self._is_static(i)]
             gauss = self._gauss(node)
             if gauss:
                 kind, data = GAUSS, [gauss]
             if kind == "Mul" and len(data) == 2 and data[0] == data[1]:
                 kind, data = "Square", data[:1]
-            if len(data) != 1:
+            if kind in ("Add", "Sum") and len(data) == len(node.input) == 2:
+                kind = JOIN
+            elif len(data) != 1:
                 raise ValueError(
-                    f"{self._named(node)}: it takes {len(data)} values that depend on the input {data}, wanted one"
+                    f"{self._named(node)}: it takes {len(data)} values that depend on the input {data}; wanted one, or "
+                    "the sum of two"
                 )
-            path.append((node, data[0], kind))
-            name = data[0]
+            path.append((node, data, kind))
+            wanted.update(data)
+        if self._input.name not in wanted:
+            raise ValueError(f"source: the output '{self._output}' does not depend on the input")
         return path[::-1]
 
     def _is_static(self, name: str) -> bool:
@@ -140,7 +147,7 @@ class Lowering:
         node = self._producers[name]
         attributes = _attributes(node)
         if node.op_type == "Shape":
-            sizes = (BATCH, *self._shapes[node.input[0]])
+            sizes = (BATCH, *self._values[node.input[0]].shape)
             return np.array(sizes[attributes.get("start", 0) : attributes.get("end")], np.int64)
         if node.op_type == "Constant":
             value = next(iter(attributes.values()))
@@ -194,7 +201,7 @@ class Lowering:
 
     # ---- nodes
 
-    def _lower(self, kind: str, node: Any, data: str) -> None:
+    def _lower(self, kind: str, node: Any, data: list[str]) -> None:
         chain, attributes = self.chain, _attributes(node)
         constants = [self._static(i) if i and self._is_static(i) else None for i in node.input]
         if node.domain not in ("", "ai.onnx"):
@@ -215,8 +222,10 @@ class Lowering:
             chain.add(plain[kind]())
         elif kind == "Identity" or (kind == "Cast" and attributes["to"] == TensorProto.FLOAT):
             return
+        elif kind == JOIN:
+            chain.join(*(self._values[name] for name in data))
         elif kind in ARITHMETIC:
-            self._arithmetic(kind, node, data, constants)
+            self._arithmetic(kind, node, data[0], constants)
         elif kind in ("Softmax", "LogSoftmax"):
             if node.output[0] != self._output or not self._drop_softmax:
                 raise Refused("gives probabilities where logits belong; drop_softmax=True leaves it out at the end")
@@ -229,27 +238,21 @@ class Lowering:
         if kind in ("Sub", "Div") and node.input[0] != data:
             raise Refused("has the input on its right-hand side")
         constant = next(c for c in constants if c is not None)
-        last = self.chain.layers[-1] if self.chain.layers else None
-        below = self._producers.get(data)
+        product, below = self.chain.at, self._producers.get(data)
+        layer = product.layer
         if (
             kind == "Add"
-            and isinstance(last, Linear)
-            and not last.bias
+            and isinstance(layer, Linear)
+            and product.below is not None
+            and not layer.bias
             and below is not None
             and below.op_type == "MatMul"
-        ):
-            self._bias(last, constant)
+        ):  # then it is the bias of that layer
+            self.chain.use(product.below)
+            bias = np.broadcast_to(constant, (1, layer.out_features))[0]
+            self.chain.add(Linear(layer.in_features, layer.out_features), product.values | {"bias": bias})
         else:
             self.chain.affine(ARITHMETIC[kind], constant)
-
-    def _bias(self, last: Linear, constant: Any) -> None:
-        """Make the constant added to a product the bias of its layer."""
-        chain, place = self.chain, len(self.chain.layers) - 1
-        weight = chain.values.pop(f"{place}.weight")
-        bias = np.broadcast_to(constant, (1, last.out_features))[0]
-        chain.layers.pop()
-        chain.shape = (last.in_features,)
-        chain.add(Linear(last.in_features, last.out_features), {"weight": weight, "bias": bias})
 
     def _gelu(self, attributes: dict[str, Any], constants: list[Any]) -> None:
         if attributes.get("approximate", "none") != "none":

@@ -171,7 +171,7 @@ def _sequential(network: Network, rest: Sequential | None = None) -> Sequential:
     assert isinstance(layers[0], Linear)
     if rest is not None:
         for full_name, value in rest.parameters().items():
-            place, name = full_name.split(".")
+            place, name = full_name.split(".", 1)
             values[f"{len(network) + int(place)}.{name}"] = value
         layers += rest.layers
     model = Sequential(layers, (layers[0].in_features,))

@@ -31,12 +31,13 @@ def from_torch(module: nn.Module, input_shape: SequenceOf[int]) -> Sequential:
     Parameters
     ----------
     module
-        Any module that ``torch.fx`` traces into a chain of layers: Linear on flat inputs, Conv2d (one group, no
-        dilation, zero padding), MaxPool2d, AvgPool2d, AdaptiveAvgPool2d and means over an image where windows of one
-        size do, BatchNorm1d and BatchNorm2d, Flatten and reshapes that flatten, Dropout, Identity, element-wise
-        activations, and constants per channel that are added, subtracted, multiplied by or divided by, which become
-        `Normalize`. Modules, functions of ``torch`` and ``torch.nn.functional``, and tensor methods are known alike. A
-        module that is called twice becomes two layers with the same weights.
+        Any module that ``torch.fx`` traces into a chain of layers, or into residual blocks of them (two values added
+        that are made of the same one: a `Residual`): Linear on flat inputs, Conv2d (one group, no dilation, zero
+        padding), MaxPool2d, AvgPool2d, AdaptiveAvgPool2d and means over an image where windows of one size do,
+        BatchNorm1d and BatchNorm2d, Flatten and reshapes that flatten, Dropout, Identity, element-wise activations, and
+        constants per channel that are added, subtracted, multiplied by or divided by, which become `Normalize`.
+        Modules, functions of ``torch`` and ``torch.nn.functional``, and tensor methods are known alike. A module that
+        is called twice becomes two layers with the same weights.
     input_shape
         Shape of one input.
 
@@ -51,7 +52,8 @@ def from_torch(module: nn.Module, input_shape: SequenceOf[int]) -> Sequential:
         torch is not installed.
     ValueError
         A layer, named in the message with its shape, has no counterpart here, hooks or a replaced forward; values
-        branch and join again; a weight is not finite in float32; torch.fx cannot trace the module.
+        branch and join in another way than by sums, or one from inside a sum's branches is taken outside; a weight is
+        not finite in float32; torch.fx cannot trace the module.
     TypeError
         `module` is no torch module.
 
@@ -67,8 +69,7 @@ def from_torch(module: nn.Module, input_shape: SequenceOf[int]) -> Sequential:
     _require_module(module)
     lowering = Lowering(module, input_shape)
     lowering.run()
-    model = lowering.chain.model()
-    names = lowering.parameters
+    model, names = lowering.chain.model()
     model._torch_source = Source(
         tuple((name, tuple(path.split("."))) for name, path in names.items()),
         tuple(lowering.constants.items()),
@@ -171,8 +172,9 @@ def to_torch(model: Sequential) -> nn.Sequential:
     -------
     torch.nn.Sequential
         One module per layer, in eval mode, float32 on the CPU, with trainable parameters. `Normalize` becomes a module
-        with the buffers ``mean`` and ``std``, `Quadratic` one that squares; a `Linear` on images has a Flatten before
-        it, the two in a Sequential. Inputs have the model's `input_shape`; epsball's may be flat as well.
+        with the buffers ``mean`` and ``std``, `Quadratic` one that squares, `Residual` one with the Sequentials
+        ``body`` and ``shortcut``; a `Linear` on images has a Flatten before it, the two in a Sequential. Inputs have
+        the model's `input_shape`; epsball's may be flat as well.
 
     Raises
     ------
@@ -184,23 +186,19 @@ def to_torch(model: Sequential) -> nn.Sequential:
     import torch
     from torch import nn
 
-    from epsball.interop.torch_modules import module_of
+    from epsball.interop.torch_modules import chain_of
 
     if not isinstance(model, Sequential):
         raise TypeError(f"model: wanted an epsball Sequential, got {type(model).__name__}")
     with torch.random.fork_rng(devices=[]):  # torch's modules draw first weights, which are overwritten
-        modules = []
-        shape = model.input_shape
-        for layer in model.layers:
-            modules.append(module_of(layer, shape))
-            shape = layer.output_shape(shape)
+        module = chain_of(model.layers, model.input_shape)
     for name, value in model.parameters().items():
-        place, leaf = name.split(".")
-        owner: Any = modules[int(place)]
+        place, leaf = name.rsplit(".", 1)
+        owner: Any = module.get_submodule(place)
         owner = owner[1] if isinstance(owner, nn.Sequential) else owner
         with torch.no_grad():
             getattr(owner, leaf).copy_(torch.from_numpy(value))
-    return nn.Sequential(*modules).eval()
+    return module.eval()
 
 
 def _require_module(module: Any) -> None:

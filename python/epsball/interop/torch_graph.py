@@ -13,7 +13,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from epsball.interop.chain import Chain, Refused
+from epsball.interop.chain import Chain, Refused, Value
 from epsball.layers import (
     ELU,
     GELU,
@@ -68,12 +68,18 @@ KNOWN = {
 } | {getattr(torch, f"{name}_"): name for name in FUNCTIONS if hasattr(torch, f"{name}_")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tensor:
-    """The chain's value after so many changes; only the latest can be used."""
+    """A value of the chain, the memory that it lies in, and how many tensors were made before it."""
 
-    version: int
-    shape: tuple[int, ...]
+    value: Value
+    memory: int
+    made: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+        return self.value.shape
 
 
 @dataclass(frozen=True)
@@ -143,10 +149,12 @@ class Lowering:
 
     def __init__(self, module: nn.Module, input_shape: Sequence[int]) -> None:
         self.chain = Chain(input_shape)
-        self.parameters: dict[str, str] = {}  # engine's name -> the module's
         self.constants: dict[str, Any] = {}  # values that became fixed numbers, by the module's name
         self._module = module
-        self._version = 0
+        self._made = 0  # tensors so far
+        self._written: dict[int, int] = {}  # memory that was written to in place -> the last tensor made so
+        self._at = Tensor(self.chain.at, 0, 0)  # what the node at hand takes
+        self._in_place = False  # whether that node writes to its memory
         self._graph, self._added = trace(module)
 
     def run(self) -> None:
@@ -161,8 +169,10 @@ class Lowering:
         """Return a node's value; what cannot be lowered is named."""
         try:
             value = self._value(node, values)
-            if node.op == "output" and not self._is_latest(value):
-                raise Refused("is not the one value at the end of a chain of layers")
+            if node.op == "output":
+                if not isinstance(value, Tensor):
+                    raise Refused("is not one value that layers give")
+                self._use(value)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:  # of a node's odd arguments
             raise ValueError(self._message(node, error)) from None
         return value
@@ -179,12 +189,20 @@ class Lowering:
             return f"{where}: it {error}{TAKEN if error.elsewhere else ''}"
         return f"{where}: it has arguments that epsball does not know: {error}{TAKEN}"
 
-    def _is_latest(self, value: Any) -> bool:
-        return isinstance(value, Tensor) and value.version == self._version
+    def _use(self, tensor: Tensor) -> Tensor:
+        if self._written.get(tensor.memory, 0) > tensor.made:
+            raise Refused("takes a value that another layer changed in place")
+        self.chain.use(tensor.value)
+        self._at = tensor
+        return tensor
 
-    def _changed(self) -> Tensor:
-        self._version += 1
-        return Tensor(self._version, self.chain.shape)
+    def _changed(self, view: bool = False) -> Tensor:
+        """Return the chain's value as what the node gives; `view`: torch may leave it in the memory it was in."""
+        self._made += 1
+        tensor = Tensor(self.chain.at, self._at.memory if view or self._in_place else self._made, self._made)
+        if self._in_place:
+            self._written[tensor.memory] = self._made
+        return tensor
 
     def _attribute(self, name: str) -> Any:
         value = self._added[name] if name in self._added else operator.attrgetter(name)(self._module)
@@ -201,6 +219,8 @@ class Lowering:
             return EXTRA
         if node.op == "get_attr":
             return self._attribute(str(node.target))
+        name = getattr(node.target, "__name__", str(node.target))
+        self._in_place = node.op != "call_module" and name.endswith("_")
         args = fx.node.map_arg(node.args, values.__getitem__)
         kwargs = dict(fx.node.map_arg(node.kwargs, values.__getitem__))
         if any(values[n] is EXTRA for n in node.all_input_nodes):
@@ -232,10 +252,8 @@ class Lowering:
         """Return the one tensor among the arguments, which must be the latest."""
         tensors = [a for a in given if isinstance(a, Tensor)]
         if len(tensors) != 1:
-            raise Refused(f"takes {len(tensors)} values that depend on the input (a residual connection?), wanted one")
-        if not self._is_latest(tensors[0]):
-            raise Refused("takes a value that another layer took as well (a residual connection?)")
-        return tensors[0]
+            raise Refused(f"takes {len(tensors)} values that depend on the input; wanted one, or the sum of two")
+        return self._use(tensors[0])
 
     # ---- functions and methods
 
@@ -263,9 +281,14 @@ class Lowering:
         raise Refused("has no counterpart in this version of epsball")
 
     def _squares(self, args: tuple[Any, ...]) -> bool:
-        return len(args) == 2 and args[0] is args[1] and self._is_latest(args[0])
+        return len(args) == 2 and args[0] is args[1] and isinstance(args[0], Tensor)
 
     def _arithmetic(self, operation: str, args: tuple[Any, ...]) -> Tensor:
+        if operation == "add" and all(isinstance(a, Tensor) for a in args):
+            one, other = (self._use(a) for a in args)
+            self.chain.join(one.value, other.value)
+            self._at = one
+            return self._changed()
         x = self._data(args)
         constant = args[1] if args[0] is x else args[0]
         if args[0] is not x and operation in ("sub", "div"):
@@ -284,12 +307,12 @@ class Lowering:
         if start_dim != 1 or end_dim not in (-1, len(self.chain.shape)):
             raise Refused("does not flatten all of a row")
         self.chain.flatten()
-        return self._changed()
+        return self._changed(view=True)
 
     def _reshape(self, *shape: Any) -> Tensor:
         target = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
         self.chain.reshape(tuple(target))
-        return self._changed()
+        return self._changed(view=True)
 
     _view = _reshape
 
@@ -298,7 +321,8 @@ class Lowering:
             raise Refused("drops values in eval mode, too")
         if training:
             self.chain.add(Dropout(p))
-        return self._changed()
+        self._in_place |= inplace
+        return self._changed(view=True)
 
     def _mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         axes = sorted(d % 4 for d in dim) if isinstance(dim, tuple | list) else dim
@@ -337,13 +361,9 @@ class Lowering:
 
     def _weighted(self, layer: Linear | Conv2d, **attributes: Attribute | None) -> Tensor:
         given = {name: a for name, a in attributes.items() if a is not None}
-        self.chain.add(layer, {name: to_array(a.value) for name, a in given.items()})
-        self._remember({name: a.name for name, a in given.items()})
+        values = {name: to_array(a.value) for name, a in given.items()}
+        self.chain.add(layer, values, {name: a.name for name, a in given.items()})
         return self._changed()
-
-    def _remember(self, names: dict[str, str]) -> None:
-        """Keep what the parameters of the layer just added are called in the module."""
-        self.parameters |= {f"{len(self.chain.layers) - 1}.{name}": source for name, source in names.items()}
 
     # ---- modules
 
@@ -351,7 +371,7 @@ class Lowering:
         kind = type(layer)
         own = {n: Attribute(f"{name}.{n}" if name else n, t) for n, t in [*_tensors(layer)]}
         if kind is nn.Identity:
-            return Tensor(self._version, self.chain.shape)
+            return self._at
         if kind is nn.Flatten:
             return self._flatten(layer.start_dim, layer.end_dim)
         if kind is nn.Linear:
@@ -368,7 +388,8 @@ class Lowering:
             self.chain.adaptive_average(tuple(size) if isinstance(size, tuple | list) else (size, size))
         else:
             self.chain.add(_plain(layer))
-        return self._changed()
+        self._in_place |= getattr(layer, "inplace", False)
+        return self._changed(view=kind is nn.Dropout)
 
     def _batch_norm(self, layer: Any, own: dict[str, Attribute]) -> Tensor:
         if "running_mean" not in own or layer.momentum is None:
@@ -379,8 +400,8 @@ class Lowering:
         values |= {n: to_array(own[n].value) for n in names}
         if (values["running_var"] < 0).any():
             raise Refused("has a negative running variance")
-        self.chain.add(ours(layer.num_features, layer.eps, layer.momentum), values)
-        self._remember({n: own[n].name for n in names})
+        layer = ours(layer.num_features, layer.eps, layer.momentum)
+        self.chain.add(layer, values, {n: own[n].name for n in names})
         return self._changed()
 
 

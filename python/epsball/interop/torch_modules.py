@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from epsball.layers import (
     Normalize,
     Quadratic,
     ReLU,
+    Residual,
     Sigmoid,
     Softplus,
     Tanh,
@@ -52,6 +54,27 @@ class QuadraticModule(nn.Module):
         return x * x
 
 
+class ResidualModule(nn.Module):
+    """body(x) + shortcut(x)."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x: Any) -> Any:
+        """Return the sum."""
+        return self.body(x) + self.shortcut(x)
+
+
+def chain_of(layers: Sequence[Layer], shape: Shape) -> nn.Sequential:
+    """Return the torch modules of layers one after another, the first on inputs of `shape`."""
+    modules = []
+    for layer in layers:
+        modules.append(module_of(layer, shape))
+        shape = layer.output_shape(shape)
+    return nn.Sequential(*modules)
+
+
 def module_of(layer: Layer, shape: Shape) -> Any:
     """Return the torch module of a layer on inputs of `shape`, its parameters still torch's first ones."""
     plain = {ReLU: nn.ReLU, Sigmoid: nn.Sigmoid, Tanh: nn.Tanh, Softplus: nn.Softplus, GELU: nn.GELU,
@@ -73,6 +96,8 @@ def module_of(layer: Layer, shape: Shape) -> Any:
         return norm(layer.num_features, layer.eps, layer.momentum)
     if isinstance(layer, Normalize):
         return NormalizeModule(layer, shape)
+    if isinstance(layer, Residual):
+        return ResidualModule(chain_of(layer.body, shape), chain_of(layer.shortcut, shape))
     if isinstance(layer, LeakyReLU):
         return nn.LeakyReLU(layer.slope)
     if isinstance(layer, ELU):

@@ -24,6 +24,7 @@ from epsball.layers.normalize import Normalize
 from epsball.layers.one_vs_one import OneVsOne
 from epsball.layers.pool2d import AvgPool2d, MaxPool2d
 from epsball.layers.rbf import RBF
+from epsball.layers.residual import Residual
 
 __all__ = [
     "ACTIVATIONS",
@@ -48,6 +49,7 @@ __all__ = [
     "Power",
     "Quadratic",
     "ReLU",
+    "Residual",
     "Sigmoid",
     "Softplus",
     "Tanh",

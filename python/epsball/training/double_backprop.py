@@ -40,10 +40,11 @@ class DoubleBackprop(Method):
 
     def check(self, model: Sequential, y: Any) -> None:
         """Refuse models that compute otherwise in training than outside."""
-        for i, layer in enumerate(model.layers):
-            if isinstance(layer, BatchNorm | Dropout):
+        for place in model._places:
+            if isinstance(place.layer, BatchNorm | Dropout):
                 raise ValueError(
-                    f"model: DoubleBackprop wants no dropout and no batch normalisation, got layer {i} ({layer})"
+                    f"model: DoubleBackprop wants no dropout and no batch normalisation, got layer {place.name} "
+                    f"({place.layer})"
                 )
 
     def settings(self) -> dict[str, Any]:

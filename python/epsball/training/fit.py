@@ -200,14 +200,12 @@ class _Run:
         """Refuse, before the first update, batches that leave a batch normalisation a single value per channel."""
         rows = len(self.data[0]) % self.batch_size or self.batch_size  # of the last batch
         both = len(self.method.settings()["parts"]) > 1  # clean rows and adversarial ones
-        shape = self.model.input_shape
-        for i, layer in enumerate(self.model.layers):
-            if isinstance(layer, BatchNorm) and rows == math.prod(shape[1:]) == 1 and not both:
+        for place in self.model._places:
+            if isinstance(place.layer, BatchNorm) and rows == math.prod(place.shape[1:]) == 1 and not both:
                 raise ValueError(
-                    f"batch_size: wanted at least two values per channel for layer {i} ({layer}), but of "
-                    f"{len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
+                    f"batch_size: wanted at least two values per channel for layer {place.name} ({place.layer}), but "
+                    f"of {len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
                 )
-            shape = layer.output_shape(shape)
         if rows == 1 and self.method.settings().get("halves", False):
             raise ValueError(
                 f"batch_size: {type(self.method).__name__} pairs the rows of a batch, but of {len(self.data[0])} rows "

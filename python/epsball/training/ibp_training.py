@@ -62,10 +62,11 @@ class IBPTraining(Method):
         """Refuse labels that are no class indices, and layers that do not carry intervals."""
         class_indices("IBPTraining", y)
         model.check_intervals()
-        for i, layer in enumerate(model.layers):
-            if isinstance(layer, BatchNorm | Dropout):
+        for place in model._places:
+            if isinstance(place.layer, BatchNorm | Dropout):
                 raise ValueError(
-                    f"model: IBPTraining wants no dropout and no batch normalisation, got layer {i} ({layer})"
+                    f"model: IBPTraining wants no dropout and no batch normalisation, got layer {place.name} "
+                    f"({place.layer})"
                 )
 
     def settings(self) -> dict[str, Any]:
