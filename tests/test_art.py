@@ -25,7 +25,7 @@ import epsball.interop.art as ours  # noqa: E402
 NAMES = [
     n
     for n, t in vars(ours).items()
-    if isinstance(t, type) and t.__module__ == ours.__name__ and n != "EvasionAttack" and n[0] != "_"
+    if isinstance(t, type) and t.__module__.startswith(f"{ours.__name__}.") and n != "EvasionAttack"
 ]
 CASES: list[tuple[str, dict[str, Any], str, float]] = [
     ("FastGradientMethod", {"eps": 0.12}, "linf", 0.12),

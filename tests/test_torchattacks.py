@@ -24,9 +24,11 @@ torch = pytest.importorskip("torch")
 import epsball.interop.torchattacks as ours  # noqa: E402 - needs torch
 
 NAMES = sorted(
-    name for name, thing in vars(ours).items() if isinstance(thing, type) and thing.__module__ == ours.__name__
+    name
+    for name, thing in vars(ours).items()
+    if isinstance(thing, type) and thing.__module__.startswith(f"{ours.__name__}.")
 )
-ATTACKS = [name for name in NAMES if name not in ("Attack", "MultiAttack") and name[0] != "_"]
+ATTACKS = [name for name in NAMES if name not in ("Attack", "MultiAttack")]
 IN_BALL = {
     "FGSM": ("linf", 8 / 255),
     "FFGSM": ("linf", 8 / 255),
