@@ -30,16 +30,31 @@ from epsball.interop.art.gradient import (
     FastGradientMethod,
     MomentumIterativeMethod,
     ProjectedGradientDescent,
+    ProjectedGradientDescentNumpy,
+    ProjectedGradientDescentPyTorch,
+    VirtualAdversarialMethod,
 )
-from epsball.interop.art.nearest import CarliniL2Method, DeepFool, ElasticNet, SaliencyMapMethod
+from epsball.interop.art.nearest import (
+    CarliniL0Method,
+    CarliniL2Method,
+    CarliniLInfMethod,
+    DeepFool,
+    ElasticNet,
+    SaliencyMapMethod,
+)
 from epsball.interop.art.spatial import SpatialTransformation
+from epsball.interop.art.trees import DecisionTreeAttack
+from epsball.interop.art.universal import TargetedUniversalPerturbation, UniversalPerturbation
 
 __all__ = [
     "AutoAttack",
     "AutoProjectedGradientDescent",
     "BasicIterativeMethod",
     "BoundaryAttack",
+    "CarliniL0Method",
     "CarliniL2Method",
+    "CarliniLInfMethod",
+    "DecisionTreeAttack",
     "DeepFool",
     "ElasticNet",
     "EpsballClassifier",
@@ -48,9 +63,14 @@ __all__ = [
     "HopSkipJump",
     "MomentumIterativeMethod",
     "ProjectedGradientDescent",
+    "ProjectedGradientDescentNumpy",
+    "ProjectedGradientDescentPyTorch",
     "SaliencyMapMethod",
     "SpatialTransformation",
     "SquareAttack",
+    "TargetedUniversalPerturbation",
+    "UniversalPerturbation",
+    "VirtualAdversarialMethod",
 ]
 
 

@@ -90,7 +90,7 @@ def of_estimator(estimator: Any) -> tuple[Followed, Any]:
         if getattr(estimator, name, None):
             raise ValueError(f"estimator: wanted one without {name}, which epsball cannot follow")
     if isinstance(model, Classifier | LabelSource):
-        return Followed(model), _bounds(clip)
+        return Followed(model), bounds_of(clip)
     if not isinstance(model, torch.nn.Module):
         raise TypeError(
             f"estimator: wanted ART's PyTorchClassifier, an EpsballClassifier, a torch module or an epsball model, "
@@ -99,10 +99,10 @@ def of_estimator(estimator: Any) -> tuple[Followed, Any]:
     loss = getattr(estimator, "loss", None)
     if loss is not None and type(loss) is not torch.nn.CrossEntropyLoss:
         raise ValueError(f"estimator: wanted CrossEntropyLoss, whose gradient epsball follows, got {loss}")
-    return Followed(_standardised(model, getattr(estimator, "preprocessing", None))), _bounds(clip)
+    return Followed(_standardised(model, getattr(estimator, "preprocessing", None))), bounds_of(clip)
 
 
-def _bounds(clip: Any) -> Any:
+def bounds_of(clip: Any) -> Any:
     return None if clip is None else tuple(float(side) if np.ndim(side) == 0 else np.asarray(side) for side in clip)
 
 

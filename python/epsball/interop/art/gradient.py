@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from epsball import attacks
-from epsball.arguments import flag
+from epsball.arguments import flag, number
 from epsball.arrays import Array
-from epsball.interop.art.arguments import norm_of, plain
+from epsball.interop.art.arguments import draw_seed, norm_of, plain
 from epsball.interop.art.base import EvasionAttack
 
 
@@ -79,6 +79,10 @@ class ProjectedGradientDescent(EvasionAttack):
             raise ValueError(f"decay: wanted None, got {self.decay}; MomentumIterativeMethod has momentum")
 
 
+ProjectedGradientDescentNumpy = ProjectedGradientDescent
+ProjectedGradientDescentPyTorch = ProjectedGradientDescent
+
+
 @dataclass(eq=False, repr=False)
 class BasicIterativeMethod(EvasionAttack):
     """Sign steps from x (see `attacks.BIM`)."""
@@ -114,3 +118,28 @@ class MomentumIterativeMethod(EvasionAttack):
         """Return `attacks.MomentumPGD`."""
         options = {"steps": self.max_iter, "step_size": plain(self.eps_step)}
         return attacks.MomentumPGD(eps, norm=norm_of(self.norm), decay=self.decay, **options, **common)
+
+
+@dataclass(eq=False, repr=False)
+class VirtualAdversarialMethod(EvasionAttack):
+    """A step to where the prediction changes fastest (see `attacks.VirtualAdversarial`), whatever y is.
+
+    The model's logits are taken, where ART wants probabilities. As in ART the divergence's gradient is looked at 1 away
+    from x; it is exact, so that `finite_diff` changes nothing.
+    """
+
+    classifier: Any
+    max_iter: int = 10
+    finite_diff: float = 1e-6
+    eps: float = 0.1
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.VirtualAdversarial`."""
+        options: dict[str, Any] = {"bounds": common["bounds"], "mask": common["mask"], "seed": draw_seed()}
+        return attacks.VirtualAdversarial(eps, steps=self.max_iter, xi=1.0, **options)
+
+    def _check(self) -> None:
+        super()._check()
+        number("finite_diff", self.finite_diff, 0.0, np.inf)

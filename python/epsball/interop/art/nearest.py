@@ -11,7 +11,7 @@ import numpy as np
 from epsball import attacks
 from epsball.arguments import number, one_of, whole
 from epsball.arrays import Array
-from epsball.interop.art.arguments import draw_seed, for_rows
+from epsball.interop.art.arguments import check_only, draw_seed, for_rows
 from epsball.interop.art.base import MinimumNorm
 
 
@@ -42,6 +42,78 @@ class CarliniL2Method(MinimumNorm):
             self.max_iter * lengths, self.binary_search_steps, self.learning_rate, self.initial_const,
             self.confidence, **common,
         )  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class CarliniLInfMethod(MinimumNorm):
+    """Carlini and Wagner's L∞ attack (see `attacks.CarliniWagner`), which goes on where it is.
+
+    ART starts at x for every constant. `decrease_factor` and `const_factor` have one value only.
+    """
+
+    classifier: Any
+    confidence: float = 0.0
+    targeted: bool = False
+    learning_rate: float = 0.01
+    max_iter: int = 10
+    decrease_factor: float = 0.9
+    initial_const: float = 1e-5
+    largest_const: float = 20.0
+    const_factor: float = 2.0
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.CarliniWagner` with ``norm="linf"``."""
+        doublings = math.ceil(math.log2(self.largest_const / self.initial_const))
+        return attacks.CarliniWagner(
+            self.max_iter, max(doublings, 1), self.learning_rate, self.initial_const, self.confidence, norm="linf",
+            **common,
+        )  # fmt: skip
+
+    def _check(self) -> None:
+        super()._check()
+        check_only(decrease_factor=(self.decrease_factor, 0.9), const_factor=(self.const_factor, 2.0))
+        for name in ("initial_const", "largest_const"):
+            number(name, getattr(self, name), 1e-30, 1e30)
+
+
+@dataclass(eq=False, repr=False)
+class CarliniL0Method(MinimumNorm):
+    """Carlini and Wagner's L0 attack (see `attacks.CarliniWagner`), which counts changed features.
+
+    Adam's steps are counted as for `CarliniL2Method`. `warm_start` is True. `mask` is one of x's shape, 0 where nothing
+    may change; `generate` takes another.
+    """
+
+    classifier: Any
+    confidence: float = 0.0
+    targeted: bool = False
+    learning_rate: float = 0.01
+    binary_search_steps: int = 10
+    max_iter: int = 10
+    initial_const: float = 0.01
+    mask: Any = None
+    warm_start: bool = True
+    max_halving: int = 5
+    max_doubling: int = 5
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.CarliniWagner` with ``norm="l0"``."""
+        lengths = whole("max_halving", self.max_halving, 1) + whole("max_doubling", self.max_doubling, 1)
+        return attacks.CarliniWagner(
+            self.max_iter * lengths, self.binary_search_steps, self.learning_rate, self.initial_const,
+            self.confidence, norm="l0", **common,
+        )  # fmt: skip
+
+    def _common(self, mask: Any) -> dict[str, Any]:
+        return super()._common(self.mask if mask is None else mask)
+
+    def _check(self) -> None:
+        super()._check()
+        check_only(warm_start=(self.warm_start, True))
 
 
 @dataclass(eq=False, repr=False)

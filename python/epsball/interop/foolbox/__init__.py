@@ -52,6 +52,7 @@ from epsball.interop.foolbox.gradient import (
     LinfPGD,
     LinfProjectedGradientDescentAttack,
     SparseL1DescentAttack,
+    VirtualAdversarialAttack,
 )
 from epsball.interop.foolbox.model import (
     Misclassification,
@@ -70,6 +71,14 @@ from epsball.interop.foolbox.nearest import (
     L2FMNAttack,
     LinfDeepFoolAttack,
     LInfFMNAttack,
+)
+from epsball.interop.foolbox.noise import (
+    L2AdditiveGaussianNoiseAttack,
+    L2AdditiveUniformNoiseAttack,
+    L2RepeatedAdditiveGaussianNoiseAttack,
+    L2RepeatedAdditiveUniformNoiseAttack,
+    LinfAdditiveUniformNoiseAttack,
+    LinfRepeatedAdditiveUniformNoiseAttack,
 )
 from epsball.interop.foolbox.spatial import SpatialAttack
 
@@ -95,6 +104,8 @@ __all__ = [
     "L2AdamBasicIterativeAttack",
     "L2AdamPGD",
     "L2AdamProjectedGradientDescentAttack",
+    "L2AdditiveGaussianNoiseAttack",
+    "L2AdditiveUniformNoiseAttack",
     "L2BasicIterativeAttack",
     "L2CarliniWagnerAttack",
     "L2DeepFoolAttack",
@@ -102,16 +113,20 @@ __all__ = [
     "L2FastGradientAttack",
     "L2MomentumIterativeFastGradientMethod",
     "L2ProjectedGradientDescentAttack",
+    "L2RepeatedAdditiveGaussianNoiseAttack",
+    "L2RepeatedAdditiveUniformNoiseAttack",
     "LInfFMNAttack",
     "LinfAdamBasicIterativeAttack",
     "LinfAdamPGD",
     "LinfAdamProjectedGradientDescentAttack",
+    "LinfAdditiveUniformNoiseAttack",
     "LinfBasicIterativeAttack",
     "LinfDeepFoolAttack",
     "LinfFastGradientAttack",
     "LinfMomentumIterativeFastGradientMethod",
     "LinfPGD",
     "LinfProjectedGradientDescentAttack",
+    "LinfRepeatedAdditiveUniformNoiseAttack",
     "MinimizationAttack",
     "Misclassification",
     "PyTorchModel",
@@ -119,6 +134,7 @@ __all__ = [
     "SparseL1DescentAttack",
     "SpatialAttack",
     "TargetedMisclassification",
+    "VirtualAdversarialAttack",
     "accuracy",
     "to_foolbox",
 ]

@@ -68,7 +68,9 @@ class Attack(ABC):
             if eps is None:
                 raise ValueError(f"epsilons: wanted numbers, as {type(self).__name__} has a fixed budget, got None")
             chosen = self.translated(float(eps), common, draw_seed())
-            if times > 1 and getattr(chosen, "random_start", False):
+            if times > 1 and isinstance(chosen, ours.RandomSearch):
+                chosen = replace(chosen, draws=times * chosen.draws)
+            elif times > 1 and getattr(chosen, "random_start", False):
                 chosen = replace(chosen, restarts=times)  # type: ignore[call-arg]
             result = chosen.run(target, x, labels)
             found.append(restore(result.x_adv))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from epsball import attacks as ours
-from epsball.interop.foolbox.base import Attack, check_only
+from epsball.interop.foolbox.base import Attack, check_only, untargeted
 
 
 class _Descent(Attack):
@@ -219,6 +219,22 @@ class L2AdamProjectedGradientDescentAttack(LinfAdamProjectedGradientDescentAttac
     """See `epsball.attacks.AdamPGD`."""
 
     norm = "l2"
+
+
+@dataclass(repr=False, eq=False)
+class VirtualAdversarialAttack(Attack):
+    """See `epsball.attacks.VirtualAdversarial`.
+
+    `xi` counts as 1e-2 where it is less: a divergence over a shorter way than that drowns in float32's rounding.
+    """
+
+    steps: int
+    xi: float = 1e-6
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.VirtualAdversarial`."""
+        options = untargeted(common, type(self).__name__)
+        return ours.VirtualAdversarial(eps, steps=self.steps, xi=max(self.xi, 1e-2), seed=seed, **options)
 
 
 FGM = L2FastGradientAttack

@@ -21,9 +21,9 @@ from typing import Any
 
 from epsball.interop.torchattacks.autoattack import APGD, APGDT, FAB, AutoAttack, Square
 from epsball.interop.torchattacks.base import Attack
-from epsball.interop.torchattacks.gradient import BIM, FFGSM, FGSM, MIFGSM, NIFGSM, PGD, PGDL2, RFGSM, SPSA
+from epsball.interop.torchattacks.gradient import BIM, FFGSM, FGSM, MIFGSM, NIFGSM, PGD, PGDL2, RFGSM, SPSA, TPGD, UPGD
 from epsball.interop.torchattacks.nearest import CW, EADEN, EADL1, JSMA, DeepFool
-from epsball.interop.torchattacks.others import VANILA, MultiAttack
+from epsball.interop.torchattacks.others import GN, VANILA, MultiAttack
 
 __all__ = [
     "APGD",
@@ -35,6 +35,7 @@ __all__ = [
     "FAB",
     "FFGSM",
     "FGSM",
+    "GN",
     "JSMA",
     "MIFGSM",
     "NIFGSM",
@@ -42,6 +43,8 @@ __all__ = [
     "PGDL2",
     "RFGSM",
     "SPSA",
+    "TPGD",
+    "UPGD",
     "VANILA",
     "Attack",
     "AutoAttack",

@@ -10,7 +10,7 @@ import torch
 
 from epsball import attacks
 from epsball.arguments import flag, one_of, whole
-from epsball.interop.torchattacks.base import LOSSES, Seeded, draw_seed
+from epsball.interop.torchattacks.base import LOSSES, Seeded, check_only, draw_seed
 
 
 @dataclass(eq=False, repr=False)
@@ -32,7 +32,7 @@ class APGD(Seeded):
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.APGD`."""
-        _check_fixed(self.eot_iter, self.rho)
+        check_only(eot_iter=(self.eot_iter, 1), rho=(self.rho, 0.75))
         loss = LOSSES[one_of("loss", self.loss, LOSSES)]
         return attacks.APGD(
             self.eps,
@@ -62,7 +62,7 @@ class APGDT(Seeded):
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.APGD` with targets."""
-        _check_fixed(self.eot_iter, self.rho)
+        check_only(eot_iter=(self.eot_iter, 1), rho=(self.rho, 0.75))
         return attacks.APGD(
             self.eps,
             steps=self.steps,
@@ -160,9 +160,3 @@ class AutoAttack(Seeded):
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.AutoAttack`."""
         return attacks.AutoAttack(self.eps, version=self.version, **self._common(seed))
-
-
-def _check_fixed(eot_iter: int, rho: float) -> None:
-    for name, value, only in (("eot_iter", eot_iter, 1), ("rho", rho, 0.75)):
-        if value != only:
-            raise ValueError(f"{name}: wanted {only}, the only value that epsball has, got {value}")

@@ -187,3 +187,10 @@ class Seeded(Attack):
 
     def _common(self, seed: Callable[[], int]) -> dict[str, Any]:
         return {"norm": NORMS[self.norm], "seed": seed() if self.seed is None else self.seed}
+
+
+def check_only(**options: tuple[Any, Any]) -> None:
+    """Refuse options that have another value than the only one that epsball has."""
+    for name, (value, only) in options.items():
+        if value != only:
+            raise ValueError(f"{name}: wanted {only}, the only value that epsball has, got {value}")

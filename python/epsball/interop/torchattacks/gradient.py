@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball import attacks
-from epsball.arguments import whole
-from epsball.interop.torchattacks.base import Attack
+from epsball.arguments import one_of, whole
+from epsball.interop.torchattacks.base import LOSSES, Attack, check_only, draw_seed
 
 
 @dataclass(eq=False, repr=False)
@@ -147,6 +147,51 @@ class NIFGSM(Attack):
         """Return `attacks.MomentumPGD`."""
         options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
         return attacks.MomentumPGD(self.eps, nesterov=True, **options, targeted=self.targeted)
+
+
+@dataclass(eq=False, repr=False)
+class UPGD(Attack):
+    """Sign steps along an average of gradients, of one of three losses; `eot_iter` has one value only."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+    random_start: bool = False
+    loss: str = "ce"
+    decay: float = 1.0
+    eot_iter: int = 1
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.MomentumPGD`."""
+        check_only(eot_iter=(self.eot_iter, 1))
+        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
+        options |= {"random_start": self.random_start, "loss": LOSSES[one_of("loss", self.loss, LOSSES)]}
+        return attacks.MomentumPGD(self.eps, **options, targeted=self.targeted, seed=seed())
+
+
+@dataclass(eq=False, repr=False)
+class TPGD(Attack):
+    """Sign steps away from the probabilities at x, as TRADES has them, whatever the labels (see `epsball.attacks.PGD`).
+
+    It starts uniformly in the ball, where torchattacks starts at Gaussian noise of 0.001.
+    """
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.PGD`."""
+        return attacks.PGD(self.eps, steps=self.steps, step_size=self.alpha, seed=seed())
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]."""
+        model = self._followed.model(inputs)
+        return self.translated(draw_seed)(model, inputs, model.probabilities(inputs))
 
 
 @dataclass(eq=False, repr=False)

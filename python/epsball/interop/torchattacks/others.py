@@ -25,6 +25,20 @@ class VANILA(Attack):
         return inputs.clone()
 
 
+@dataclass(eq=False, repr=False)
+class GN(Attack):
+    """Gaussian noise, clipped to [0, 1]; no ball bounds it, and no model is asked."""
+
+    model: Any
+    std: float = 0.1
+
+    supported_mode = ("default",)
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Return the inputs with noise from torch's global generator."""
+        return (inputs + self.std * torch.randn_like(inputs)).clamp(0, 1)
+
+
 class MultiAttack:
     """Attacks one after another on the rows that are still right; each row returns its first success.
 
