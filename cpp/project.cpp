@@ -66,37 +66,104 @@ struct Threshold {
   double above, rise;
 };
 
-// About the threshold that leaves a total of `target`, in (0, 2 top): Newton's steps, halving where they leave what is
-// known to hold it.
-double guess_l1(const Row& r, double top, double target) {
-  double low = 0.0, high = 2.0 * top, t = 0.0;
+// One of Newton's steps from t: what is over the target, and how many features shrink by it.
+struct Look {
+  double over, falling;
+};
+
+Look look_l1(const Row& r, double t, double target) {
+  DVec left = {}, slope = {};
+  for_lanes(r.features, [&](Index i, Index n) {
+    const Distance d(r, i, n);
+    const DVec past = d.length - t;
+    left = left + d.beyond(t, 0.0);
+    slope = slope + ((past > 0.0) & (past < d.room) ? DVec{} + 1.0 : DVec{});
+  });
+  return {sum(left) - target, sum(slope)};
+}
+
+// The same in floats, several times as fast.
+Look rough_look_l1(const Row& r, double t, double target) {
+  const Vec at = splat<Vec>(static_cast<float>(t));
+  Vec left = {}, slope = {};
+  for_lanes(r.features, [&](Index i, Index n) {
+    const Vec x0 = load(r.x0 + i, n), d = load(r.x + i, n) - x0;
+    const Vec room = select(d < 0.0f, x0 - load(r.lo + i, n), load(r.hi + i, n) - x0);
+    const Vec past = abs(d) - at;
+    left = left + max(min(past, room), Vec{});
+    slope = slope + select((past > 0.0f) & (past < room), splat<Vec>(1.0f), Vec{});
+  });
+  return {static_cast<double>(sum(left)) - target, static_cast<double>(sum(slope))};
+}
+
+// About the threshold that leaves a total of `target`, in (0, 2 top): Newton's steps from t until they are as short as
+// `close` times t, halving where they leave what is known to hold it.
+template <class LookAt>
+double newton_l1(double t, double top, double close, LookAt look_at) {
+  double low = 0.0, high = 2.0 * top;
   for (int looks = 0; looks < 12; ++looks) {
-    DVec left = {}, slope = {};
-    for_lanes(r.features, [&](Index i, Index n) {
-      const Distance d(r, i, n);
-      const DVec past = d.length - t;
-      left = left + d.beyond(t, 0.0);
-      slope = slope + ((past > 0.0) & (past < d.room) ? DVec{} + 1.0 : DVec{});
-    });
-    const double over = sum(left) - target, falling = sum(slope);
-    (over > 0.0 ? low : high) = t;
-    const double next = falling > 0.0 ? t + over / falling : high;
+    const Look at = look_at(t);
+    (at.over > 0.0 ? low : high) = t;
+    const double next = at.falling > 0.0 ? t + at.over / at.falling : high;
     const double step = next - t;
-    if ((step < 0.0 ? -step : step) <= t * 0x1p-26) return next;
+    if ((step < 0.0 ? -step : step) <= t * close) return next;
     t = next > low && next < high ? next : low + (high - low) / 2.0;
   }
   return t;
 }
 
+// Newton's threshold from floats, where none of their sums overflows, and one step of it in doubles.
+double guess_l1(const Row& r, float top, double target) {
+  if (!(static_cast<double>(top) * static_cast<double>(r.features) < 0x1p100)) return 0.0;
+  const double t = newton_l1(0.0, top, 0x1p-16, [&](double at) { return rough_look_l1(r, at, target); });
+  const Look at = look_l1(r, t, target);
+  return at.falling > 0.0 ? t + at.over / at.falling : t;
+}
+
+// Where a threshold is the smallest float's double that leaves no more than `target`, as the guess's neighbour says in
+// the same pass: that, and what the linear rest needs to know.
+struct Found {
+  bool exact;
+  double total, growing;
+};
+
+Found look_around_l1(const Row& r, float half, double target) {
+  const double above = 2.0 * half, below = 2.0 * float_of_bits(bits_of(half) - 1), next = above - below;
+  DVec left = {}, before = {}, growing = {};
+  for_lanes(r.features, [&](Index i, Index n) {
+    const Distance d(r, i, n);
+    const DVec rest = d.beyond(above, 0.0);
+    left = left + rest;
+    before = before + d.beyond(below, 0.0);
+    growing = growing + (d.beyond(above, next) > rest ? DVec{} + 1.0 : DVec{});
+  });
+  const double total = sum(left);
+  return {total <= target && sum(before) > target && !(next > target * 0x1p-16), total, sum(growing)};
+}
+
+// The threshold and the linear rest: `total` is left after above - rise, of which `growing` features have a share.
+Threshold threshold_of(double above, double rise, double next, double target, double total, double growing) {
+  const double share = growing > 0.0 ? (target - total) / growing : 0.0, whole = rise + share;
+  return {above, (whole < next ? whole : next) * (1.0 - 0x1p-50)};  // the factor outweighs the rounding of the sums
+}
+
 // The threshold that leaves a total of `target`: first the float just above it (doubled, as a difference of two floats
 // may overflow), then, where floats lie too far apart, a float to go below that, then the linear rest.
 Threshold threshold_l1(const Row& r, float top, double target) {
+  const double root = guess_l1(r, top, target);
+  float guess = static_cast<float>(root / 2.0);
+  if (2.0 * guess < root) guess = float_of_bits(bits_of(guess) + 1);
+  if (guess > 0.0f && guess <= top) {
+    const Found f = look_around_l1(r, guess, target);
+    const double above = 2.0 * guess, next = above - 2.0 * float_of_bits(bits_of(guess) - 1);
+    if (f.exact) return threshold_of(above, 0.0, next, target, f.total, f.growing);
+  }
   const auto total = [&](double above, double rise) {
     DVec s = {};
     for_lanes(r.features, [&](Index i, Index n) { s = s + Distance(r, i, n).beyond(above, rise); });
     return sum(s);
   };
-  const float guess = static_cast<float>(guess_l1(r, top, target) / 2.0);
+  guess = static_cast<float>(newton_l1(root, top, 0x1p-26, [&](double at) { return look_l1(r, at, target); }) / 2.0);
   const float half = first_float_near(guess, top, [&](float t) { return total(2.0 * t, 0.0) <= target; });
   const double above = 2.0 * half;
   float rise = 0.0f, next = half > 0.0f ? 2.0f * (half - float_of_bits(bits_of(half) - 1)) : 0.0f;
@@ -109,9 +176,7 @@ Threshold threshold_l1(const Row& r, float top, double target) {
     const Distance d(r, i, n);
     growing = growing + (d.beyond(above, next) > d.beyond(above, rise) ? DVec{} + 1.0 : DVec{});
   });
-  const double count = sum(growing), share = count > 0.0 ? (target - total(above, rise)) / count : 0.0;
-  const double whole = rise + share, most = next;
-  return {above, (whole < most ? whole : most) * (1.0 - 0x1p-50)};  // the factor outweighs the rounding of the sums
+  return threshold_of(above, rise, next, target, total(above, rise), sum(growing));
 }
 
 // Euclidean projection onto {||x - x0||_1 <= eps} and [lo, hi]: every distance shrinks by one threshold, and the room

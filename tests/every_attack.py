@@ -53,12 +53,13 @@ MAKE: dict[str, Callable[..., Any]] = {
     ),
     "Spatial": lambda **k: A.Spatial(**{"grid": (3, 3, 1), "pixels": 1, **k}),
     "TreeMinimum": lambda **k: A.TreeMinimum(**k),
+    "TreeSearch": lambda **k: A.TreeSearch(**k),
     "StumpMinimum": lambda **k: A.StumpMinimum(**k),
     "NeighbourMinimum": lambda **k: A.NeighbourMinimum(**k),
 }
 WHOLE = ("Universal",)  # look at all rows at once
 LINEAR = ("LinearExact", "LinearMinimum")
-SOURCES = ("TreeMinimum", "StumpMinimum", "NeighbourMinimum")  # read a model of their own kind
+SOURCES = ("TreeMinimum", "TreeSearch", "StumpMinimum", "NeighbourMinimum")  # read a model of their own kind
 NETWORKS = [name for name in MAKE if name not in LINEAR + SOURCES]
 
 
@@ -85,7 +86,7 @@ def model_for(name: str, classes: int = CLASSES) -> Any:
     """A model that the attack can run on."""
     if name in LINEAR:
         return pair([FEATURES, classes])[0]
-    if name == "TreeMinimum":
+    if name in ("TreeMinimum", "TreeSearch"):
         node = np.array([[0, 0.4, 1, 2], [3, 0.6, 3, 4], [7, 0.5, 5, 6], *[[-1, 0, 0, 0]] * 4])
         value = np.eye(classes)[[0, 0, 0, 0, 1 % classes, 2 % classes, 3 % classes]]
         feature, threshold, left, right = node.T

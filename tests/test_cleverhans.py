@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 import epsball.interop.cleverhans as ours  # noqa: E402 - needs torch
 
 FUNCTIONS = ("fast_gradient_method", "projected_gradient_descent", "carlini_wagner_l2", "spsa", "hop_skip_jump_attack",
-             "sparse_l1_descent")  # fmt: skip
+             "sparse_l1_descent", "noise")  # fmt: skip
 
 
 def theirs(name: str) -> Any:
@@ -71,6 +71,17 @@ def test_sparse_descent_is_in_the_ball_and_no_weaker() -> None:
     got = ours.sparse_l1_descent(module, x, **options)
     assert_within(got, x, 10.0, "l1")
     assert_no_weaker(module, got, theirs("sparse_l1_descent")(module, x, **options, sanity_checks=False).detach(), y)
+
+
+def test_noise_is_theirs_within_ball_and_box() -> None:
+    _, x, _ = module_and_digits()
+    torch.manual_seed(0)
+    got = ours.noise(x, 0.1, clip_min=0.0, clip_max=1.0)
+    assert_within(got, x, 0.1, "linf")
+    torch.manual_seed(0)
+    torch.testing.assert_close(got, theirs("noise")(x, 0.1, clip_min=0.0, clip_max=1.0))
+    with pytest.raises(ValueError, match=r"order: wanted np\.inf"):
+        ours.noise(x, order=2)
 
 
 def test_carlini_wagner_is_as_near_and_reaches_its_targets() -> None:

@@ -29,6 +29,8 @@ FIXED = [f"{norm}{kind}" for norm in NORM
          for kind in ("FastGradientAttack", "BasicIterativeAttack", "ProjectedGradientDescentAttack",
                       "MomentumIterativeFastGradientMethod")]  # fmt: skip
 FIXED += ["SparseL1DescentAttack"]
+NOISE = [f"{kind}NoiseAttack" for kind in ("L2AdditiveGaussian", "L2AdditiveUniform", "LinfAdditiveUniform")]
+NOISE += [name.replace("Additive", "RepeatedAdditive") for name in NOISE]
 FIXED += [f"{norm}Adam{kind}" for norm in ("Linf", "L2")
           for kind in ("BasicIterativeAttack", "ProjectedGradientDescentAttack")]  # fmt: skip
 ALIASES = ("FGM", "FGSM", "MIFGSM", "L1PGD", "L2PGD", "LinfPGD", "PGD", "AdamPGD", "LinfAdamPGD", "L2AdamPGD")
@@ -62,7 +64,7 @@ def norm_of(name: str) -> tuple[str, float]:
     return next((ball for prefix, ball in NORM.items() if name.startswith(prefix)), NORM["L1"])
 
 
-@pytest.mark.parametrize("name", [*FIXED, *NEAREST, "SpatialAttack"])
+@pytest.mark.parametrize("name", [*FIXED, *NOISE, *NEAREST, "SpatialAttack", "VirtualAdversarialAttack"])
 def test_signature_and_defaults_are_theirs(name: str) -> None:
     theirs = library("foolbox").attacks
     assert parameters_of(getattr(ours.attacks, name)) == parameters_of(getattr(theirs, name))
@@ -89,6 +91,34 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str) -> None:
     assert accuracy(module, clipped, y) == pytest.approx(1 - float(is_adv.double().mean()))
     wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=eps)[1]
     assert_no_weaker(module, clipped, wanted, y)
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_noise_is_in_the_ball_and_no_weaker_than_theirs(name: str) -> None:
+    model, theirs, x, y = both_models()
+    module, (norm, eps) = (
+        module_and_digits()[0],
+        {"Linf": ("linf", 0.4), "L2Ad": ("l2", 8.0)}[name[:4].replace("Re", "Ad")],
+    )
+    torch.manual_seed(0)
+    clipped = getattr(ours.attacks, name)()(model, x, y, epsilons=eps)[1]
+    assert_within(clipped, x, eps, norm)
+    wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=eps)[1]
+    slack = 0 if "Repeated" in name else 0.1  # one draw each
+    assert accuracy(module, clipped, y) <= accuracy(module, wanted, y) + 0.02 + slack
+    more = getattr(ours.attacks, name)().repeat(5)(model, x, y, epsilons=eps)[1]
+    assert accuracy(module, more, y) <= accuracy(module, clipped, y)
+
+
+def test_the_virtual_adversarial_step_is_no_weaker_than_theirs() -> None:
+    model, theirs, x, y = both_models()
+    module = module_and_digits()[0]
+    clipped = ours.VirtualAdversarialAttack(steps=2)(model, x, y, epsilons=2.0)[1]
+    assert_within(clipped, x, 2.0, "l2")
+    wanted = library("foolbox").attacks.VirtualAdversarialAttack(steps=2, xi=1e-2)(theirs, x, y, epsilons=2.0)[1]
+    assert_no_weaker(module, clipped, wanted, y)
+    with pytest.raises(ValueError, match="criterion: wanted labels"):
+        ours.VirtualAdversarialAttack(1)(model, x, ours.TargetedMisclassification(y), epsilons=2.0)
 
 
 @pytest.mark.parametrize("name", NEAREST)

@@ -51,6 +51,13 @@ def test_import_pulls_nothing_heavy() -> None:
     assert loaded_after("import epsball") == []
 
 
+@pytest.mark.parametrize(
+    "name", ["analysis", "attacks", "datasets", "evaluation", "models", "ops", "sources", "training"]
+)
+def test_each_part_can_be_the_first_that_is_asked_for(name: str) -> None:
+    assert loaded_after(f"import epsball as eb; dir(eb.{name})") == []
+
+
 def test_attacks_and_training_pull_nothing_heavy() -> None:
     code = (
         "import epsball as eb, numpy as np\n"

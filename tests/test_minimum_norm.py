@@ -417,6 +417,7 @@ BAD: list[tuple[str, str, Any]] = [
     *(("jsma", "theta", v) for v in (0.0, -1.0)),
     ("jsma", "increase", "up"),
     ("jsma", "again", 1),
+    ("jsma", "others", 1),
 ]
 
 

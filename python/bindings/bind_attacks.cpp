@@ -156,6 +156,7 @@ JsmaSettings jsma_settings(const py::dict& o) {
   s.theta = get<float>(o, "theta");
   s.increase = get<bool>(o, "increase");
   s.again = get<bool>(o, "again");
+  s.others = get<bool>(o, "others");
   return s;
 }
 

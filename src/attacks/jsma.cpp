@@ -33,9 +33,24 @@ void JsmaSlab::differentiate(bool target_only, Rows gradient) {
   pass_->backward(active_, x_, gradient, nullptr);
 }
 
+// The others' gradient as the target's reversed: the map is then the square of the target's rise.
+void JsmaSlab::oppose() {
+  CombineRows c;
+  c.rows = active_;
+  c.features = features_;
+  c.count = 1;
+  c.terms[0] = {target_.data, target_.ld, nullptr, -1.0f};
+  c.out = others_.data;
+  c.ld = others_.ld;
+  k_.combine(stream(), c);
+}
+
 void JsmaSlab::move() {
   differentiate(true, target_);
-  differentiate(false, others_);
+  if (s_.others)
+    differentiate(false, others_);
+  else
+    oppose();
   SaliencyRows a;
   a.features = features_;
   a.ld = x_.ld;

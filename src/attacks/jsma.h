@@ -10,6 +10,7 @@ struct JsmaSettings : AttackSettings {
   float theta = 1.0f;
   bool increase = true;
   bool again = false;  // a feature may move more than once
+  bool others = true;  // the map looks at the other logits, too
 };
 
 class JsmaSlab : public SlabAttack {
@@ -17,7 +18,7 @@ class JsmaSlab : public SlabAttack {
   JsmaSlab(const Target& target, const JsmaSettings& settings, Worker& worker);
 
   static Index iterates(const JsmaSettings& s) { return s.steps + 1; }
-  static double passes(const JsmaSettings& s) { return 3.0 * static_cast<double>(iterates(s)); }
+  static double passes(const JsmaSettings& s) { return (s.others ? 3.0 : 2.0) * static_cast<double>(iterates(s)); }
   static Index floats_per_row(const Target& target) {
     return SlabAttack::floats_per_row(target) + 2 * padded(target.features());
   }
@@ -26,6 +27,7 @@ class JsmaSlab : public SlabAttack {
   void attack() override;
   void choose_targets();
   void differentiate(bool target_only, Rows gradient);
+  void oppose();
   void move();
 
   const JsmaSettings s_;

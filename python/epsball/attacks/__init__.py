@@ -36,6 +36,7 @@ from epsball.attacks.stump_minimum import StumpMinimum
 from epsball.attacks.substitute import Substitute
 from epsball.attacks.targets import best_of_targets, target_labels
 from epsball.attacks.tree_minimum import TreeMinimum
+from epsball.attacks.tree_search import TreeSearch
 from epsball.attacks.universal import Universal
 from epsball.attacks.virtual_adversarial import VirtualAdversarial
 
@@ -79,6 +80,7 @@ __all__ = [
     "StumpMinimum",
     "Substitute",
     "TreeMinimum",
+    "TreeSearch",
     "Universal",
     "VirtualAdversarial",
     "autoattack",

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from epsball import _native
 from epsball.arguments import FLOAT32, flag, number, settle
 from epsball.arrays import Array
@@ -38,7 +40,11 @@ class JSMA(Attack):
         x, stopping at any.
     again
         Features that have moved may move again, until they are at the end of the box: for a small `theta`. A row then
-        ends when its features have moved by `gamma` times their number in total.
+        ends after as many steps as would take `gamma` of its features from one end of the box to the other, of length 1
+        if there is none.
+    others
+        False: the other classes' logits are not looked at, and the two features that raise the target's most move, as
+        in ART: where no pair lowers the others' sum, this one goes on.
     bounds, mask
         As in `PGD`.
     norm
@@ -53,6 +59,7 @@ class JSMA(Attack):
     mask: Any = None
     norm: str = "l0"
     again: bool = False
+    others: bool = True
 
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
@@ -64,12 +71,20 @@ class JSMA(Attack):
             gamma=number("gamma", self.gamma, 0.0, 1.0),
             increase=flag("increase", self.increase),
             again=flag("again", self.again),
+            others=flag("others", self.others),
         )
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         pairs = math.prod(x.shape[1:]) * self.gamma / 2
-        steps = min(pairs / self.theta, MOST_STEPS) if self.again else pairs
+        steps = min(pairs * self._width() / self.theta, MOST_STEPS) if self.again else pairs
         return run_minimum_norm(
             self, _native.jsma, model, x, y, index, loss=MARGIN, judged=judged, trace=trace, early_stop=True,
-            steps=int(steps), theta=self.theta, increase=self.increase, again=self.again,
+            steps=int(steps), theta=self.theta, increase=self.increase, again=self.again, others=self.others,
         )  # fmt: skip
+
+    def _width(self) -> float:
+        """Return the length of the box, where it is longest."""
+        if self.bounds is None:
+            return 1.0
+        lower, upper = (np.asarray(side, np.float64) for side in self.bounds)
+        return float((upper - lower).max())

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from epsball import ops
 from epsball.arguments import number, settle, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_model, from_dict
 from epsball.attacks.decision import AttackStopped, check_budget
 from epsball.attacks.fgsm import FGSM
 from epsball.model import Sequential
-from epsball.ops import sign_step_
 from epsball.sources.base import LabelSource
 
 BATCH = 512  # rows whose Jacobians are held at once
@@ -187,7 +187,7 @@ class Substitute(Attack):
         for first in range(0, len(points), BATCH):
             x, y = points[first : first + BATCH], labels[first : first + BATCH]
             slope = substitute.jacobian(x)[np.arange(len(x)), y] * direction
-            sign_step_(moved[first : first + BATCH], slope, x, step_size=self.augment, eps=self.augment,
+            ops.sign_step_(moved[first : first + BATCH], slope, x, step_size=self.augment, eps=self.augment,
                        bounds=self.bounds)  # fmt: skip
         return moved
 

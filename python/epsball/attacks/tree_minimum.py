@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -50,25 +51,46 @@ class TreeMinimum(Attack):
     needs: ClassVar[str] = "labels"
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        if not isinstance(model, Trees) or len(model.trees) != 1:
-            given = f"{len(model.trees)} trees" if isinstance(model, Trees) else type(model).__name__
-            raise TypeError(f"model: wanted epsball.sources.Trees of a single tree, got {given}")
-        rows, labels, lo, hi, free = checked(self, model, x, y)
-        leaves = _Leaves(model, x.dtype)
-        first, last = leaves.first, leaves.last
-        within = (np.maximum(first, lo) <= np.minimum(last, hi)).all(axis=1)
-        x_adv, distance, success = rows.copy(), np.zeros(len(rows)), np.zeros(len(rows), bool)
-        for r, row in enumerate(rows):
-            moved = np.where(row < first, first, np.where(row > last, last, row))
-            wanted = (leaves.labels == labels[r]) == self.targeted
-            inside = (moved >= lo).all(axis=1) & (moved <= hi).all(axis=1)
-            open_to_it = within & wanted & inside & ((moved == row) | free[r]).all(axis=1)
-            if not open_to_it.any():
-                continue
-            lengths = np.where(open_to_it, length(moved - row, self.norm), np.inf)
-            best = int(np.argmin(lengths))
-            x_adv[r], distance[r], success[r] = moved[best], lengths[best], True
-        return found(x, x_adv, distance, success, self.targeted)
+        def nearest(_leaves: Leaves, row: Doubles, moved: Doubles, allowed: npt.NDArray[np.bool_]) -> int:
+            return int(np.argmin(np.where(allowed, length(moved - row, self.norm), np.inf)))
+
+        return into_leaves(self, model, x, y, nearest)
+
+
+def into_leaves(attack: Any, model: Any, x: Array, y: Any, choose: Callable[..., int], offset: float = 0.0) -> Found:
+    """Move rows into boxes of leaves.
+
+    Parameters
+    ----------
+    attack, model, x, y
+        As `Attack._attack` has them.
+    choose
+        The index of the leaf for a row (features): of (leaves, row, the row moved into every leaf's box, which of
+        these the attack may go to), where it may go to one.
+    offset
+        How far behind a threshold that it passes a feature comes to lie, where its box is that wide.
+    """
+    if not isinstance(model, Trees) or len(model.trees) != 1:
+        given = f"{len(model.trees)} trees" if isinstance(model, Trees) else type(model).__name__
+        raise TypeError(f"model: wanted epsball.sources.Trees of a single tree, got {given}")
+    rows, labels, lo, hi, free = checked(attack, model, x, y)
+    leaves = Leaves(model, x.dtype)
+    first, last = leaves.first, leaves.last
+    within = (np.maximum(first, lo) <= np.minimum(last, hi)).all(axis=1)
+    from_below = np.where(np.minimum(last, hi) - first > offset, first + offset, first)
+    from_above = np.where(last - np.maximum(first, lo) > offset, last - offset, last)
+    x_adv, distance, success = rows.copy(), np.zeros(len(rows)), np.zeros(len(rows), bool)
+    for r, row in enumerate(rows):
+        moved = np.where(row < first, from_below, np.where(row > last, from_above, row))
+        wanted = (leaves.labels == labels[r]) == attack.targeted
+        inside = (moved >= lo).all(axis=1) & (moved <= hi).all(axis=1)
+        allowed = within & wanted & inside & ((moved == row) | free[r]).all(axis=1)
+        if not allowed.any():
+            continue
+        best = choose(leaves, row, moved, allowed)
+        x_adv[r], success[r] = moved[best], True
+        distance[r] = length(moved[best : best + 1] - row, attack.norm)[0]
+    return found(x, x_adv, distance, success, attack.targeted)
 
 
 def checked(
@@ -126,24 +148,32 @@ def compared_as(model: Trees, dtype: npt.DTypeLike) -> npt.DTypeLike:
     return np.float32 if model.rounds_inputs and np.dtype(dtype) == np.float64 else dtype
 
 
-class _Leaves:
-    """The boxes of a tree's leaves, [first, last] in every feature, and their labels."""
+class Leaves:
+    """The leaves of a tree from left to right: boxes, [first, last] in every feature, labels, and ways from the root.
+
+    `paths` are the nodes on the way to each leaf, itself included, (leaves, depth), filled up with -1.
+    """
 
     def __init__(self, model: Trees, dtype: npt.DTypeLike) -> None:
         tree, kind = model.trees[0], compared_as(model, dtype)
-        first, last = [], []
-        todo = [(0, np.full(model.features, -np.inf), np.full(model.features, np.inf))]
+        first, last, ways = [], [], []
+        todo: list[Any] = [((0,), np.full(model.features, -np.inf), np.full(model.features, np.inf))]
         while todo:
-            node, lower, upper = todo.pop()
+            way, lower, upper = todo.pop()
+            node = way[-1]
             feature, cut = int(tree.feature[node]), float(tree.threshold[node])
             if feature < 0:
                 first.append(lower)
                 last.append(upper)
+                ways.append(way)
                 continue
             left, right = upper.copy(), lower.copy()
             left[feature] = min(left[feature], up_to(cut, kind))
             right[feature] = max(right[feature], above(cut, kind))
-            todo += [(int(tree.right[node]), right, upper), (int(tree.left[node]), lower, left)]
+            todo += [((*way, int(tree.right[node])), right, upper), ((*way, int(tree.left[node])), lower, left)]
         self.first, self.last = np.stack(first), np.stack(last)
+        self.paths = np.full((len(ways), max(map(len, ways))), -1)
+        for path, way in zip(self.paths, ways, strict=True):
+            path[: len(way)] = way
         inner = np.where(np.isfinite(self.first), self.first, np.where(np.isfinite(self.last), self.last, 0.0))
         self.labels = model._native.predict(inner)

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from epsball import ops
 from epsball.arguments import FLOAT32, class_indices, number, require_targets, settle, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.attacks.base import Attack, Bounds, Found, _mask, check_model, default_step_size, device_of, normal_bounds
 from epsball.classifier import Classifier
-from epsball.ops import project_
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -210,7 +210,7 @@ class Universal(Attack):
         else:
             d = np.where(np.arange(g.size) == np.abs(g).argmax(), np.sign(g), 0.0)
         moved = (v + size * d).astype(np.float32)[None]
-        return np.asarray(project_(moved, np.zeros_like(moved), self.eps, self.norm, bounds=None)[0])
+        return np.asarray(ops.project_(moved, np.zeros_like(moved), self.eps, self.norm, bounds=None)[0])
 
     def _score(self, model: Classifier, x: Array, labels: Array, v: Floats, ceiling: float) -> tuple[float, float]:
         """Return how many rows v fools, and how well."""

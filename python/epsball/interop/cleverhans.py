@@ -32,6 +32,7 @@ from epsball.arguments import flag, number, whole
 from epsball.classifier import Classifier
 from epsball.interop.following import Followed
 from epsball.interop.torch_modules import FunctionModule
+from epsball.ops import project_
 from epsball.sources.base import LabelSource
 from epsball.sources.torch_model import TorchModel
 
@@ -40,6 +41,7 @@ __all__ = [
     "fast_gradient_method",
     "followed",
     "hop_skip_jump_attack",
+    "noise",
     "projected_gradient_descent",
     "sparse_l1_descent",
     "spsa",
@@ -260,6 +262,21 @@ def hop_skip_jump_attack(
     )
     classes = y_target.argmax(1) if y_target is not None and y_target.ndim == 2 else y_target
     return _run(attack, model_fn, x, classes)
+
+
+def noise(x: Any, eps: float = 0.3, order: Any = np.inf, clip_min: Any = None, clip_max: Any = None) -> Any:
+    """Return x with uniform noise of the L∞ ball, drawn from torch's global generator; no model is asked.
+
+    Points are within the ball and the box exactly; with a model `epsball.attacks.RandomSearch` takes the best of many.
+    """
+    if order != np.inf:
+        raise ValueError(f"order: wanted np.inf, the only value that cleverhans has, got {order!r}")
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x: wanted a torch tensor, got {type(x).__name__}")
+    x = x.detach()
+    points = x + torch.empty_like(x).uniform_(-eps, eps)
+    project_(points, x, eps=eps, norm="linf", bounds=_bounds(clip_min, clip_max))
+    return points
 
 
 def _draw_seed() -> int:

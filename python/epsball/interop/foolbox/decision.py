@@ -1,0 +1,120 @@
+"""foolbox's attacks on labels alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from epsball import attacks as ours
+from epsball.arguments import one_of
+from epsball.interop.foolbox.base import MinimizationAttack, check_only, taken
+from epsball.interop.foolbox.model import raw
+
+DIRECTIONS, BLENDS = 1000, 50  # of noise that attacks on labels begin with, and points on the way to it
+
+
+def _blended(target: Any, x: Any, labels: Any, targeted: bool, bounds: Any) -> Any:
+    """Return the first adversarial points on the way from x to uniform noise; x itself where there is none."""
+    lower, upper = bounds
+
+    def adversarial(points: Any, rows: Any) -> Any:
+        return (torch.as_tensor(target.predict(points)) == labels[rows]) == targeted
+
+    end, left = x.clone(), torch.arange(len(x))
+    for attempt in range(2 * DIRECTIONS):
+        if len(left) == 0:
+            break
+        noise = lower + (upper - lower) * torch.rand_like(x[left])
+        # Noise, and next a part of the way to it: noise itself may all be of the label's class.
+        part = torch.rand(len(left)).reshape(-1, *(1,) * (x.ndim - 1)) ** (attempt % 2)
+        points = (x[left] + part * (noise - x[left])).clamp(lower, upper)
+        won = adversarial(points, left)
+        end[left[won]] = points[won]
+        left = left[~won]
+    start, left = end.clone(), torch.arange(len(x))
+    for share in range(1, BLENDS):
+        points = (x[left] + share / BLENDS * (end[left] - x[left])).clamp(lower, upper)
+        won = adversarial(points, left)
+        start[left[won]] = points[won]
+        left = left[~won]
+        if len(left) == 0:
+            break
+    return start
+
+
+class _Decision(MinimizationAttack):
+    """Attacks on labels alone, which begin at an adversarial point."""
+
+    init_attack: Any
+    tensorboard: Any
+
+    def __call__(self, model: Any, inputs: Any, criterion: Any, *, epsilons: Any, starting_points: Any = None) -> Any:
+        """Attack as `Attack.__call__` says; `starting_points` are (N, ...) adversarial points, or None."""
+        return self._from(model, inputs, criterion, epsilons, 1, starting_points)
+
+    def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
+        """Do what `__call__` says, the nearest of so many runs."""
+        return self._from(model, inputs, criterion, epsilons, times, None)
+
+    def _from(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int, starting_points: Any) -> Any:
+        if starting_points is None:
+            target, x, _, labels, common = taken(model, inputs, criterion)
+            start = _blended(target, x, labels, **common)
+        else:
+            start = raw(starting_points)[0]
+        return self._attack(model, inputs, criterion, epsilons, times, start=start)
+
+    def _check(self, **options: tuple[Any, Any]) -> None:
+        if self.init_attack is not None:
+            raise ValueError("init_attack: wanted None; points to begin at are given as starting_points")
+        check_only(tensorboard=(self.tensorboard or False, False), **options)
+
+
+@dataclass(repr=False, eq=False)
+class BoundaryAttack(_Decision):
+    """See `epsball.attacks.Boundary`; the walk takes all its steps: `source_step_convergance` changes nothing."""
+
+    init_attack: Any = None
+    steps: int = 25000
+    spherical_step: float = 0.01
+    source_step: float = 0.01
+    source_step_convergance: float = 1e-7
+    step_adaptation: float = 1.5
+    tensorboard: Any = False
+    update_stats_every_k: int = 10
+
+    norm = "l2"
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.Boundary`."""
+        self._check(step_adaptation=(self.step_adaptation, 1.5), update_stats_every_k=(self.update_stats_every_k, 10))
+        return ours.Boundary(self.steps, orthogonal=self.spherical_step, towards=self.source_step, seed=seed, **common)
+
+
+@dataclass(repr=False, eq=False)
+class HopSkipJumpAttack(_Decision):
+    """See `epsball.attacks.HopSkipJump`; `stepsize_search` and `gamma` have one value only."""
+
+    init_attack: Any = None
+    steps: int = 64
+    initial_gradient_eval_steps: int = 100
+    max_gradient_eval_steps: int = 10000
+    stepsize_search: str = "geometric_progression"
+    gamma: float = 1.0
+    tensorboard: Any = False
+    constraint: str = "l2"
+
+    @property
+    def distance(self) -> str:
+        """The norm that is minimised, and in which `epsilons` clip."""
+        return one_of("constraint", self.constraint, ("linf", "l2"))
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.HopSkipJump`."""
+        self._check(stepsize_search=(self.stepsize_search, "geometric_progression"), gamma=(self.gamma, 1.0))
+        return ours.HopSkipJump(
+            self.distance, self.steps, probes=self.initial_gradient_eval_steps,
+            most_probes=self.max_gradient_eval_steps, seed=seed, **common,
+        )  # fmt: skip
