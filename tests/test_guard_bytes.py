@@ -15,6 +15,7 @@ import pytest
 
 import epsball as eb
 from cases import SIZES, batch, image_model, labels, pair
+from test_residual import BLOCKS
 
 A = eb.attacks
 ATTACKS = [
@@ -103,9 +104,18 @@ def image_layers(channels: int) -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("rows", [1, 9, 17])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_residual_blocks(table: str, guards: None, name: str, rows: int) -> None:
+    layers, shape = BLOCKS[name]
+    model = eb.Sequential(layers, input_shape=shape)
+    assert_model_clean(model, batch(rows, int(np.prod(shape))), labels(rows, model.classes))
+
+
 def test_training_on_images(table: str, guards: None) -> None:
     for channels in (1, 7, 17):
-        model, net = image_model(image_layers(channels), (2, 5, 6))
+        block = eb.Residual([eb.BatchNorm2d(2), eb.ReLU(), eb.Conv2d(2, 2, 3, padding=1)])
+        model, net = image_model([block, *image_layers(channels)], (2, 5, 6))
         x, y = batch(31, net.features), labels(31, 3)
         for method in (eb.training.FGSMTraining(eps=0.1), eb.training.PGDTraining(eps=0.1, steps=2)):
             eb.fit(model, x, y, method=method, epochs=1, batch_size=7, optimizer=eb.training.SGD(lr=0.01))

@@ -67,10 +67,11 @@ IMAGE_ROWS = 37
 
 
 def images() -> tuple[Any, np.ndarray, np.ndarray]:
-    """A convolutional network on which some rows fall at once and some never."""
+    """A residual network on which some rows fall at once and some never."""
     layers = [
         eb.Normalize(0.5, 0.5), eb.Conv2d(2, 5, 3, padding=1), eb.BatchNorm2d(5), eb.ReLU(), eb.MaxPool2d(2, stride=1),
-        eb.GELU(), eb.Conv2d(5, 17, 2, stride=2), eb.AvgPool2d(2), eb.Linear(17, CLASSES),
+        eb.GELU(), eb.Conv2d(5, 17, 2, stride=2), eb.Residual([eb.Conv2d(17, 17, 3, padding=1), eb.ReLU()]),
+        eb.AvgPool2d(2), eb.Linear(17, CLASSES),
     ]  # fmt: skip
     model, net = image_model(layers, (2, 5, 5))
     x = batch(IMAGE_ROWS, net.features)
