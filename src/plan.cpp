@@ -293,20 +293,36 @@ void PlanPass::forward(Index rows, Rows x, std::size_t first, std::size_t last) 
   for (std::size_t i = first; i < last; ++i) {
     const Lowered& l = layers_[i];
     Stage s = stage(i, rows, x);
-    s.end.activation = l.activation;
+    if (!takes_pattern(i)) s.end.activation = l.activation;
     s.end.pre_activation = tape_.pre[i].data;
     widen(i, s);
     l.layer->forward(context_, l.packed, s);
+    if (takes_pattern(i)) apply_derivative(i, rows, tape_.out[i]);
     drop(i, rows, tape_.out[i]);
   }
 }
 
+bool PlanPass::takes_pattern(std::size_t i) const {
+  const Activation kind = layers_[i].activation.kind;
+  return !pattern_.out.empty() && (kind == Activation::relu || kind == Activation::leaky_relu);
+}
+
+Rows PlanPass::saved(std::size_t i) const {
+  const Tape& tape = takes_pattern(i) ? pattern_ : tape_;
+  return tape.pre[i].data ? tape.pre[i] : tape.out[i];
+}
+
+// Multiplies by the derivative of the activation that layer i carries.
+void PlanPass::apply_derivative(std::size_t i, Index rows, Rows values) const {
+  const Lowered& l = layers_[i];
+  const Rows from = saved(i);
+  plan_.kernels().activation_backward(context_.stream, l.activation, rows, l.layer->out, from.data, from.ld,
+                                      values.data, values.ld);
+}
+
 void PlanPass::begin_backward(Index rows) {
-  const Lowered& l = layers_.back();
-  const Rows saved = tape_.pre.back().data ? tape_.pre.back() : tape_.out.back(), dy = tape_.gradient.back();
-  if (l.activation.kind != Activation::identity)
-    plan_.kernels().activation_backward(context_.stream, l.activation, rows, l.layer->out, saved.data, saved.ld,
-                                        dy.data, dy.ld);
+  const std::size_t last = layers_.size() - 1;
+  if (layers_[last].activation.kind != Activation::identity) apply_derivative(last, rows, tape_.gradient[last]);
 }
 
 void PlanPass::backward(Index rows, Rows x, Rows dx, const SignStep* step) {
@@ -327,10 +343,10 @@ void PlanPass::backward_layer(std::size_t i, Index rows, Rows x, Rows dx, const 
   s.sparse = i + 1 < layers_.size() && layers_[i + 1].layer->sparse_gradient();
   s.end.step = step;
   if (i > 0 && layers_[i - 1].activation.kind != Activation::identity) {
-    const Rows saved = tape_.pre[i - 1].data ? tape_.pre[i - 1] : tape_.out[i - 1];
+    const Rows from = saved(i - 1);
     s.end.derivative = layers_[i - 1].activation;
-    s.end.saved = saved.data;
-    s.end.saved_ld = saved.ld;
+    s.end.saved = from.data;
+    s.end.saved_ld = from.ld;
   }
   widen(i, s);
   layers_[i].layer->backward(context_, layers_[i].packed, s);

@@ -469,7 +469,9 @@ void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) 
     const Index at = part * r.batch.rows + first;
     const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + r.batch.offset(part) + first : nullptr, r.seed,
                            static_cast<std::uint32_t>(updates_)};
-    PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw);
+    const Source source = method_.parts[static_cast<std::size_t>(part)].source;
+    const bool shifted = source == Source::ascended || source == Source::descended;
+    PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw, shifted ? r.batch.tape.from(first) : Tape{});
     f(pass, Rows{r.batch.inputs + at * r.batch.features, r.batch.features}, part);
   }
 }
