@@ -688,7 +688,8 @@ void Trainer::update(float rate, Interruption& interruption) {
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
   // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
   const auto share = static_cast<float>(std::max(1.0 - static_cast<double>(o.average), 9.0 / (10.0 + t)));
-  for_tasks(static_cast<Index>(parameters_.size()), work, interruption, [&](Index i) {
+  const bool more = o.max_norm > 0.0f || !average_.empty();
+  for_tasks(more ? static_cast<Index>(parameters_.size()) : 0, work, interruption, [&](Index i) {
     const auto p = static_cast<std::size_t>(i);
     constrain(*parameters_[p], values[p]);
     if (!average_.empty())
