@@ -397,20 +397,36 @@ void PlanPass::forward(Index rows, Rows x, std::size_t first, std::size_t last) 
   for (std::size_t i = first; i < last; ++i) {
     const Lowered& l = layers_[i];
     Stage s = stage(i, rows, x);
-    s.end.activation = l.activation;
+    if (!takes_pattern(i)) s.end.activation = l.activation;
     s.end.pre_activation = tape_.pre[i].data;
     widen(i, s);
     l.layer->forward(context_, l.packed, s);
+    if (takes_pattern(i)) apply_derivative(i, rows, tape_.out[i]);
     drop(i, rows, tape_.out[i]);
   }
 }
 
+bool PlanPass::takes_pattern(std::size_t i) const {
+  const Activation kind = layers_[i].activation.kind;
+  return !pattern_.out.empty() && (kind == Activation::relu || kind == Activation::leaky_relu);
+}
+
+Rows PlanPass::saved(std::size_t i) const {
+  const Tape& tape = takes_pattern(i) ? pattern_ : tape_;
+  return tape.pre[i].data ? tape.pre[i] : tape.out[i];
+}
+
+// Multiplies by the derivative of the activation that layer i carries.
+void PlanPass::apply_derivative(std::size_t i, Index rows, Rows values) const {
+  const Lowered& l = layers_[i];
+  const Rows from = saved(i);
+  plan_.kernels().activation_backward(context_.stream, l.activation, rows, l.layer->out, from.data, from.ld,
+                                      values.data, values.ld);
+}
+
 void PlanPass::begin_backward(Index rows) {
-  const Lowered& l = layers_.back();
-  const Rows saved = tape_.pre.back().data ? tape_.pre.back() : tape_.out.back(), dy = tape_.gradient.back();
-  if (l.activation.kind != Activation::identity)
-    plan_.kernels().activation_backward(context_.stream, l.activation, rows, l.layer->out, saved.data, saved.ld,
-                                        dy.data, dy.ld);
+  const std::size_t last = layers_.size() - 1;
+  if (layers_[last].activation.kind != Activation::identity) apply_derivative(last, rows, tape_.gradient[last]);
 }
 
 void PlanPass::backward(Index rows, Rows x, Rows dx, const SignStep* step) {
@@ -453,10 +469,10 @@ void PlanPass::backward_layer(std::size_t i, Index rows, Rows x) {
 Epilogue PlanPass::derivative_of(std::size_t i) const {
   Epilogue end;
   if (layers_[i].activation.kind == Activation::identity) return end;
-  const Rows saved = tape_.pre[i].data ? tape_.pre[i] : tape_.out[i];
+  const Rows from = saved(i);
   end.derivative = layers_[i].activation;
-  end.saved = saved.data;
-  end.saved_ld = saved.ld;
+  end.saved = from.data;
+  end.saved_ld = from.ld;
   return end;
 }
 

@@ -143,13 +143,15 @@ struct DropoutDraw {
   std::uint32_t step = 0;
 };
 
-// Passes of one slab through a plan; `draw` switches to the training layers.
+// Passes of one slab through a plan; `draw` switches to the training layers. With the tape of a `pattern`, other rows
+// that went forward, piecewise linear activations take their piece from these.
 class PlanPass : public Pass {
  public:
-  PlanPass(const Plan& plan, const Context& context, Tape tape, const DropoutDraw* draw = nullptr)
+  PlanPass(const Plan& plan, const Context& context, Tape tape, const DropoutDraw* draw = nullptr, Tape pattern = {})
       : plan_(plan),
         context_(context),
         tape_(std::move(tape)),
+        pattern_(std::move(pattern)),
         draw_(draw),
         layers_(draw ? plan.training() : plan.inference()) {}
 
@@ -174,10 +176,13 @@ class PlanPass : public Pass {
   Epilogue derivative_of(std::size_t i) const;
   void add_gradient(const Input& input, Index rows) const;
   void drop(std::size_t i, Index rows, Rows values) const;
+  bool takes_pattern(std::size_t i) const;
+  void apply_derivative(std::size_t i, Index rows, Rows values) const;
+  Rows saved(std::size_t i) const;  // what the derivative of the activation that layer i carries is a function of
 
   const Plan& plan_;
   Context context_;
-  Tape tape_;
+  Tape tape_, pattern_;
   const DropoutDraw* draw_;
   const std::vector<Lowered>& layers_;
 };

@@ -280,6 +280,22 @@ def test_images_do_not_depend_on_batch_order_threads_and_slabs(table: str, attac
         assert_same(whole, attack.run(model, x, y))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_every_row_of_a_batch_is_in_a_slab_whatever_blocks_and_threads_make_of_it(table: str, threads: int) -> None:
+    """Whole blocks go round the threads, and the rows that are left after them."""
+    model, few, labels_of_few = images()
+    rows = 170
+    x, y = np.resize(few, (rows, *few.shape[1:])), np.resize(labels_of_few, rows)
+    attack = eb.attacks.PGD(eps=0.1, steps=2, bounds=None)
+    eb._native.set_threads(1)
+    eb._native.set_slab_rows(1)
+    wanted = attack(model, x, y)
+    eb._native.set_slab_rows(0)
+    eb._native.set_threads(threads)
+    for size in (8, 9, 15, 17, 23, 25, 31, 33, 40, 41, 47, 49, 56, 63, 65, 96, 97, 100, 104, 105, 128, 161, 169, 170):
+        np.testing.assert_array_equal(attack(model, x[:size], y[:size]), wanted[:size], str(size))
+
+
 def test_model_calls_on_images_do_not_depend_on_the_batch(table: str) -> None:
     model, x, y = images()
     calls = {

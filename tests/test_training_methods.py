@@ -361,6 +361,47 @@ def test_double_backprop(table: str) -> None:
     assert history.epochs[0]["train_loss"] == pytest.approx(penalised(net), rel=1e-4)
 
 
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_double_backprop_of_piecewise_linear_units_does_not_see_the_kinks_beside_a_row(
+    table: str, activation: str
+) -> None:
+    """Units stay on the pieces that x is on, as in the exact second derivative, though x + h g is on others."""
+    x, y = batch(ROWS, FEATURES, low=0.3, high=0.7).astype(np.float64), labels(ROWS, CLASSES)
+    net = random_net([FEATURES, 24, 16, CLASSES], activation, seed=1, scale=1.5)
+    h, lam = 0.05, 2.0
+    hidden = [np.concatenate(net.forward(at).before[:-1], axis=1) for at in (x, x + h * net.input_gradient(x, y))]
+    assert ((hidden[0] > 0) != (hidden[1] > 0)).any(), "no kink between the points: choose another seed"
+    assert np.abs(hidden[0]).min() > 1e-4, "a kink within the numeric derivative: choose another seed"
+
+    def penalised(n: Net) -> float:
+        return float(np.mean(ce(n(x), y) + lam * square(n.input_gradient(x, y))))
+
+    descends(net, x, y, T.DoubleBackprop(lam=lam, h=h), penalised, atol=5e-3)
+    descends(net, x, y, T.DoubleBackprop(lam=lam, h=h / 10), penalised, atol=5e-4)
+
+
+def test_double_backprop_of_a_cnn_is_that_of_torch_in_float64(table: str) -> None:
+    torch = pytest.importorskip("torch")
+    model = eb.Sequential(
+        [eb.Conv2d(2, 5, 3, padding=1), eb.ReLU(), eb.Conv2d(5, 7, 3, stride=2), eb.ReLU(), eb.Flatten(),
+         eb.Linear(63, 11), eb.ReLU(), eb.Linear(11, 3)], input_shape=(2, 8, 8), seed=3,
+    )  # fmt: skip
+    x, y = batch(20, 128).reshape(20, 2, 8, 8), labels(20, 3)
+    net = eb.to_torch(model).double()
+    inputs = torch.from_numpy(x.astype(np.float64)).requires_grad_()
+    loss = torch.nn.functional.cross_entropy(net(inputs), torch.from_numpy(y), reduction="sum")
+    (g,) = torch.autograd.grad(loss, inputs, create_graph=True)
+    objective = (loss + 10.0 * (g**2).sum()) / len(x)
+    wanted = [p.numpy() for p in torch.autograd.grad(objective, list(net.parameters()))]
+    before = model.parameters()
+    method = T.DoubleBackprop(lam=10.0)
+    eb.fit(model, x, y, method=method, epochs=1, batch_size=len(x), optimizer=T.SGD(lr=1.0))
+    got = [before[name] - after for name, after in model.parameters().items()]
+    scale = max(np.abs(w).max() for w in wanted)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-3 * scale)
+
+
 def test_fgsm_training_of_a_linear_model_is_the_closed_form(table: str) -> None:
     """E zeta(eps ||w||_1 - y (w x + b)), y = -1 or 1: the worst case in the ball, exactly (1412.6572, corrected)."""
     net = random_net([FEATURES, 1])

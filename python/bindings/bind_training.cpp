@@ -109,6 +109,13 @@ LabelsIn labels_of(const TrainerHandle& handle, const py::array& y, Index rows) 
   return in;
 }
 
+// Raises unless all rows can be trained on.
+void check_data(const Model& model, const py::array& x, const py::array& y, const std::string& loss) {
+  const RowsIn in = rows_in(x, "x", model.features());
+  check_finite(in.view, "x");
+  labels_or_targets_in(y, "y", in.view.rows, model.classes(), loss_of(loss));
+}
+
 double run(TrainerHandle& handle, const py::array& x, const py::array& y, const py::array_t<Index>& order,
            Index batch_size, const py::array_t<float>& rates, const py::array_t<float>& budgets, std::uint64_t seed) {
   const RowsIn in = rows_in(x, "x", handle.model.features());
@@ -155,6 +162,8 @@ void load_moments(TrainerHandle& handle, const py::list& all, Index updates) {
 
 void bind_training(py::module_& m) {
   py::register_exception<Diverged>(m, "Diverged", PyExc_FloatingPointError);
+  m.def("check_data", &check_data, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("loss"),
+        "Raises unless all rows and labels can be trained on.");
   py::class_<TrainerHandle>(m, "Trainer", "Optimiser state and training steps for one model.")
       .def(py::init([](Model& model, const py::dict& optimizer, const py::dict& method) {
              return std::make_unique<TrainerHandle>(model, optimizer_of(optimizer), method_of(method));

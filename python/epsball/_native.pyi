@@ -246,6 +246,11 @@ def carlini_wagner(
 ) -> tuple[typing.Any, ...]:
     """C&W; returns as pgd does."""
 
+def check_data(
+    model: Model, x: numpy.typing.NDArray[typing.Any], y: numpy.typing.NDArray[typing.Any], loss: str
+) -> None:
+    """Raises unless all rows and labels can be trained on."""
+
 def check_guards(on: bool) -> bool:
     """Puts guard bytes and poison around every workspace buffer."""
 

@@ -9,8 +9,9 @@
 namespace epsball {
 
 // Where a part's rows come from: the data as they are, what the method's inner attack makes of them, a small step up
-// or down the gradient of the loss; or the centres and the radii of the boxes that an attack may move rows in, always
-// the last two parts, which have no losses of their own.
+// or down the gradient of the loss, on which piecewise linear units stay on the pieces that the clean rows, the first
+// part, are on; or the centres and the radii of the boxes that an attack may move rows in, always the last two parts,
+// which have no losses of their own.
 enum class Source : int { clean, attacked, ascended, descended, centre, radius };
 
 struct PartSettings {

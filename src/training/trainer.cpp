@@ -469,7 +469,9 @@ void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) 
     const Index at = part * r.batch.rows + first;
     const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + r.batch.offset(part) + first : nullptr, r.seed,
                            static_cast<std::uint32_t>(updates_)};
-    PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw);
+    const Source source = method_.parts[static_cast<std::size_t>(part)].source;
+    const bool shifted = source == Source::ascended || source == Source::descended;
+    PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw, shifted ? r.batch.tape.from(first) : Tape{});
     f(pass, Rows{r.batch.inputs + at * r.batch.features, r.batch.features}, part);
   }
 }
@@ -686,7 +688,8 @@ void Trainer::update(float rate, Interruption& interruption) {
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
   // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
   const auto share = static_cast<float>(std::max(1.0 - static_cast<double>(o.average), 9.0 / (10.0 + t)));
-  for_tasks(static_cast<Index>(parameters_.size()), work, interruption, [&](Index i) {
+  const bool more = o.max_norm > 0.0f || !average_.empty();
+  for_tasks(more ? static_cast<Index>(parameters_.size()) : 0, work, interruption, [&](Index i) {
     const auto p = static_cast<std::size_t>(i);
     constrain(*parameters_[p], values[p]);
     if (!average_.empty())

@@ -215,6 +215,11 @@ class Attack(ABC):
         return hash(repr(self.to_dict()))
 
 
+def has_options_per_row(attack: Attack) -> bool:
+    """Whether an option is an array, which may have one value per row: such an attack takes all rows at once."""
+    return any(isinstance(getattr(attack, option.name), np.ndarray) for option in fields(attack))
+
+
 def _inherited(result: AttackResult, smaller: AttackResult, x: Any) -> AttackResult:
     """Return `result` with the points of a smaller ball where only they succeed."""
     rows = smaller.success & ~result.success

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
 from time import perf_counter
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from epsball.arguments import class_indices, count_rows
 from epsball.arrays import as_numpy
-from epsball.attacks.base import Attack, check_model
+from epsball.attacks.base import Attack, check_model, has_options_per_row
 from epsball.classifier import Classifier
 from epsball.evaluation.certificate import Certificate
 from epsball.evaluation.report import AttackRow, Bools, EvaluationReport
@@ -158,7 +158,7 @@ def _run(
 ) -> None:
     """Run one attack on the rows that it has not seen, a chunk at a time."""
     rows, found = len(labels), kept.found[name]
-    chunk = rows if _has_options_per_row(attack) else CHUNK
+    chunk = rows if has_options_per_row(attack) else CHUNK
     chunks = -(-rows // chunk)
     report(name, found.rows // chunk, chunks)
     while found.rows < rows:
@@ -176,11 +176,6 @@ def _run(
         found.rows = part.stop
         kept.save()
         report(name, -(-found.rows // chunk), chunks)
-
-
-def _has_options_per_row(attack: Attack) -> bool:
-    """Whether an option is an array, which may have one value per row: such an attack takes all rows at once."""
-    return any(isinstance(getattr(attack, option.name), np.ndarray) for option in fields(attack))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, check_own_model, normal_bounds
+from epsball.attacks.base import Attack, check_own_model, has_options_per_row, normal_bounds
 from epsball.files import fingerprint
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
@@ -213,14 +213,18 @@ class _Run:
             )
 
     def _check_monitor(self) -> None:
-        """Refuse, before the first update, a monitor that does not fit model and rows; it runs without its steps."""
+        """Refuse, before the first update, a monitor that does not fit model and rows.
+
+        It runs without its steps, and on one row, unless it has options for each.
+        """
         attack: Any = self.history.attack
         once = replace(attack, steps=0) if hasattr(attack, "steps") else attack
+        rows = None if has_options_per_row(attack) else 1
         for data in (self.monitored(), self.validation):
             if data is None:
                 continue
             try:
-                self._success(once, data)
+                self._success(once, (data[0][:rows], data[1][:rows]))
             except (TypeError, ValueError) as error:
                 kind = TypeError if isinstance(error, TypeError) else ValueError
                 raise kind(f"monitor: {type(attack).__name__} cannot be run on {len(data[0])} rows: {error}") from None
@@ -356,11 +360,12 @@ def _order(rows: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: str, unlabelled: bool = False) -> Data:
-    """Return inputs and labels as arrays, after a look at one pass over them; `unlabelled`: -1 is no label."""
+    """Return inputs and labels as arrays, all of them checked; `unlabelled`: -1 is no label."""
     inputs = as_numpy(x_name, x, device=model.device)
     labels = as_numpy(y_name, y, device=model.device)
     known = np.where(labels == -1, 0, labels) if unlabelled and labels.dtype.kind == "i" else labels
-    model._native.loss_and_gradient(inputs, known, loss, False)
+    _native.check_data(model._native, inputs, known, loss)
+    model._native.loss_and_gradient(inputs[:1], known[:1], loss, False)  # what is wrong with the model itself
     return inputs, labels
 
 
