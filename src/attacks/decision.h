@@ -48,6 +48,7 @@ class DecisionAttack : public SlabAttack {
   float *before_, *length_;
   std::uint8_t *unasked_, *adversarial_;
   std::uint32_t draws_ = 0;
+  std::uint32_t* draw_;  // the one that a direction is drawn by
 
  private:
   void judge_inputs();
