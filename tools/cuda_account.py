@@ -223,7 +223,8 @@ def row_of(gpu: Gpu, launch: Launch, takes: Resources) -> tuple[list[str], float
     seconds = max(moving, computing)
     return [
         launch.what, f"`{launch.kernel.split()[1].partition('<')[0]}`", f"{launch.blocks:,} x {launch.threads}",
-        str(takes.registers), f"{(takes.shared + launch.shared) / 1024:.1f}", f"{together * launch.threads / gpu.threads:.0%}",
+        str(takes.registers), f"{(takes.shared + launch.shared) / 1024:.1f}",
+        f"{together * launch.threads / gpu.threads:.0%}",
         f"{launch.flops / 1e6:,.1f}", f"{launch.moved / 1e6:,.2f}",
         f"{launch.flops / launch.moved:.1f}", "memory" if moving > computing else "arithmetic" if busy == 1 else
         f"arithmetic, {launch.blocks} of {gpu.multiprocessors} multiprocessors", f"{seconds * 1e6:.1f}",

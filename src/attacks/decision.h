@@ -14,8 +14,8 @@ struct DecisionSettings : AttackSettings {
   int starts = 100;                                                 // random points tried, if none are given
 };
 
-// On a device their calls are given one by one, not replayed: how many probes a step has, and which points it asks about,
-// changes from step to step.
+// On a device their calls are given one by one, not replayed: how many probes a step has, and which points it asks
+// about, changes from step to step.
 class DecisionAttack : public SlabAttack {
  public:
   static Index floats_per_row(const Target& target) {
