@@ -158,7 +158,7 @@ void start(Stream, const StartRows& a) {
 }
 
 void noise(Stream, const NoiseRows& a) {
-  const std::uint32_t salt = kNoise | a.draw;
+  const std::uint32_t salt = kNoise | *a.draw;
   for (Index row = 0; row < a.rows; ++row) {
     float* out = a.out + row * a.ld;
     if (a.kind == Noise::normal)

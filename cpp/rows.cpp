@@ -120,6 +120,10 @@ void copy(Stream, void* to, const void* from, Index bytes) {
 
 void fill(Stream, void* to, int byte, Index bytes) { __builtin_memset(to, byte, static_cast<std::size_t>(bytes)); }
 
+void put(Stream, void* to, const void* values, Index bytes) {
+  __builtin_memcpy(to, values, static_cast<std::size_t>(bytes));
+}
+
 void copy_rows(Stream, Index rows, Index n, const float* from, Index ld_from, float* to, Index ld_to,
                const std::int32_t* slot, const std::uint8_t* keep) {
   for (Index r = 0; r < rows; ++r) {
@@ -160,6 +164,7 @@ void add_rows(Kernels& k) {
   k.store_rows = store_rows;
   k.copy = copy;
   k.fill = fill;
+  k.put = put;
   k.copy_rows = copy_rows;
   k.compact = compact;
   k.track_best = track_best;

@@ -9,12 +9,12 @@ namespace {
 void square(Stream, const SquareRows& a) {
   const Index features = a.channels * a.height * a.width;
   for (Index row = 0; row < a.rows; ++row) {
-    if (a.draw > 0)
+    if (!a.first)
       for_lanes(features, [&](Index i, Index n) { store(a.out + row * a.ld + i, load(a.x + row * a.ld + i, n), n); });
     if (a.norm == Norm::linf)
-      a.draw == 0 ? square_stripes(a, row, 0, 1) : square_window(a, row, 0, 1);
+      a.first ? square_stripes(a, row, 0, 1) : square_window(a, row, 0, 1);
     else
-      a.draw == 0 ? square_tiles(a, row) : square_move(a, row);
+      a.first ? square_tiles(a, row) : square_move(a, row);
   }
 }
 

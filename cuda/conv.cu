@@ -2,11 +2,14 @@
 // mirrors cpp/conv.cpp. Rows lie one by one: lanes is 1 on this table.
 //
 // An output is one chain of multiply-adds over the taps of its line and their channels, zeros standing for taps outside
-// the image: which those are depends on the line alone, so a row's bits do not depend on the batch.
+// the image: which those are depends on the line alone, so a row's bits do not depend on the batch. At a lower
+// precision both factors are rounded and the sum is left to tensor cores, where there are channels enough for their
+// tiles.
 #include "launch.cuh"
 
 #include "elements.cuh"
 #include "epilogue.cuh"
+#include "fragments.cuh"
 #include "slices.cuh"
 #include "table.cuh"
 #include "tile.cuh"
@@ -70,9 +73,37 @@ __device__ Output output_of(const Conv& c, const Line& line, Index number) {
   return o;
 }
 
-template <class Shape>
+// How a block comes to its height x width sums: by a Tile's chains, or as fragments.
+template <class Kind>
+struct Sums {
+  static constexpr int height = Kind::height, width = Kind::width, stride = width;
+
+  template <class LoadA, class LoadB>
+  static __device__ __forceinline__ void of(Index k, LoadA load_a, LoadB load_b, float (&done)[height][stride]) {
+    float sum[Kind::rows][Kind::columns] = {};
+    const auto add = [](float s, float a, float b, int, int) { return mul_add(a, b, s); };
+    tile_chains<Kind>(k, true, load_a, load_b, add, sum);
+    share_tile<Kind>(sum, done);
+  }
+};
+
+template <class Kind>
+struct FragmentSums {
+  static constexpr int height = kSide, width = kSide, stride = kSide + 4;
+
+  template <class LoadA, class LoadB>
+  static __device__ __forceinline__ void of(Index k, LoadA load_a, LoadB load_b, float (&done)[height][stride]) {
+    fragment_sums<Kind>(k, true, load_a, load_b, done);
+  }
+};
+template <>
+struct Sums<Tf32> : FragmentSums<Tf32> {};
+template <>
+struct Sums<Bf16> : FragmentSums<Bf16> {};
+
+template <class Kind>
 __global__ void __launch_bounds__(kTileThreads, 3) conv_kernel(Conv c, Index step, const std::int32_t* active) {
-  constexpr int kHeight = Shape::height, kWidth = Shape::width;
+  constexpr int kHeight = Sums<Kind>::height, kWidth = Sums<Kind>::width;
   const Index lines = c.out_height * step;
   const Line line = line_of(c, blockIdx.x % lines, step);
   const Index outputs = rows_now(c.rows, active) * line.columns, from = blockIdx.x / lines * kHeight;
@@ -85,9 +116,9 @@ __global__ void __launch_bounds__(kTileThreads, 3) conv_kernel(Conv c, Index ste
   const unsigned span = static_cast<unsigned>(line.count * c.in_channels);  // of the chain in each tap row
   const Index col = Index{blockIdx.y} * kWidth, ldb = packed_ld(c.out_channels), x_row = c.in_width * c.in_channels;
   const Index first_weight = (line.down.tap * c.tap_columns + line.first) * c.in_channels;
-  float sum[Shape::rows][Shape::columns] = {};
-  tile_chains<Shape>(
-      Index{line.down.count} * span, true,
+  SHARED_ARRAY(float, done, [kHeight][Sums<Kind>::stride]);
+  Sums<Kind>::of(
+      Index{line.down.count} * span,
       [&](int i, Index p) {
         const Output& o = output[i];
         const int y = static_cast<int>(static_cast<unsigned>(p) / span), q = static_cast<int>(p - Index{y} * span);
@@ -98,9 +129,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) conv_kernel(Conv c, Index ste
         const Index weight = first_weight + y * c.tap_columns * c.in_channels + q;
         return col + j < c.out_channels ? c.b[weight * ldb + col + j] : 0.0f;
       },
-      [](float s, float a, float b, int, int) { return mul_add(a, b, s); }, sum);
-  SHARED_ARRAY(float, done, [kHeight][kWidth]);
-  share_tile<Shape>(sum, done);
+      done);
   for (int e = static_cast<int>(threadIdx.x); e < kHeight * kWidth; e += kTileThreads) {
     const int i = e / kWidth, j = e % kWidth;
     if (from + i >= outputs || col + j >= c.out_channels) continue;
@@ -150,15 +179,15 @@ void arrange(Stream stream, const ArrangeRows& a) {
   launch(arrange_kernel, elements_grid(a.rows, a.channels * a.pixels), elements_block(), 0, s, a, s.active);
 }
 
-template <class Shape>
+template <class Kind>
 void conv_by(const DeviceStream& s, const Conv& c) {
   // where every weight serves one output only, no two columns share theirs
   const Index apart = c.dense ? c.out_width : c.column_step, step = apart < c.out_width ? apart : c.out_width;
   if (c.rows == 0 || step == 0) return;
-  const Index tiles = ceil_div<Index>(c.rows * ceil_div(c.out_width, step), Shape::height);
+  const Index tiles = ceil_div<Index>(c.rows * ceil_div(c.out_width, step), Sums<Kind>::height);
   const dim3 grid(static_cast<unsigned>(tiles * c.out_height * step),
-                  static_cast<unsigned>(ceil_div<Index>(c.out_channels, Shape::width)));
-  launch(conv_kernel<Shape>, grid, dim3(kTileThreads), 0, s, c, step, s.active);
+                  static_cast<unsigned>(ceil_div<Index>(c.out_channels, Sums<Kind>::width)));
+  launch(conv_kernel<Kind>, grid, dim3(kTileThreads), 0, s, c, step, s.active);
 }
 
 void conv(Stream stream, const Conv& c) {
@@ -171,6 +200,13 @@ void conv(Stream stream, const Conv& c) {
     conv_by<WideTile>(s, c);
 }
 
+// A tile of fragments would be empty but for a few of its columns.
+template <class P>
+void tensor_conv(Stream stream, const Conv& c) {
+  if (c.out_channels <= SlimTile::width) return conv(stream, c);
+  conv_by<P>(device_stream(stream), c);
+}
+
 void conv_gradient(Stream stream, const ConvGradient& g) {
   const DeviceStream s = device_stream(stream);
   const dim3 grid(static_cast<unsigned>(g.last - g.first),
@@ -180,9 +216,9 @@ void conv_gradient(Stream stream, const ConvGradient& g) {
 
 }  // namespace
 
-void add_conv(Kernels& k) {
+void add_conv(Kernels& k, Precision precision) {
   k.arrange = arrange;
-  k.conv = conv;
+  k.conv = precision == Precision::tf32 ? tensor_conv<Tf32> : precision == Precision::bf16 ? tensor_conv<Bf16> : conv;
   k.conv_gradient = conv_gradient;
 }
 

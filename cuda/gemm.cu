@@ -7,6 +7,7 @@
 #include "elements.cuh"
 #include "epilogue.cuh"
 #include "fragments.cuh"
+#include "sign_step.cuh"
 #include "table.cuh"
 #include "tile.cuh"
 
@@ -18,15 +19,6 @@ constexpr int kSquare = 32;    // of weights that are turned
 constexpr unsigned kSquareRows = 8;
 
 // ---- kernels ----
-
-// Returns whether the gradient moves the row.
-__device__ bool take_step(const SignStep& s, Index row, Index j, float gradient) {
-  const Index at = row * s.ld + j;
-  const float from = s.x[at];
-  if (s.best && s.improved[row]) s.best[s.slot[row] * s.ld + j] = from;
-  s.x[at] = clip(from + with_sign_of(s.size[row], gradient), s.lo[at], s.hi[at]);
-  return abs(gradient) > 0.0f;
-}
 
 // Calls finish or take_step for one row of sums, `sum(j)` in columns [first, last); a whole warp does it together.
 template <class Sum>

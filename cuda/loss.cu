@@ -3,89 +3,13 @@
 #include "launch.cuh"
 
 #include "flat.cuh"
-#include "losses/confidence.h"
-#include "losses/crammer_singer.h"
+#include "loss.cuh"
 #include "losses/cross_entropy.h"
-#include "losses/dlr.h"
-#include "losses/hinge.h"
-#include "losses/margin.h"
 #include "losses/pair.h"
-#include "losses/squared_error.h"
 #include "table.cuh"
 
 namespace epsball::cuda {
 namespace {
-
-// One row of logits, as src/losses/ wants it.
-struct LossRow {
-  const LossRows& a;
-  Index row;
-  std::int32_t label, rival;
-
-  EPSBALL_HD LossRow(const LossRows& args, Index r)
-      : a(args), row(r), label(args.labels ? args.labels[r] : 0), rival(args.rivals ? args.rivals[r] : 0) {}
-  EPSBALL_HD bool hard() const { return a.labels != nullptr; }
-  EPSBALL_HD float z(Index j) const { return a.logits[row * a.ld + j] * a.sharpness; }
-  EPSBALL_HD bool is_label(Index j) const { return label == static_cast<std::int32_t>(j); }
-  EPSBALL_HD bool is_rival(Index j) const { return rival == static_cast<std::int32_t>(j); }
-  EPSBALL_HD float target(Index j) const {
-    if (!hard()) return a.targets[row * a.targets_ld + j];
-    if (a.classes == 1) return to_float(label);
-    return is_label(j) ? 1.0f : 0.0f;
-  }
-  EPSBALL_HD void dz(Index j, float v) const { a.dlogits[row * a.dlogits_ld + j] = v; }
-  EPSBALL_HD float get_dz(Index j) const { return a.dlogits[row * a.dlogits_ld + j]; }
-};
-
-__device__ float value(const LossRow& row) {
-  const LossRows& a = row.a;
-  const bool gradient = a.dlogits != nullptr;
-  const float scale = a.scale * a.sharpness;
-  switch (a.kind) {
-    case Loss::cross_entropy:
-      return cross_entropy<float>(row, a.classes, gradient, a.unit, scale);
-    case Loss::margin:
-      return margin<float>(row, a.classes, gradient, scale);
-    case Loss::squared_error:
-      return squared_error<float>(row, a.classes, gradient, a.unit, scale);
-    case Loss::confidence:
-      return confidence<float>(row, a.classes, gradient, a.unit, scale);
-    case Loss::hinge:
-      return hinge<float>(row, a.classes, gradient, scale);
-    case Loss::crammer_singer:
-      return crammer_singer<float>(row, a.classes, gradient, scale);
-    case Loss::dlr:
-      return dlr<float>(row, a.classes, gradient, a.unit, scale);
-    case Loss::dlr_targeted:
-      return dlr_targeted<float>(row, a.classes, gradient, a.unit, scale);
-  }
-  return 0.0f;
-}
-
-// The class of the largest logit, the first of equals; one class: logit > 0. `poison` is 0, or NaN if a logit is not
-// finite, so that no later comparison hides it.
-__device__ std::int32_t predict(const LossRow& row, float& poison) {
-  if (row.a.classes == 1) {
-    poison = row.z(0) * 0.0f;
-    return row.z(0) > 0.0f;
-  }
-  float best = -__builtin_inff();
-  std::int32_t at = 0;
-  poison = 0.0f;
-  for (Index j = 0; j < row.a.classes; ++j) {
-    const float z = row.z(j);
-    if (z > best) best = z, at = static_cast<std::int32_t>(j);
-    poison += z * 0.0f;
-  }
-  return at;
-}
-
-__device__ float weighted(const LossRow& row, float value) {
-  if (!row.a.weights) return value;
-  const float weight = row.a.weights[row.row];
-  for (Index j = 0; row.a.dlogits && j < row.a.classes; ++j) row.dz(j, row.get_dz(j) * weight);
-  return value * weight;
-}
 
 // A pair of rows, as src/losses/pair.h wants it.
 struct PairRow {
@@ -114,12 +38,7 @@ struct PairRow {
 // ---- kernels ----
 
 __global__ void loss_kernel(LossRows a, const std::int32_t* active) {
-  for_flat(rows_now(a.rows, active), [&](Index r) {
-    const LossRow row(a, r);
-    float poison;
-    a.predicted[r] = predict(row, poison);
-    a.loss[r] = weighted(row, value(row)) + poison;
-  });
+  for_flat(rows_now(a.rows, active), [&](Index r) { loss_of_row(a, r); });
 }
 
 __global__ void pair_kernel(PairRows a, const std::int32_t* active) {

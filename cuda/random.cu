@@ -151,7 +151,7 @@ __global__ void start_kernel(StartRows a, const std::int32_t* active) {
 
 __global__ void noise_kernel(NoiseRows a, const std::int32_t* active) {
   for_rows(rows_now(a.rows, active), [&](Index row) {
-    const std::uint32_t salt = kNoise | a.draw;
+    const std::uint32_t salt = kNoise | *a.draw;
     float* out = a.out + row * a.ld;
     if (a.kind == Noise::normal)
       for_normals(a.features, a.seed, salt, a.ids[row], [&](Index i, float v) { out[i] = v; });

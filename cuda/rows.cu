@@ -3,6 +3,8 @@
 // Loading fills a slab and storing empties it, rows that have left included: these two work on all rows they are given.
 #include "launch.cuh"
 
+#include <cstring>
+
 #include "attacks/apgd_row.h"
 #include "attacks/track_best.h"
 #include "ball.h"
@@ -154,6 +156,13 @@ __global__ void apgd_kernel(Index rows, ApgdRows a, const std::int32_t* active) 
   for_flat(rows_now(rows, active), [&](Index r) { apgd_row(a, r); });
 }
 
+struct Words {
+  std::uint32_t word[kMostPut / sizeof(std::uint32_t)] = {};
+};
+
+// One thread per word.
+__global__ void put_kernel(std::uint32_t* to, Words words) { to[threadIdx.x] = words.word[threadIdx.x]; }
+
 // ---- what the table calls ----
 
 // source and ids are the device's.
@@ -179,6 +188,13 @@ void copy(Stream stream, void* to, const void* from, Index bytes) {
 
 void fill(Stream stream, void* to, int byte, Index bytes) {
   if (bytes > 0) memset_async(to, byte, static_cast<std::size_t>(bytes), device_stream(stream).stream);
+}
+
+void put(Stream stream, void* to, const void* values, Index bytes) {
+  Words words;
+  std::memcpy(words.word, values, static_cast<std::size_t>(bytes));
+  const auto count = static_cast<unsigned>(bytes / static_cast<Index>(sizeof(std::uint32_t)));
+  launch(put_kernel, 1, count, 0, device_stream(stream), static_cast<std::uint32_t*>(to), words);
 }
 
 void copy_rows(Stream stream, Index rows, Index n, const float* from, Index ld_from, float* to, Index ld_to,
@@ -224,6 +240,7 @@ void add_rows(Kernels& k) {
   k.store_rows = store_rows;
   k.copy = copy;
   k.fill = fill;
+  k.put = put;
   k.copy_rows = copy_rows;
   k.compact = compact;
   k.track_best = track_best;

@@ -15,7 +15,7 @@ namespace {
 
 __global__ void square_linf_kernel(SquareRows a, const std::int32_t* active) {
   for_rows(rows_now(a.rows, active), [&](Index row) {
-    if (a.draw == 0) {
+    if (a.first) {
       square_stripes(a, row, threadIdx.x, blockDim.x);
       return;  // the whole block
     }
@@ -31,7 +31,7 @@ __global__ void copy_kernel(SquareRows a, const std::int32_t* active) {
 }
 
 __global__ void square_move_kernel(SquareRows a, const std::int32_t* active) {
-  for_flat(rows_now(a.rows, active), [&](Index r) { a.draw == 0 ? square_tiles(a, r) : square_move(a, r); });
+  for_flat(rows_now(a.rows, active), [&](Index r) { a.first ? square_tiles(a, r) : square_move(a, r); });
 }
 
 // ---- what the table calls ----
@@ -40,7 +40,7 @@ void square(Stream stream, const SquareRows& a) {
   const DeviceStream s = device_stream(stream);
   if (a.norm == Norm::linf) return launch(square_linf_kernel, rows_grid(a.rows), kRowThreads, 0, s, a, s.active);
   const Index features = a.channels * a.height * a.width;
-  if (a.draw > 0) launch(copy_kernel, elements_grid(a.rows, features), elements_block(), 0, s, a, s.active);
+  if (!a.first) launch(copy_kernel, elements_grid(a.rows, features), elements_block(), 0, s, a, s.active);
   launch(square_move_kernel, flat_grid(a.rows), kFlatThreads, 0, s, a, s.active);
 }
 

@@ -19,7 +19,7 @@ Kernels filled(const char* name, Precision precision) {
   k.lanes = 1;  // a lane is a thread
   add_activation(k);
   add_channels(k);
-  add_conv(k);
+  add_conv(k, precision);
   add_device(k);
   add_gemm(k, precision);
   add_linear_exact(k);
@@ -28,6 +28,7 @@ Kernels filled(const char* name, Precision precision) {
   add_one_vs_one(k);
   add_minimum_norm(k);
   add_optim(k);
+  if (precision == Precision::float32) add_pgd(k);  // its products are
   add_pool(k);
   add_project(k);
   add_random(k);

@@ -8,12 +8,12 @@
 
 namespace epsball::cuda {
 
-// What the factors of matrix products (gemm) are rounded to; the rest is float32.
+// What the factors of products (gemm, and conv to more than 16 channels) are rounded to; the rest is float32.
 enum class Precision { float32, tf32, bf16 };
 
 void add_activation(Kernels&);
 void add_channels(Kernels&);
-void add_conv(Kernels&);
+void add_conv(Kernels&, Precision);
 void add_device(Kernels&);
 void add_gemm(Kernels&, Precision);
 void add_linear_exact(Kernels&);
@@ -22,6 +22,7 @@ void add_maxout(Kernels&);
 void add_one_vs_one(Kernels&);
 void add_minimum_norm(Kernels&);
 void add_optim(Kernels&);
+void add_pgd(Kernels&);
 void add_pool(Kernels&);
 void add_project(Kernels&);
 void add_random(Kernels&);

@@ -425,12 +425,13 @@ struct NoiseRows {
   Index rows = 0, features = 0;
   const Index* ids = nullptr;  // (rows)
   std::uint64_t seed = 0;
-  std::uint32_t draw = 0;  // below 2^24
+  const std::uint32_t* draw = nullptr;  // (1), below 2^24
   float* out = nullptr;
   Index ld = 0;
 };
 
 struct TrackBest;          // src/attacks/track_best.h
+struct PgdRows;            // src/attacks/pgd_rows.h
 struct ApgdRows;           // src/attacks/apgd_row.h
 struct SquareRows;         // src/attacks/square_row.h
 struct LinearCase;         // src/attacks/linear_row.h
@@ -492,7 +493,14 @@ struct LeapRows;
 struct WalkRows;
 struct AdaptRows;
 
+inline constexpr Index kMostPut = 32;  // bytes that Kernels::put takes
+
 // ---- optimisers ----
+
+// Adam's 1 - beta^t, for both betas.
+struct AdamCorrections {
+  float first = 1.0f, second = 1.0f;
+};
 
 struct Update {
   Index count = 0;
@@ -503,10 +511,11 @@ struct Update {
   float rate = 0.0f, momentum = 0.0f;
   bool nesterov = false;
   float beta1 = 0.0f, beta2 = 0.0f, epsilon = 0.0f;
-  float correction1 = 1.0f, correction2 = 1.0f;  // 1 - beta^t
-  float l2 = 0.0f, l1 = 0.0f;                    // decay added to the gradient: l2 * p + l1 * sign(p)
-  float decay = 0.0f;                            // decoupled: p shrinks by rate * decay * p beside the step
-  float scale = 1.0f;                            // multiplies the gradient before all else
+  AdamCorrections correction;
+  const AdamCorrections* changing = nullptr;  // (1): the corrections of a call that is replayed; null: those above
+  float l2 = 0.0f, l1 = 0.0f;                 // decay added to the gradient: l2 * p + l1 * sign(p)
+  float decay = 0.0f;                         // decoupled: p shrinks by rate * decay * p beside the step
+  float scale = 1.0f;                         // multiplies the gradient before all else
 };
 
 // ---- devices ----
@@ -646,6 +655,8 @@ struct Kernels {
   void (*store_rows)(Stream, const StoreRows&) = nullptr;
   void (*copy)(Stream, void* to, const void* from, Index bytes) = nullptr;
   void (*fill)(Stream, void* to, int byte, Index bytes) = nullptr;
+  // A few bytes of the host's, kMostPut at most and a multiple of 4, which the call takes along: it waits for nothing.
+  void (*put)(Stream, void* to, const void* values, Index bytes) = nullptr;
   // to[slot[i]] = from[i] where keep[i]; null slot: i; null keep: every row
   void (*copy_rows)(Stream, Index rows, Index n, const float* from, Index ld_from, float* to, Index ld_to,
                     const std::int32_t* slot, const std::uint8_t* keep) = nullptr;
@@ -653,6 +664,10 @@ struct Kernels {
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
   void (*apgd)(Stream, Index rows, const ApgdRows&) = nullptr;
+
+  // pgd.cu: a whole run of L-infinity PGD in one launch. False: the model or the batch does not fit, and nothing is
+  // done. Null where steps one by one are as good.
+  bool (*pgd)(Stream, const PgdRows&) = nullptr;
 
   // square.cpp
   void (*square)(Stream, const SquareRows&) = nullptr;

@@ -2,7 +2,7 @@
 // engine.
 #pragma once
 
-#include "kernels.h"
+#include "dense.h"
 
 namespace epsball {
 
@@ -15,6 +15,8 @@ class Pass {
   virtual Rows dlogits() = 0;
   // The gradient with respect to x of the last forward, into dx; or, if `step` is given, straight into step->x.
   virtual void backward(Index rows, Rows x, Rows dx, const SignStep* step) = 0;
+  // Describes what it goes through, if that is linear layers only; if not, says so.
+  virtual bool dense(DenseModel&) const { return false; }
 };
 
 }  // namespace epsball

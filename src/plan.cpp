@@ -435,6 +435,17 @@ void PlanPass::backward(Index rows, Rows x, Rows dx, const SignStep* step) {
   backward_input(rows, x, dx, step);
 }
 
+bool PlanPass::dense(DenseModel& model) const {
+  if (draw_ || layers_.size() > DenseModel::kMost) return false;
+  model.count = static_cast<int>(layers_.size());
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Lowered& l = layers_[i];
+    if (derivative_needs_input(l.activation.kind) || !l.layer->dense(l.packed, model.layer[i])) return false;
+    model.layer[i].activation = l.activation;
+  }
+  return true;
+}
+
 void PlanPass::backward(Index rows, Rows x, std::size_t last, std::size_t first) {
   for (std::size_t i = last; i > first; --i) backward_layer(i, rows, x);
 }

@@ -158,6 +158,7 @@ class PlanPass : public Pass {
   Rows forward(Index rows, Rows x) override;
   Rows dlogits() override { return tape_.gradient.back(); }
   void backward(Index rows, Rows x, Rows dx, const SignStep* step) override;
+  bool dense(DenseModel&) const override;
 
   // Forward through layers [first, last); backward from the gradient of `last`'s output to that of `first`'s. Training
   // goes by parts where layers gather statistics of a batch on the way.

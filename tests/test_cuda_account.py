@@ -76,7 +76,6 @@ def test_a_convolution_counts_the_taps_inside_the_image_only(tool: ModuleType) -
         ("A PGD step on the MLP 784-256-256-10, 1,000 rows", 1000, "float32"),
         ("The same, precision tf32", 1000, "tf32"),
         ("The same, precision bf16", 1000, "bf16"),
-        ("The same in float32, 128 rows", 128, "float32"),
         ("A PGD step on the CNN 16-32-100-10, 1,000 rows", 1000, "float32"),
     ],
 )
@@ -99,6 +98,22 @@ def test_the_launches_of_a_step_are_those_of_the_account(
         launches[1].remove(launch)  # what is left is one step, in its order up to where the loop begins and ends
     wanted = [(launch.kernel.split()[0], launch.blocks, launch.threads) for launch in tool.SECTIONS[title]]
     assert sorted(launches[1]) == sorted(wanted)
+
+
+@pytest.mark.slow
+def test_a_run_of_few_rows_is_the_launch_of_the_account(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = pytest.importorskip("_cuda_emulated", reason="needs -DEPSBALL_CUDA_EMULATED=ON and its folder on the path")
+    monkeypatch.setenv("EPSBALL_CUDA_MODULE", "_cuda_emulated")
+    device._cuda_table.cache_clear()
+    (wanted,) = tool.SECTIONS["PGD-40 on the same in float32, 128 rows"]
+    x, y = DeviceArray(np.full((128, 784), 0.5, np.float32)), DeviceArray(np.arange(128) % 10)
+    model = eb.models.mlp(tool.MLP).to("cuda")
+    model(x)
+    cuda.take_launches()
+    eb.pgd(model, x, y, eps=0.1, steps=1)
+    file = wanted.kernel.split()[0]
+    assert [launch for launch in cuda.take_launches() if launch[0] == file] == [(file, wanted.blocks, wanted.threads)]
+    device._cuda_table.cache_clear()
 
 
 def test_a_kernel_of_the_account_is_one_that_is_compiled(tool: ModuleType) -> None:

@@ -448,12 +448,11 @@ def launches(cuda, model: eb.Sequential, attack: eb.attacks.Attack, x: DeviceArr
 @pytest.mark.parametrize(
     ("make", "options"),
     [
-        (mlp, {}),
         (cnn, {}),
+        (cnn, {"early_stop": True}),
+        (cnn, {"loss": "dlr", "restarts": 2}),
         (mlp, {"norm": "l2"}),
         (mlp, {"norm": "l1", "early_stop": True}),
-        (mlp, {"early_stop": True}),
-        (mlp, {"loss": "dlr", "restarts": 2}),
     ],
 )
 def test_a_further_step_of_pgd_is_one_launch(cuda, make, options) -> None:
@@ -465,14 +464,108 @@ def test_a_further_step_of_pgd_is_one_launch(cuda, make, options) -> None:
     cuda.destroy_stream(stream)
 
 
-@pytest.mark.parametrize("attack", [eb.attacks.PGD, eb.attacks.MomentumPGD, eb.attacks.SLIDE, eb.attacks.BIM])
+@pytest.mark.parametrize("options", [{}, {"early_stop": True}, {"loss": "dlr"}, {"loss": "margin", "targeted": True}])
+def test_pgd_on_a_small_dense_model_is_one_launch(cuda, options) -> None:
+    model, stream = mlp().to("cuda"), cuda.create_stream()
+    x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
+    calls = [
+        launches(cuda, model, eb.attacks.PGD(eps=0.1, steps=n, restarts=r, **options), x, y)
+        for n, r in ((5, 1), (40, 1), (5, 2))
+    ]
+    assert calls[1] == calls[0], "steps are launches"
+    assert calls[2] - calls[0] <= 4, "a start, all steps, and two where solved rows leave"
+    cuda.destroy_stream(stream)
+
+
+def test_a_run_in_one_launch_has_the_bits_of_its_steps(cuda) -> None:
+    model = eb.models.mlp([7, 17, 3], seed=1).to("cuda")
+    x, y = batch(520, 7), labels(520, 3)  # more rows than one launch takes
+    attack = eb.attacks.PGD(eps=0.3, steps=4, restarts=2, early_stop=True)
+    steps = attack.run(model, x, y)
+    for rows in (slice(0, 260), slice(260, 520)):
+        index = np.arange(520)[rows]
+        whole = eb.attacks.PGD(eps=0.3, steps=4, restarts=2, early_stop=True).run(model, x[rows], y[rows], index=index)
+        for name in ("x_adv", "success", "queries", "distance"):
+            np.testing.assert_array_equal(getattr(whole, name), getattr(steps, name)[rows])
+
+
+A = eb.attacks
+SEARCH = {"search_steps": 2, "abort_early": False}
+
+# Attacks of n steps, and what a further step gives the stream: a replay, and where numbers change from step to step
+# another launch that puts them in place.
+LOOPS = {
+    "momentum": (lambda n: A.MomentumPGD(eps=0.5, steps=n), 1),
+    "nesterov": (lambda n: A.MomentumPGD(eps=0.5, steps=n, nesterov=True), 1),
+    "adam": (lambda n: A.AdamPGD(eps=0.5, steps=n), 2),
+    "slide": (lambda n: A.SLIDE(eps=0.5, steps=n), 1),
+    "pgd-l2": (lambda n: A.PGD(eps=0.5, norm="l2", steps=n), 1),
+    "ddn": (lambda n: A.DDN(steps=n), 2),
+    "fmn": (lambda n: A.FMN(steps=n), 2),
+    "fmn-l0": (lambda n: A.FMN(steps=n, norm="l0"), 2),
+    "deepfool": (lambda n: A.DeepFool(steps=n), 1),
+    "fab": (lambda n: A.FAB(steps=n), 1),
+    "square": (lambda n: A.Square(eps=0.1, queries=n), 2),
+    "square-l2": (lambda n: A.Square(eps=0.5, norm="l2", queries=n), 2),
+    "cw": (lambda n: A.CarliniWagner(steps=n, **SEARCH), 2),
+    "cw-linf": (lambda n: A.CarliniWagner(steps=n, norm="linf", **SEARCH), 2),
+    "cw-l0": (lambda n: A.CarliniWagner(steps=n, norm="l0", **SEARCH), 2),
+    "ead": (lambda n: A.EAD(steps=n, **SEARCH), 2),
+    "lbfgs": (lambda n: A.LBFGS(steps=n, search_steps=2), 2),
+    "jsma": (lambda n: A.JSMA(gamma=2 * n / 36), 1),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_further_step_is_a_replay(cuda, name) -> None:
+    model, stream = mlp().to("cuda"), cuda.create_stream()
+    x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
+    make, each = LOOPS[name]
+    calls = [launches(cuda, model, make(n), x, y) for n in (5, 12)]
+    assert calls[1] - calls[0] == 7 * each
+    cuda.destroy_stream(stream)
+
+
+def test_a_further_step_of_apgd_is_a_replay_but_at_checkpoints(cuda) -> None:
+    model, stream = mlp().to("cuda"), cuda.create_stream()
+    x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
+    for norm in ("linf", "l2"):
+        calls = [launches(cuda, model, A.APGD(eps=0.5, norm=norm, steps=n), x, y) for n in (50, 100)]
+        assert 50 <= calls[1] - calls[0] <= 50 * 2, "the checkpoints are as many"
+    cuda.destroy_stream(stream)
+
+
+@pytest.mark.parametrize("estimate", [A.SPSA, A.NES])
+def test_a_further_probe_is_a_replay(cuda, estimate) -> None:
+    model, stream = mlp().to("cuda"), cuda.create_stream()
+    x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
+    calls = [launches(cuda, model, estimate(eps=0.5, steps=2, probes=n), x, y) for n in (4, 10)]
+    assert calls[1] - calls[0] == 2 * 2 * 6  # steps, launches, probes
+    cuda.destroy_stream(stream)
+
+
+REPLAYED = {
+    **{name: make for name, (make, _) in LOOPS.items()},
+    "pgd": lambda n: A.PGD(eps=0.5, steps=n, restarts=2),
+    "bim": lambda n: A.BIM(eps=0.5, steps=n),
+    "apgd": lambda n: A.APGD(eps=0.5, steps=3 * n, restarts=2),
+    "apgd-l2": lambda n: A.APGD(eps=0.5, norm="l2", steps=3 * n),
+    "apgd-l1": lambda n: A.APGD(eps=1.0, norm="l1", steps=5 * n),
+    "apgd-targeted": lambda n: A.APGD(eps=0.5, steps=3 * n, loss="dlr", targets=2),
+    "spsa": lambda n: A.SPSA(eps=0.5, steps=n, probes=4),
+    "fab-targeted": lambda n: A.FAB(steps=n, restarts=2, targets=2),
+}
+
+
+@pytest.mark.parametrize("name", REPLAYED)
 @pytest.mark.parametrize("rows", [0, 5])
-def test_replayed_steps_are_the_steps(cuda, attack, rows) -> None:
-    model = mlp().to("cuda")
+def test_replayed_steps_are_the_steps(cuda, name, rows) -> None:
+    model = eb.models.mlp([36, 17, 4], seed=1).to("cuda")
     eb._native.set_slab_rows(rows)  # several slabs: recorded anew for each
-    replayed, done = attack(eps=0.5, steps=6).run(model, X, Y), attack(eps=0.5, steps=6).run(model, X, Y, trace=True)
-    for name in ("x_adv", "success", "queries", "distance"):
-        np.testing.assert_array_equal(getattr(replayed, name), getattr(done, name))
+    attack = REPLAYED[name](6)
+    replayed, done = attack.run(model, X, Y), attack.run(model, X, Y, trace=True)
+    for each in ("x_adv", "success", "queries", "distance"):
+        np.testing.assert_array_equal(getattr(replayed, each), getattr(done, each))
 
 
 def test_calls_run_on_the_arrays_stream(cuda) -> None:

@@ -45,6 +45,21 @@ def test_logits_are_within_what_rounded_factors_amount_to(cuda, precision) -> No
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_convolutions_to_many_channels_are_rounded_and_others_are_not(cuda, precision) -> None:
+    def model(channels: int) -> eb.Sequential:
+        layers = [eb.Conv2d(1, channels, 3, padding=1), eb.Flatten(), eb.Linear(36 * channels, 3)]
+        return eb.Sequential(layers, input_shape=(1, 6, 6), seed=1)
+
+    for channels in (16, 17):
+        here, there = model(channels).to("cuda"), model(channels).to("cuda", precision=precision)
+        off = np.abs(there(X) - here(X)).max()
+        assert (off > 0) == (channels > 16)
+        assert off < 100 * UNIT[precision]
+        gradients = [m.input_gradient(X, Y) for m in (here, there)]
+        np.testing.assert_allclose(gradients[1], gradients[0], atol=50 * UNIT[precision])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_attacks_run_and_hold_their_bound_exactly(cuda, precision) -> None:
     model = eb.models.mlp([36, 40, 17, 3], seed=1).to("cuda", precision=precision)
     attack = eb.attacks.PGD(eps=0.1, steps=3)

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "cuda/registers.json"
 SHARED = ROOT / "cuda/shared.json"
-ACCOUNTED = ("conv.cu", "gemm.cu", "loss.cu", "rows.cu", "step.cu")
+ACCOUNTED = ("conv.cu", "gemm.cu", "loss.cu", "pgd.cu", "rows.cu", "step.cu")
 ARCHITECTURES = ("80", "90")
 # as in cmake/cuda.cmake
 FLAGS = ["-std=c++20", "-O3", "-fmad=false", "-Werror", "all-warnings", "-Xcompiler=-Wall,-Wextra", "-Xptxas", "-v"]

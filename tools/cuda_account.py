@@ -57,6 +57,7 @@ class Launch:
     flops: float
     moved: float
     rate: str = "float32"  # of its arithmetic, a field of Gpu
+    shared: int = 0  # bytes of a block that the launch asks for
 
 
 # ---- what the shapes say; the tiles are those of cuda/tile.cuh and cuda/fragments.cuh
@@ -161,12 +162,23 @@ def apart(rows: int, features: int) -> Iterator[Launch]:
     yield Launch("step.cu step_kernel", f"l2 step, {features} features", rows, 128, 12.0 * values, 24.0 * values)
 
 
+def run(rows: int, sizes: tuple[int, ...], steps: int) -> Launch:
+    """A whole run of PGD (L-infinity) on an MLP, its last point judged: blocks of 8 rows keep all but the weights."""
+    weights = sum(k * n for k, n in pairwise(sizes))
+    flops = 2.0 * rows * weights * (2 * steps + 1)
+    # weights both ways; x, two limits and the best point
+    moved = 4.0 * (2 * weights + 4 * rows * sizes[0])
+    values = sum(sizes) + 2 * max(sizes[1:])
+    shared = 32 * values + 64 * sizes[-1]
+    return Launch("pgd.cu pgd_kernel", f"{steps} steps", math.ceil(rows / 8), 256, flops, moved, shared=shared)
+
+
 MLP = (784, 256, 256, 10)
 SECTIONS = {
     "A PGD step on the MLP 784-256-256-10, 1,000 rows": list(dense(1000, MLP)),
     "The same, precision tf32": list(dense(1000, MLP, "tf32")),
     "The same, precision bf16": list(dense(1000, MLP, "bf16")),
-    "The same in float32, 128 rows": list(dense(128, MLP)),
+    "PGD-40 on the same in float32, 128 rows": [run(128, MLP, 40)],
     "A PGD step on the CNN 16-32-100-10, 1,000 rows": list(cnn(1000)),
     "Outside of steps, 1,000 rows": list(apart(1000, 784)),
 }
@@ -191,7 +203,7 @@ Registers and shared memory are what nvcc allocates for {gpu.architecture}; occu
 often tiles read it again from the L2 cache. At best: no less than the bytes at {bandwidth:.2f} TB/s and the FLOPs at
 {float32:.0f} TFLOP/s (float32; {tf32:.1f} for tf32 and {bf16:.1f} for bf16 on tensor cores), rates of NVIDIA's H100
 data sheet, of which a grid of fewer blocks than the {gpu.multiprocessors} multiprocessors has a part. A launch costs
-some microseconds beside it, but for the steps of PGD, which a graph holds."""
+some microseconds beside it, but for the steps of an attack, which a graph holds."""
 
 
 def blocks_per_multiprocessor(gpu: Gpu, launch: Launch, takes: Resources) -> int:
@@ -199,7 +211,7 @@ def blocks_per_multiprocessor(gpu: Gpu, launch: Launch, takes: Resources) -> int
     warps = math.ceil(launch.threads / 32)
     of_warp = math.ceil(takes.registers * 32 / 256) * 256
     by_registers = 4 * (gpu.registers // 4 // of_warp) // warps
-    by_shared = gpu.shared // (takes.shared + gpu.shared_reserved)
+    by_shared = gpu.shared // (takes.shared + launch.shared + gpu.shared_reserved)
     return min(gpu.blocks, gpu.threads // 32 // warps, by_registers, by_shared)
 
 
@@ -211,7 +223,8 @@ def row_of(gpu: Gpu, launch: Launch, takes: Resources) -> tuple[list[str], float
     seconds = max(moving, computing)
     return [
         launch.what, f"`{launch.kernel.split()[1].partition('<')[0]}`", f"{launch.blocks:,} x {launch.threads}",
-        str(takes.registers), f"{takes.shared / 1024:.1f}", f"{together * launch.threads / gpu.threads:.0%}",
+        str(takes.registers), f"{(takes.shared + launch.shared) / 1024:.1f}",
+        f"{together * launch.threads / gpu.threads:.0%}",
         f"{launch.flops / 1e6:,.1f}", f"{launch.moved / 1e6:,.2f}",
         f"{launch.flops / launch.moved:.1f}", "memory" if moving > computing else "arithmetic" if busy == 1 else
         f"arithmetic, {launch.blocks} of {gpu.multiprocessors} multiprocessors", f"{seconds * 1e6:.1f}",

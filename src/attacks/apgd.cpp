@@ -84,21 +84,19 @@ void ApgdSlab::decide(int step, int steps) {
   keep(run_gradient_, gradient_, back_);
 }
 
-// L1 steps to the features that raise the loss most; else z = P(x + step) and x + 3/4 (z - x) + 1/4 (x - previous).
+// L1 steps to the features that raise the loss most; else z = P(x + step) and x + 3/4 (z - x) + 1/4 (x - previous),
+// which takes the place of the previous point.
 void ApgdSlab::move(bool first) {
   StepRows step{ball(ball_radius_), gradient_.data, gradient_.ld, size_, moving_};
   if (s_.norm == Norm::l1) {
     step.top = top_;
     return k_.step(stream(), step);
   }
-  k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, next_.data, next_.ld, nullptr, nullptr);
-  step.ball.x = next_.data;
+  const Rows kept = first ? previous_ : next_;
+  k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, kept.data, kept.ld, nullptr, nullptr);
+  if (!first) step.ball.x = next_.data;
   k_.step(stream(), step);
-  if (first) {
-    std::swap(previous_, x_);
-    std::swap(x_, next_);
-    return;
-  }
+  if (first) return;
   CombineRows mix;
   mix.rows = active_;
   mix.features = features_;
@@ -114,8 +112,9 @@ void ApgdSlab::move(bool first) {
   mix.out = previous_.data;
   mix.ld = previous_.ld;
   k_.combine(stream(), mix);
-  std::swap(previous_, x_);
-  if (s_.norm == Norm::l2) k_.project(stream(), ball(ball_radius_));
+  BallRows mixed = ball(ball_radius_);
+  mixed.x = previous_.data;
+  if (s_.norm == Norm::l2) k_.project(stream(), mixed);
 }
 
 void ApgdSlab::begin_phase(float times, std::uint32_t run, bool start) {
@@ -157,19 +156,28 @@ void ApgdSlab::evaluate_draws(bool gradient) {
 }
 
 // Judges its points where `column` is one of the trace's; `unjudged` were evaluated before.
+void ApgdSlab::iterate_once(int step, int steps, Index column, Index unjudged) {
+  const bool last = step == steps;
+  evaluate_draws(!last);
+  if (column >= 0) {
+    track(column + step, s_.draws + (step == 0 ? unjudged : 0));
+    keep_improved();
+  }
+  decide(step, steps);
+  if (column >= 0) drop_solved();
+  if (!last) move(step == 0);
+}
+
+// The two points change places at every step but the first, and so do two kinds of steps.
 void ApgdSlab::iterate(int steps, Index column, Index unjudged) {
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
-    const bool last = step == steps;
-    evaluate_draws(!last);
-    if (column >= 0) {
-      track(column + step, s_.draws + (step == 0 ? unjudged : 0));
-      keep_improved();
-    }
-    decide(step, steps);
-    if (column >= 0) drop_solved();
-    if (last) return;
-    move(step == 0);
+    const bool repeats = step > 0 && step < steps && steps_since_checkpoint(step, steps) == 0;
+    once(repeats ? 2 * swapped_ + (column >= 0) : -1, [&] { iterate_once(step, steps, column, unjudged); });
+    if (step == steps) return;
+    if (step == 0 || s_.norm == Norm::l1) continue;
+    std::swap(previous_, x_);
+    swapped_ = !swapped_;
   }
 }
 

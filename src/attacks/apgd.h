@@ -35,6 +35,7 @@ class ApgdSlab : public SlabAttack {
   void run_once(int run);
   void begin_phase(float times, std::uint32_t run, bool start);
   void iterate(int steps, Index column, Index unjudged);
+  void iterate_once(int step, int steps, Index column, Index unjudged);
   // The mean loss at x, and but for the last point the mean of the gradients, each in its own scale.
   void evaluate_draws(bool gradient);
   // What APGD decides after `step` steps of a phase of `steps`.
@@ -48,6 +49,7 @@ class ApgdSlab : public SlabAttack {
   float *ball_radius_, *size_, *top_, *run_loss_, *last_, *checked_, *changed_, *mean_loss_;
   std::int32_t* rises_;
   std::uint8_t *halved_, *run_improved_, *back_;
+  bool swapped_ = false;  // whether x_ and previous_ have changed places
 };
 
 }  // namespace epsball

@@ -129,15 +129,11 @@ void SlabAttack::slope(Rows gradient, float* out) {
   k_.row_norms(stream(), {dual, active_, features_, gradient.data, nullptr, gradient.ld, out, lo_.data, hi_.data});
 }
 
-void SlabAttack::evaluate(bool gradient) {
-  logits_ = pass_->forward(active_, x_);
-  const Rows dlogits = pass_->dlogits();
+LossRows SlabAttack::loss_rows() const {
   LossRows loss;
   loss.kind = common_.loss;
   loss.rows = active_;
   loss.classes = classes_;
-  loss.logits = logits_.data;
-  loss.ld = logits_.ld;
   loss.labels = rivals_ && loss.kind != Loss::dlr_targeted ? rivals_ : in_->labels ? labels_ : nullptr;
   loss.rivals = rivals_;
   loss.targets = targets_.data;
@@ -146,6 +142,15 @@ void SlabAttack::evaluate(bool gradient) {
   loss.unit = common_.unit;
   loss.loss = loss_;
   loss.predicted = predicted_;
+  return loss;
+}
+
+void SlabAttack::evaluate(bool gradient) {
+  logits_ = pass_->forward(active_, x_);
+  const Rows dlogits = pass_->dlogits();
+  LossRows loss = loss_rows();
+  loss.logits = logits_.data;
+  loss.ld = logits_.ld;
   loss.dlogits = gradient ? dlogits.data : nullptr;
   loss.dlogits_ld = dlogits.ld;
   k_.loss(stream(), loss);
@@ -174,15 +179,19 @@ TrackBest SlabAttack::tracked() const {
   return t;
 }
 
-void SlabAttack::track(Index column, Index evaluations) {
-  if (distance_) k_.row_norms(stream(), {common_.norm, active_, features_, x_.data, x0_.data, x_.ld, distance_});
+TrackBest SlabAttack::tracked(Index column, Index evaluations) const {
   TrackBest t = tracked();
   t.fresh = !common_.keep_best || column == 0;
   t.stepped = column > 0;
   t.evaluations = evaluations;
   t.trace_ld = out_->trace_ld;
   t.trace = out_->trace ? out_->trace + first_ * out_->trace_ld + column : nullptr;
-  k_.track_best(stream(), active_, t);
+  return t;
+}
+
+void SlabAttack::track(Index column, Index evaluations) {
+  if (distance_) k_.row_norms(stream(), {common_.norm, active_, features_, x_.data, x0_.data, x_.ld, distance_});
+  k_.track_best(stream(), active_, tracked(column, evaluations));
 }
 
 void SlabAttack::keep_improved() {
@@ -219,6 +228,7 @@ void SlabAttack::run(const AttackInputs& in, const AttackOutputs& out, Index fir
   in_ = &in;
   out_ = &out;
   first_ = first;
+  repeated_.clear();  // another slab has other rows
   k_.fill(stream(), out.broken + first, 0, rows);
   load(rows);
   if (common_.minimum_norm)  // what a row that fails returns

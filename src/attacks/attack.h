@@ -1,7 +1,10 @@
 // What all native attacks share: their inputs and outputs, and a slab of rows with its limits and best points.
 #pragma once
 
+#include <map>
+
 #include "attacks/track_best.h"
+#include "recording.h"
 #include "slabs.h"
 #include "staging.h"
 #include "target.h"
@@ -80,6 +83,14 @@ class SlabAttack {
   virtual void attack() = 0;
 
   Stream stream() const { return worker_.context.stream; }
+  // One round of a loop. Rounds of one kind (0, 1, ...) give a device the same calls, which are noted once in a slab
+  // and replayed: what changes from round to round lies in the table's memory, where Kernels::put leaves it. A negative
+  // kind is like no other; a trace has a column for each round.
+  template <class F>
+  void once(int kind, F&& round) {
+    if (kind < 0 || out_->trace) return round();
+    repeated_.try_emplace(kind, k_, stream()).first->second.run(round);
+  }
   // Buffers whose rows move up when rows leave.
   Rows moved_rows(Index n);
   template <class T>
@@ -97,6 +108,8 @@ class SlabAttack {
   // features that can move.
   void reach(Norm norm, float* out);
   void slope(Rows gradient, float* out);
+  // What the loss is computed of, but for logits and their gradient.
+  LossRows loss_rows() const;
   // Loss and prediction of x; with `gradient` also that of the logits, for pass_->backward.
   void evaluate(bool gradient);
   // With targets: takes the logits at x0, by which `aim` finds the class of a rank (0: the likeliest).
@@ -105,6 +118,7 @@ class SlabAttack {
   // Judges the iterate evaluated last, which is the trace's `column`; the first must be 0.
   void track(Index column, Index evaluations = 1);
   TrackBest tracked() const;
+  TrackBest tracked(Index column, Index evaluations) const;
   // Keeps x as the best point of the rows that track found improved.
   void keep_improved();
   // Rows that are solved leave, if they may; minimum norm: those that nothing can be nearer to always do.
@@ -140,6 +154,7 @@ class SlabAttack {
   std::vector<std::int32_t> counting_;  // 0, 1, 2, ...
   std::vector<float> constants_;        // one value, for every row
   std::vector<RowBuffer> leaving_;      // what moves up when rows leave
+  std::map<int, Recording> repeated_;   // rounds of this slab, by kind
 };
 
 template <class T>

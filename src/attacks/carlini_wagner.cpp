@@ -97,16 +97,18 @@ void CarliniWagnerSlab::attack() {
   drop_solved();
   begin();
   move();
-  for (Index column = 1; active_ > 0; ++column) {
+  for (Index column = 1; active_ > 0 && column < iterates(s_); ++column) {
     worker_.interruption.check();
-    evaluate(true);
-    track(column);
-    keep_improved();
-    judge();
-    pass_->backward(active_, x_, gradient_, nullptr);
-    if (s_.norm == Norm::l0) freeze();
-    move();
-    drop_solved();
+    once(0, [&] {
+      evaluate(true);
+      track(column);
+      keep_improved();
+      judge();
+      pass_->backward(active_, x_, gradient_, nullptr);
+      if (s_.norm == Norm::l0) freeze();
+      move();
+      drop_solved();
+    });
   }
 }
 

@@ -12,12 +12,13 @@ DdnSlab::DdnSlab(const Target& target, const DdnSettings& settings, Worker& work
   sphere_ = moved<float>();
   reach_ = moved<float>();
   scale_ = worker.arena.take<float>(worker.slab_rows);
+  size_ = worker.arena.take<float>(1);
   rest_ = worker.arena.take<float>(worker.slab_rows);
 }
 
-void DdnSlab::move(int step) {
+void DdnSlab::move() {
   pass_->backward(active_, x_, gradient_, nullptr);
-  DdnRows d{predicted_, judge_, reach_, s_.targeted, s_.gamma, cosine(1.0f, 0.01f, step, s_.steps)};
+  DdnRows d{predicted_, judge_, reach_, s_.targeted, s_.gamma, size_};
   d.radius = sphere_;
   d.step_size = step_size_;
   k_.ddn(stream(), active_, d);
@@ -33,12 +34,18 @@ void DdnSlab::attack() {
   reach(Norm::l2, reach_);
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
-    evaluate(step < s_.steps);
-    track(step);
-    keep_improved();
-    if (step == s_.steps) return;
-    move(step);
-    drop_solved();
+    const bool last = step == s_.steps;
+    const float size = cosine(1.0f, 0.01f, step, s_.steps);
+    k_.put(stream(), size_, &size, sizeof size);
+    once(step > 0 && !last ? 0 : -1, [&] {
+      evaluate(!last);
+      track(step);
+      keep_improved();
+      if (last) return;
+      move();
+      drop_solved();
+    });
+    if (last) return;
   }
 }
 

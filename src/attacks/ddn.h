@@ -23,11 +23,11 @@ class DdnSlab : public SlabAttack {
 
  private:
   void attack() override;
-  void move(int step);
+  void move();
 
   const DdnSettings s_;
   Rows gradient_;
-  float *sphere_, *reach_, *scale_, *rest_;
+  float *sphere_, *reach_, *scale_, *rest_, *size_;
 };
 
 }  // namespace epsball

@@ -11,9 +11,10 @@ struct DdnRows {
   const std::int32_t* labels = nullptr;     // (rows)
   const float* reach = nullptr;             // (rows) of the box: a larger radius means nothing
   bool targeted = false;
-  float gamma = 0.0f, size = 0.0f;  // of this step
-  float* radius = nullptr;          // (rows)
-  float* step_size = nullptr;       // (rows)
+  float gamma = 0.0f;
+  const float* size = nullptr;  // (1) of this step
+  float* radius = nullptr;      // (rows)
+  float* step_size = nullptr;   // (rows)
 };
 
 // What brings a row from its distance onto its sphere: x <- scale * x + rest * x0.
@@ -29,7 +30,7 @@ namespace EPSBALL_ISA {
 EPSBALL_HD void decide(const DdnRows& a, Index row) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
   a.radius[row] = min(a.radius[row] * (adversarial ? 1.0f - a.gamma : 1.0f + a.gamma), a.reach[row]);
-  a.step_size[row] = a.size;
+  a.step_size[row] = *a.size;
 }
 
 EPSBALL_HD void decide(const SphereRows& a, Index row) {

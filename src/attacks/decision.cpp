@@ -32,6 +32,7 @@ DecisionAttack::DecisionAttack(const Target& target, const DecisionSettings& set
   sent_ = arena.take_rows(capacity_, features_);
   for (float** each : {&length_, &low_, &high_, &middle_, &rest_, &radius_of_cut_}) *each = arena.take<float>(rows);
   sent_loss_ = arena.take<float>(capacity_);
+  draw_ = arena.take<std::uint32_t>(1);
   number_ = arena.take<std::int32_t>(capacity_);
   sent_predicted_ = arena.take<std::int32_t>(capacity_);
   no_label_ = arena.take<std::int32_t>(capacity_);
@@ -66,7 +67,9 @@ void DecisionAttack::norms(Rows x, const float* y, float* out) const {
 
 void DecisionAttack::draw_direction() {
   constexpr std::uint32_t kDraws = (1u << 24) - 1;
-  k_.noise(stream(), {Noise::normal, active_, features_, ids_, s_.seed, draws_++ & kDraws, noise_.data, noise_.ld});
+  const std::uint32_t draw = draws_++ & kDraws;
+  k_.put(stream(), draw_, &draw, sizeof draw);
+  k_.noise(stream(), {Noise::normal, active_, features_, ids_, s_.seed, draw_, noise_.data, noise_.ld});
   k_.row_norms(stream(), {Norm::l2, active_, features_, noise_.data, nullptr, noise_.ld, length_, lo_.data, hi_.data});
 }
 

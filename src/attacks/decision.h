@@ -14,6 +14,8 @@ struct DecisionSettings : AttackSettings {
   int starts = 100;                                                 // random points tried, if none are given
 };
 
+// On a device their calls are given one by one, not replayed: how many probes a step has, and which points it asks
+// about, changes from step to step.
 class DecisionAttack : public SlabAttack {
  public:
   static Index floats_per_row(const Target& target) {
@@ -48,6 +50,7 @@ class DecisionAttack : public SlabAttack {
   float *before_, *length_;
   std::uint8_t *unasked_, *adversarial_;
   std::uint32_t draws_ = 0;
+  std::uint32_t* draw_;  // the one that a direction is drawn by
 
  private:
   void judge_inputs();

@@ -22,13 +22,17 @@ void DeepFoolSlab::attack() {
   k_.copy_rows(stream(), active_, features_, x0_.data, x0_.ld, total_.data, total_.ld, nullptr, nullptr);
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
-    evaluate(false);
-    track(step);
-    keep_improved();
-    if (step == 0) rank_rivals();
-    if (step == s_.steps) return;
-    move();
-    drop_solved();
+    const bool first = step == 0, last = step == s_.steps;
+    once(first || last ? -1 : 0, [&] {
+      evaluate(false);
+      track(step);
+      keep_improved();
+      if (first) rank_rivals();
+      if (last) return;
+      move();
+      drop_solved();
+    });
+    if (last) return;
   }
 }
 

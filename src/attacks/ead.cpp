@@ -58,11 +58,13 @@ void EadSlab::attack() {
   for (const Rows& point : {y_, z_})
     k_.copy_rows(stream(), active_, features_, x0_.data, x0_.ld, point.data, point.ld, nullptr, nullptr);
   begin_searches();
-  for (Index column = 1; active_ > 0; ++column) {
+  for (Index column = 1; active_ > 0 && column < iterates(s_); ++column) {
     worker_.interruption.check();
-    move();
-    judge(column);
-    drop_solved();
+    once(0, [&] {
+      move();
+      judge(column);
+      drop_solved();
+    });
   }
 }
 

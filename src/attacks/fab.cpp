@@ -62,12 +62,14 @@ void FabSlab::pursue(Index run, Index restart) {
   restart == 0 ? start_at_inputs() : start_around(draw);
   for (int step = 0; step < s_.steps; ++step) {
     worker_.interruption.check();
-    evaluate(false);
-    move(run);
-    evaluate(false);
-    track(1 + draw * s_.steps + step, 2);
-    keep_improved();
-    draw_back();
+    once(static_cast<int>(run), [&] {
+      evaluate(false);
+      move(run);
+      evaluate(false);
+      track(1 + draw * s_.steps + step, 2);
+      keep_improved();
+      draw_back();
+    });
   }
 }
 

@@ -14,14 +14,18 @@ void FlipSlab::attack() {
   start_at_inputs();
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
-    evaluate(step < s_.steps);
-    track(step);
-    keep_improved();
-    if (step == s_.steps) return;
-    pass_->backward(active_, x_, gradient_, nullptr);
-    k_.flip(stream(), active_,
-            {features_, x_.ld, gradient_.data, s_.rise, x_.data, lo_.data, hi_.data, moving_, done_});
-    drop_solved();
+    const bool last = step == s_.steps;
+    once(step > 0 && !last ? 0 : -1, [&] {
+      evaluate(!last);
+      track(step);
+      keep_improved();
+      if (last) return;
+      pass_->backward(active_, x_, gradient_, nullptr);
+      k_.flip(stream(), active_,
+              {features_, x_.ld, gradient_.data, s_.rise, x_.data, lo_.data, hi_.data, moving_, done_});
+      drop_solved();
+    });
+    if (last) return;
   }
 }
 

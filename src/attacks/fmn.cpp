@@ -1,7 +1,6 @@
 // Fast minimum norm on one slab at a time.
 #include "attacks/fmn.h"
 
-#include "attacks/fmn_row.h"
 #include "attacks/schedule.h"
 
 namespace epsball {
@@ -11,18 +10,18 @@ FmnSlab::FmnSlab(const Target& target, const FmnSettings& settings, Worker& work
   gradient_ = worker.arena.take_rows(worker.slab_rows, features_);
   ball_ = moved<float>();
   reach_ = moved<float>();
+  step_ = worker.arena.take<FmnStep>(1);
   slope_ = worker.arena.take<float>(worker.slab_rows);
 }
 
-void FmnSlab::move(int step) {
+void FmnSlab::move() {
   pass_->backward(active_, x_, gradient_, nullptr);
   slope(gradient_, slope_);
   const TrackBest best = tracked();
   FmnRows f{predicted_, judge_, slot_, best.success, best_distance_, distance_, loss_, slope_, reach_};
   f.targeted = s_.targeted;
   f.count = s_.norm == Norm::l0;
-  f.gamma = cosine(s_.gamma, s_.gamma / 50.0f, step, s_.steps);
-  f.size = cosine(s_.step_size, s_.step_size / 100.0f, step, s_.steps);
+  f.step = step_;
   f.radius = ball_;
   f.step_size = step_size_;
   k_.fmn(stream(), active_, f);
@@ -38,12 +37,19 @@ void FmnSlab::attack() {
   reach(s_.norm, reach_);
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
-    evaluate(step < s_.steps);
-    track(step);
-    keep_improved();
-    if (step == s_.steps) return;
-    move(step);
-    drop_solved();
+    const bool last = step == s_.steps;
+    const FmnStep now{cosine(s_.gamma, s_.gamma / 50.0f, step, s_.steps),
+                      cosine(s_.step_size, s_.step_size / 100.0f, step, s_.steps)};
+    k_.put(stream(), step_, &now, sizeof now);
+    once(step > 0 && !last ? 0 : -1, [&] {
+      evaluate(!last);
+      track(step);
+      keep_improved();
+      if (last) return;
+      move();
+      drop_solved();
+    });
+    if (last) return;
   }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attacks/attack.h"
+#include "attacks/fmn_row.h"
 
 namespace epsball {
 
@@ -24,11 +25,12 @@ class FmnSlab : public SlabAttack {
 
  private:
   void attack() override;
-  void move(int step);
+  void move();
 
   const FmnSettings s_;
   Rows gradient_;
   float *ball_, *reach_, *slope_;
+  FmnStep* step_;
 };
 
 }  // namespace epsball

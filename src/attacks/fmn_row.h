@@ -6,6 +6,11 @@
 
 namespace epsball {
 
+// What changes from step to step.
+struct FmnStep {
+  float gamma = 0.0f, size = 0.0f;
+};
+
 struct FmnRows {
   const std::int32_t* predicted = nullptr;  // (rows) at the point being left
   const std::int32_t* labels = nullptr;     // (rows)
@@ -17,7 +22,7 @@ struct FmnRows {
   const float* slope = nullptr;             // (rows) its gradient in the dual norm
   const float* reach = nullptr;             // (rows) of the box: a larger radius means nothing
   bool targeted = false, count = false;     // count: L0, whose radius is a number of features
-  float gamma = 0.0f, size = 0.0f;          // of this step
+  const FmnStep* step = nullptr;            // (1)
   float* radius = nullptr;                  // (rows)
   float* step_size = nullptr;               // (rows)
 };
@@ -31,8 +36,9 @@ EPSBALL_HD void decide(const FmnRows& a, Index row) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
   const std::int32_t slot = a.slot[row];
   const float best = a.success[slot] ? a.best_distance[slot] : __builtin_inff();
+  const float gamma = a.step->gamma;
   float r = a.radius[row];
-  const float shrunk = r * (1.0f - a.gamma), grown = r * (1.0f + a.gamma);
+  const float shrunk = r * (1.0f - gamma), grown = r * (1.0f + gamma);
   if (a.count) {
     r = adversarial ? min(min(max(r - 1.0f, 0.0f), whole(shrunk)), best) : max(r + 1.0f, whole(grown));
   } else if (adversarial) {
@@ -40,11 +46,11 @@ EPSBALL_HD void decide(const FmnRows& a, Index row) {
   } else {
     const float margin = abs(a.loss[row]), slope = a.slope[row];
     // A little beyond the boundary as it looks from here: exactly on it, a row would come ever nearer, never across.
-    const float beyond = (1.0f + a.gamma) * margin / slope;
+    const float beyond = (1.0f + gamma) * margin / slope;
     r = a.success[slot] ? grown : slope > 0.0f ? a.distance[row] + beyond : __builtin_inff();
   }
   a.radius[row] = min(r, a.reach[row]);
-  a.step_size[row] = a.size;
+  a.step_size[row] = a.step->size;
 }
 
 }  // namespace EPSBALL_ISA

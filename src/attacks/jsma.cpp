@@ -71,13 +71,17 @@ void JsmaSlab::attack() {
   start_at_inputs();
   for (int step = 0; active_ > 0; ++step) {
     worker_.interruption.check();
-    evaluate(false);
-    track(step);
-    keep_improved();
-    if (step == 0) choose_targets();
-    if (step == s_.steps) return;
-    move();
-    drop_solved();
+    const bool first = step == 0, last = step == s_.steps;
+    once(first || last ? -1 : 0, [&] {
+      evaluate(false);
+      track(step);
+      keep_improved();
+      if (first) choose_targets();
+      if (last) return;
+      move();
+      drop_solved();
+    });
+    if (last) return;
   }
 }
 

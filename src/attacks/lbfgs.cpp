@@ -50,14 +50,16 @@ void LbfgsSlab::attack() {
   start_at_inputs();
   begin_searches();
   k_.fill(stream(), pairs_, 0xff, active_ * static_cast<Index>(sizeof(std::int32_t)));
-  for (Index column = 0; active_ > 0; ++column) {
+  for (Index column = 0; active_ > 0 && column < iterates(s_); ++column) {
     worker_.interruption.check();
-    evaluate(true);
-    track(column);
-    keep_improved();
-    pass_->backward(active_, x_, gradient_, nullptr);
-    move();
-    drop_solved();
+    once(column > 0 ? 0 : -1, [&] {
+      evaluate(true);
+      track(column);
+      keep_improved();
+      pass_->backward(active_, x_, gradient_, nullptr);
+      move();
+      drop_solved();
+    });
   }
 }
 

@@ -3,25 +3,29 @@
 
 #include <cmath>
 
+#include "attacks/pgd_rows.h"
+
 namespace epsball {
 
 PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
     : SlabAttack(target, settings, worker),
       s_(settings),
-      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()),
-      repeated_(k_, stream()) {
+      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()) {
+  is_dense_ = pass_->dense(dense_);
   if (!fused_) gradient_ = moved_rows(features_);
   if (s_.direction != Direction::gradient) memory_ = moved_rows(features_);
   if (s_.direction == Direction::nesterov) base_ = moved_rows(features_);
   if (s_.direction == Direction::adam) {
     squares_ = moved_rows(features_);
     away_ = moved_rows(features_);
+    corrections_ = worker.arena.take<AdamCorrections>(1);
   }
   if (s_.direction != Direction::gradient) length_ = worker.arena.take<float>(worker.slab_rows);
   if (s_.probes > 0) {
     centre_ = worker.arena.take_rows(worker.slab_rows, features_);
     noise_ = worker.arena.take_rows(worker.slab_rows, features_);
     plus_ = worker.arena.take<float>(worker.slab_rows);
+    draw_ = worker.arena.take<std::uint32_t>(1);
   }
   if (s_.top == 0) return;
   const std::vector<float> tops(static_cast<std::size_t>(worker.slab_rows), static_cast<float>(s_.top));
@@ -84,8 +88,7 @@ void PgdSlab::move_nesterov(bool last) {
   add_to_x(base_, memory_, last ? 0.0f : s_.decay);
 }
 
-void PgdSlab::move_adam(int step) {
-  const float t = static_cast<float>(step + 1);
+void PgdSlab::move_adam() {
   Update u;
   u.count = active_ * x_.ld;
   u.parameter = away_.data;  // 0, from which Adam moves by 1
@@ -96,8 +99,7 @@ void PgdSlab::move_adam(int step) {
   u.beta1 = s_.decay;
   u.beta2 = s_.decay_squares;
   u.epsilon = 1e-8f;
-  u.correction1 = 1.0f - std::pow(u.beta1, t);
-  u.correction2 = 1.0f - std::pow(u.beta2, t);
+  u.changing = corrections_;
   k_.fill(stream(), away_.data, 0, u.count * static_cast<Index>(sizeof(float)));
   k_.adam(stream(), u);
   if (s_.norm != Norm::linf) return k_.step(stream(), step_along(away_));
@@ -107,8 +109,8 @@ void PgdSlab::move_adam(int step) {
   add_to_x(x_, away_, 1.0f);
 }
 
-// The mean of (loss(x + reach v) - loss(x - reach v)) / (2 reach) * v over random v.
-void PgdSlab::estimate_gradient(int run, int step) {
+// Adds (loss(x + reach v) - loss(x - reach v)) / (2 reach) * v / probes to the gradient, v being random.
+void PgdSlab::probe() {
   const auto combine = [&](Rows out, Index n, Term a, Term b) {
     CombineRows sum;
     sum.rows = active_;
@@ -120,29 +122,38 @@ void PgdSlab::estimate_gradient(int run, int step) {
     sum.ld = out.ld;
     k_.combine(stream(), sum);
   };
-  const auto bytes = [&](Index floats) { return floats * static_cast<Index>(sizeof(float)); };
   const float part = (s_.descend ? -0.5f : 0.5f) / (s_.reach * static_cast<float>(s_.probes));
+  k_.noise(stream(), {s_.noise, active_, features_, ids_, s_.seed, draw_, noise_.data, noise_.ld});
+  combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.reach});
+  evaluate(false);
+  k_.copy_rows(stream(), active_, 1, loss_, 1, plus_, 1, nullptr, nullptr);
+  combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.reach});
+  evaluate(false);
+  combine({plus_, 1}, 1, {plus_, 1}, {loss_, 1, nullptr, -1.0f});
+  combine(gradient_, features_, {gradient_.data, gradient_.ld}, {noise_.data, noise_.ld, plus_, part});
+}
+
+void PgdSlab::estimate_gradient(int run, int step) {
   k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, centre_.data, centre_.ld, nullptr, nullptr);
-  k_.fill(stream(), gradient_.data, 0, bytes(active_ * gradient_.ld));
-  for (int probe = 0; probe < s_.probes; ++probe) {
+  k_.fill(stream(), gradient_.data, 0, active_ * gradient_.ld * static_cast<Index>(sizeof(float)));
+  for (int i = 0; i < s_.probes; ++i) {
     const std::int64_t point = static_cast<std::int64_t>(run) * s_.steps + step;
-    const auto draw = static_cast<std::uint32_t>(point * s_.probes + probe) & 0xffffffu;
-    k_.noise(stream(), {s_.noise, active_, features_, ids_, s_.seed, draw, noise_.data, noise_.ld});
-    combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.reach});
-    evaluate(false);
-    k_.copy_rows(stream(), active_, 1, loss_, 1, plus_, 1, nullptr, nullptr);
-    combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.reach});
-    evaluate(false);
-    combine({plus_, 1}, 1, {plus_, 1}, {loss_, 1, nullptr, -1.0f});
-    combine(gradient_, features_, {gradient_.data, gradient_.ld}, {noise_.data, noise_.ld, plus_, part});
+    const auto draw = static_cast<std::uint32_t>(point * s_.probes + i) & 0xffffffu;
+    k_.put(stream(), draw_, &draw, sizeof draw);
+    once(kProbe, [&] { probe(); });
   }
   k_.copy_rows(stream(), active_, features_, centre_.data, centre_.ld, x_.data, x_.ld, nullptr, nullptr);
 }
 
+SignStep PgdSlab::sign_step() {
+  SignStep sign{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
+  if (s_.keep_best) sign.best = best_.data;
+  return sign;
+}
+
 void PgdSlab::move(int run, int step) {
   if (fused_) {
-    SignStep sign{x_.data, lo_.data, hi_.data, x_.ld, step_size_, moving_, nullptr, improved_, slot_};
-    if (s_.keep_best) sign.best = best_.data;
+    const SignStep sign = sign_step();
     return pass_->backward(active_, x_, gradient_, &sign);
   }
   keep_improved();
@@ -160,37 +171,58 @@ void PgdSlab::move(int run, int step) {
       remember();
       return move_nesterov(step + 1 == s_.steps);
     case Direction::adam:
-      return move_adam(step);
+      return move_adam();
   }
 }
 
-// Adam and probes count their steps, and a trace has a column for each.
-bool PgdSlab::repeats(int step) const {
-  return step > 0 && step + 1 < s_.steps && s_.direction != Direction::adam && s_.probes == 0 && !out_->trace;
+// What this step's calls read beside the rows.
+void PgdSlab::prepare(int step) {
+  if (s_.direction != Direction::adam) return;
+  const float t = static_cast<float>(step + 1);
+  const AdamCorrections c{1.0f - std::pow(s_.decay, t), 1.0f - std::pow(s_.decay_squares, t)};
+  k_.put(stream(), corrections_, &c, sizeof c);
 }
 
 void PgdSlab::iterate_once(int run, int step) {
   const Index column = static_cast<Index>(run) * (s_.steps + 1) + step;
   const bool last = step == s_.steps;
   evaluate(!last && s_.probes == 0);
-  const int logits = s_.targets > 0 && run == 0;  // one more forward pass
-  const int before = step == 0 ? logits : 2 * s_.probes;
+  const Index before = step == 0 ? evaluations_before(run) : 2 * s_.probes;
   if (s_.keep_best || last) track(column, (s_.keep_best ? 1 : s_.steps + 1) + before);
   last ? keep_improved() : move(run, step);
   drop_solved();
 }
 
+bool PgdSlab::iterate_whole(int run) {
+  if (!k_.pgd || !fused_ || !is_dense_) return false;
+  PgdRows a;
+  a.rows = active_;
+  a.model = dense_;
+  a.loss = loss_rows();
+  a.step = sign_step();
+  a.column = static_cast<Index>(run) * (s_.steps + 1);
+  a.before = evaluations_before(run);
+  a.best = tracked(a.column, 0);
+  a.steps = s_.steps;
+  a.judge = s_.judge;
+  a.early_stop = s_.early_stop;
+  if (!k_.pgd(stream(), a)) return false;
+  drop_solved();
+  return true;
+}
+
 void PgdSlab::iterate(int run) {
+  if (iterate_whole(run)) return;
   const int steps = s_.judge ? s_.steps + 1 : s_.steps;
   for (int step = 0; step < steps && active_ > 0; ++step) {
     worker_.interruption.check();
-    auto once = [&] { iterate_once(run, step); };
-    repeats(step) ? repeated_.run(once) : once();
+    prepare(step);
+    const bool repeats = step > 0 && step + 1 < s_.steps && s_.probes == 0;
+    once(repeats ? kStep : -1, [&] { iterate_once(run, step); });
   }
 }
 
 void PgdSlab::attack() {
-  repeated_.clear();  // another slab has other rows
   if (s_.targets > 0) remember_logits();
   for (int run = 0; run < runs(s_) && active_ > 0; ++run) {
     if (s_.targets > 0) aim(run / s_.restarts);

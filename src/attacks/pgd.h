@@ -2,7 +2,6 @@
 #pragma once
 
 #include "attacks/attack.h"
-#include "recording.h"
 
 namespace epsball {
 
@@ -41,27 +40,38 @@ class PgdSlab : public SlabAttack {
 
   void begin(int run);
   void iterate(int run);
-  // Whether the step gives the device the same calls as the one before it and the one after.
-  bool repeats(int step) const;
+  // All of that in one call, if the table has one that takes the model and the batch.
+  bool iterate_whole(int run);
+  // What the point before step 0 cost beside itself.
+  Index evaluations_before(int run) const { return s_.targets > 0 && run == 0; }
+  SignStep sign_step();
+  void prepare(int step);
   void iterate_once(int run, int step);
   void move(int run, int step);
   void estimate_gradient(int run, int step);
+  void probe();
   void remember();
   StepRows step_along(Rows direction) const;
   // x = from + times * step size * direction, brought back into the ball.
   void add_to_x(Rows from, Rows direction, float times);
   void move_nesterov(bool last);
-  void move_adam(int step);
+  void move_adam();
+
+  // Rounds that repeat: all steps but the first and the last; the probes of a step.
+  enum Kind : int { kStep, kProbe };
 
   const PgdSettings s_;
-  const bool fused_;     // the model's backward pass ends in the step
+  const bool fused_;  // the model's backward pass ends in the step
+  DenseModel dense_;  // of a model of linear layers
+  bool is_dense_;
   Rows gradient_;        // null where fused
   Rows memory_;          // momentum, or Adam's average; null without
   Rows squares_, away_;  // Adam's average of squares, and its direction
   Rows base_;            // Nesterov: where x has been before it looked ahead
   Rows centre_, noise_;  // probes: x, and a direction from it
-  Recording repeated_;   // the step of which all but the first and the last are repetitions
   float* plus_ = nullptr;
+  std::uint32_t* draw_ = nullptr;           // of the probe
+  AdamCorrections* corrections_ = nullptr;  // of the step
   float* length_ = nullptr;
   float* top_ = nullptr;
 };

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "attacks/square_row.h"
-
 namespace epsball {
 namespace {
 
@@ -20,21 +18,25 @@ double part_of(const SquareSettings& s, int query) {
 }
 
 // Windows are squares; images that are too low for one have wider ones, so that the part stays.
-void set_window(const SquareSettings& s, int query, SquareRows& a) {
+SquareDraw draw_of(const SquareSettings& s, int query) {
   const double pixels = part_of(s, query) * static_cast<double>(s.height * s.width);
   auto side = std::max<Index>(static_cast<Index>(std::nearbyint(std::sqrt(pixels))), s.norm == Norm::linf ? 1 : 3);
   if (s.norm != Norm::linf && side % 2 == 0) ++side;
-  a.tall = std::min(side, s.height);
-  a.wide = std::min(side * side / a.tall, s.width);
-  if (a.wide == s.width) a.tall = std::min(side * side / a.wide, s.height);
+  Index tall = std::min(side, s.height);
+  const Index wide = std::min(side * side / tall, s.width);
+  if (wide == s.width) tall = std::min(side * side / wide, s.height);
+  return {static_cast<std::uint32_t>(query), static_cast<std::int32_t>(tall), static_cast<std::int32_t>(wide)};
 }
 
 }  // namespace
 
 SquareSlab::SquareSlab(const Target& target, const SquareSettings& settings, Worker& worker)
-    : SlabAttack(target, settings, worker), s_(settings), current_(moved_rows(features_)) {}
+    : SlabAttack(target, settings, worker),
+      s_(settings),
+      current_(moved_rows(features_)),
+      draw_(worker.arena.take<SquareDraw>(1)) {}
 
-void SquareSlab::propose(int query) {
+void SquareSlab::propose(bool first) {
   SquareRows a;
   a.norm = s_.norm;
   a.rows = active_;
@@ -50,8 +52,8 @@ void SquareSlab::propose(int query) {
   a.eps = radius_;
   a.ids = ids_;
   a.seed = s_.seed;
-  a.draw = static_cast<std::uint32_t>(query);
-  set_window(s_, query, a);
+  a.draw = draw_;
+  a.first = first;
   k_.square(stream(), a);
   if (s_.norm != Norm::linf) k_.project(stream(), ball(radius_));
 }
@@ -59,12 +61,16 @@ void SquareSlab::propose(int query) {
 void SquareSlab::attack() {
   for (int query = 0; query < s_.queries && active_ > 0; ++query) {
     worker_.interruption.check();
-    propose(query);
-    evaluate(false);
-    track(query);
-    keep_improved();
-    k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, current_.data, current_.ld, nullptr, improved_);
-    drop_solved();
+    const SquareDraw draw = draw_of(s_, query);
+    k_.put(stream(), draw_, &draw, sizeof draw);
+    once(query > 0 ? 0 : -1, [&] {
+      propose(query == 0);
+      evaluate(false);
+      track(query);
+      keep_improved();
+      k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, current_.data, current_.ld, nullptr, improved_);
+      drop_solved();
+    });
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attacks/attack.h"
+#include "attacks/square_row.h"
 
 namespace epsball {
 
@@ -24,10 +25,11 @@ class SquareSlab : public SlabAttack {
 
  private:
   void attack() override;
-  void propose(int query);
+  void propose(bool first);
 
   const SquareSettings s_;
   Rows current_;  // the best points of the rows still in the slab
+  SquareDraw* const draw_;
 };
 
 }  // namespace epsball

@@ -7,6 +7,12 @@
 
 namespace epsball {
 
+// What changes from draw to draw.
+struct SquareDraw {
+  std::uint32_t number = 0;
+  std::int32_t tall = 1, wide = 1;  // of a window
+};
+
 struct SquareRows {
   Norm norm = Norm::linf;
   Index rows = 0, channels = 1, height = 1, width = 1;
@@ -19,8 +25,8 @@ struct SquareRows {
   const float* eps = nullptr;  // (rows)
   const Index* ids = nullptr;  // (rows)
   std::uint64_t seed = 0;
-  std::uint32_t draw = 0;    // 0: the first point, which does not depend on x
-  Index tall = 1, wide = 1;  // of a window
+  const SquareDraw* draw = nullptr;  // (1)
+  bool first = false;                // the first point, which does not depend on x
 };
 
 namespace EPSBALL_ISA {
@@ -28,15 +34,15 @@ namespace EPSBALL_ISA {
 // Separates the squares from other uses of one seed; the low 24 bits count draws.
 inline constexpr std::uint32_t kSquareSalt = 4u << 24;
 
-struct SquareDraw {
+struct SquareNumbers {
   const SquareRows& a;
   Index row;
 
   // Of the draw's numbers the first four place the windows, the others are signs and directions.
   EPSBALL_HD std::uint32_t word(Index i) const {
     const auto id = static_cast<std::uint64_t>(a.ids[row]);
-    std::uint32_t words[4] = {static_cast<std::uint32_t>(i / 4), kSquareSalt | a.draw, static_cast<std::uint32_t>(id),
-                              static_cast<std::uint32_t>(id >> 32)};
+    std::uint32_t words[4] = {static_cast<std::uint32_t>(i / 4), kSquareSalt | a.draw->number,
+                              static_cast<std::uint32_t>(id), static_cast<std::uint32_t>(id >> 32)};
     philox(words, a.seed);
     return words[i % 4];
   }
@@ -54,7 +60,7 @@ struct SquareDraw {
 
 // Vertical stripes of -eps and eps, a sign for every channel and column; this thread's share of the features.
 EPSBALL_HD void square_stripes(const SquareRows& a, Index row, Index first, Index stride) {
-  const SquareDraw draw{a, row};
+  const SquareNumbers draw{a, row};
   const Index columns = a.channels * a.width;
   for (Index k = first; k < columns; k += stride) {
     const bool up = draw.coin(k);
@@ -67,12 +73,13 @@ EPSBALL_HD void square_stripes(const SquareRows& a, Index row, Index first, Inde
 
 // A window that goes to -eps or eps, a sign for every channel; `out` holds x already.
 EPSBALL_HD void square_window(const SquareRows& a, Index row, Index first, Index stride) {
-  const SquareDraw draw{a, row};
-  const Index down = draw.place(0, a.height - a.tall), right = draw.place(1, a.width - a.wide);
+  const SquareNumbers draw{a, row};
+  const Index tall = a.draw->tall, wide = a.draw->wide;
+  const Index down = draw.place(0, a.height - tall), right = draw.place(1, a.width - wide);
   for (Index c = 0; c < a.channels; ++c) {
     const float* to = draw.coin(c) ? a.hi : a.lo;
-    for (Index k = first; k < a.tall * a.wide; k += stride) {
-      const Index at = draw.at(c, down + k / a.wide, right + k % a.wide);
+    for (Index k = first; k < tall * wide; k += stride) {
+      const Index at = draw.at(c, down + k / wide, right + k % wide);
       a.out[at] = to[at];
     }
   }
@@ -101,7 +108,7 @@ EPSBALL_HD double square_length(Norm norm, double sum) { return norm == Norm::l2
 
 // Five by five tiles of pyramids (fewer where the image is smaller), together of length eps.
 EPSBALL_HD void square_tiles(const SquareRows& a, Index row) {
-  const SquareDraw draw{a, row};
+  const SquareNumbers draw{a, row};
   const Index features = a.channels * a.height * a.width;
   const Index tall = a.height < 5 ? 1 : a.height / 5, wide = a.width < 5 ? 1 : a.width / 5;
   const Index down = a.height < 5 ? a.height : 5, across = a.width < 5 ? a.width : 5;
@@ -124,10 +131,11 @@ EPSBALL_HD void square_tiles(const SquareRows& a, Index row) {
 // The change of a second window goes to a first one, which gets pyramids on top of its own change, and what was left of
 // eps; `out` holds x already.
 EPSBALL_HD void square_move(const SquareRows& a, Index row) {
-  const SquareDraw draw{a, row};
-  const Index down = draw.place(0, a.height - a.tall), right = draw.place(1, a.width - a.wide);
-  const Index down2 = draw.place(2, a.height - a.tall), right2 = draw.place(3, a.width - a.wide);
-  const bool side = a.tall == 1 || (a.wide > 1 && draw.coin(a.channels));
+  const SquareNumbers draw{a, row};
+  const Index tall = a.draw->tall, wide = a.draw->wide;
+  const Index down = draw.place(0, a.height - tall), right = draw.place(1, a.width - wide);
+  const Index down2 = draw.place(2, a.height - tall), right2 = draw.place(3, a.width - wide);
+  const bool side = tall == 1 || (wide > 1 && draw.coin(a.channels));
   const auto change = [&](Index at) { return static_cast<double>(a.x[at]) - static_cast<double>(a.x0[at]); };
   const auto power = [&](double d) { return square_power(a.norm, d); };
   double all = 0.0;
@@ -136,27 +144,27 @@ EPSBALL_HD void square_move(const SquareRows& a, Index row) {
   for (Index c = 0; c < a.channels; ++c) {
     const double sign = draw.coin(c) ? 1.0 : -1.0;
     double first = 0.0, both = 0.0, shape = 0.0, mixed = 0.0;
-    for (Index k = 0; k < a.tall * a.wide; ++k) {
-      const Index i = k / a.wide, j = k % a.wide, at2 = draw.at(c, down2 + i, right2 + j);
+    for (Index k = 0; k < tall * wide; ++k) {
+      const Index i = k / wide, j = k % wide, at2 = draw.at(c, down2 + i, right2 + j);
       const double d = change(draw.at(c, down + i, right + j));
       const Index y = down2 + i - down, x = right2 + j - right;
-      const bool shared = y >= 0 && y < a.tall && x >= 0 && x < a.wide;
+      const bool shared = y >= 0 && y < tall && x >= 0 && x < wide;
       first += power(d);
       both += power(d) + (shared ? 0.0 : power(change(at2)));
-      shape += power(square_pyramids(a.tall, a.wide, side, i, j));
+      shape += power(square_pyramids(tall, wide, side, i, j));
       a.out[at2] = a.x0[at2];
     }
     const double own = first > 0.0 ? 1.0 / square_length(a.norm, first) : 0.0;
     const double pyramids = sign / square_length(a.norm, shape);
     const auto direction = [&](Index k) {
-      const Index i = k / a.wide, j = k % a.wide;
-      return change(draw.at(c, down + i, right + j)) * own + square_pyramids(a.tall, a.wide, side, i, j) * pyramids;
+      const Index i = k / wide, j = k % wide;
+      return change(draw.at(c, down + i, right + j)) * own + square_pyramids(tall, wide, side, i, j) * pyramids;
     };
-    for (Index k = 0; k < a.tall * a.wide; ++k) mixed += power(direction(k));
+    for (Index k = 0; k < tall * wide; ++k) mixed += power(direction(k));
     const double budget = both + (spare > 0.0 ? spare : 0.0) / static_cast<double>(a.channels);
     const double scale = mixed > 0.0 ? square_length(a.norm, budget) / square_length(a.norm, mixed) : 0.0;
-    for (Index k = 0; k < a.tall * a.wide; ++k) {
-      const Index at = draw.at(c, down + k / a.wide, right + k % a.wide);
+    for (Index k = 0; k < tall * wide; ++k) {
+      const Index at = draw.at(c, down + k / wide, right + k % wide);
       a.out[at] = static_cast<float>(a.x0[at] + direction(k) * scale);
     }
   }

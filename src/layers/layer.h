@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dense.h"
 #include "dispatch.h"
 #include "executor.h"
 #include "kernels.h"
@@ -138,6 +139,8 @@ class Layer {
   virtual std::unique_ptr<Layer> copy_on_images(Image) const { return nullptr; }
   // Of one row's forward pass.
   virtual Index multiply_adds() const { return in; }
+  // Describes a linear layer but for its activation; another is none.
+  virtual bool dense(const float* /*packed*/, DenseLayer&) const { return false; }
   // Whether it spreads a single row over the team.
   virtual bool shares() const { return false; }
   // The share of inputs a training pass drops; such a layer is left out of inference.

@@ -46,6 +46,15 @@ void Linear::pack(const Kernels& k, const Values& values, float* packed, Index p
   }
 }
 
+bool Linear::dense(const float* packed, DenseLayer& l) const {
+  l.in = in;
+  l.out = out;
+  l.forward = narrow() ? nullptr : packed + packed_transposed();
+  l.backward = packed;
+  l.bias = parameters.size() > 1 ? packed + packed_bias() : nullptr;
+  return true;
+}
+
 void Linear::forward(const Context& context, const float* packed, const Stage& s) const {
   const float* b = narrow() ? packed : packed + packed_transposed();
   Gemm g{s.rows, out, in, s.x.data, s.x.ld, 1, b, 0, out, s.y.data, s.y.ld, s.end};

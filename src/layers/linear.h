@@ -17,6 +17,7 @@ class Linear : public Layer {
   std::unique_ptr<Layer> copy_with_bias() const override { return std::make_unique<Linear>(in, out, true); }
   std::unique_ptr<Layer> copy_on_images(Image) const override;
   Index multiply_adds() const override { return in * out; }
+  bool dense(const float* packed, DenseLayer&) const override;
   bool shares() const override { return true; }
   Index packed_floats() const override;
   Index pack_parts(const Kernels&) const override;

@@ -659,8 +659,8 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.beta1 = o.beta1;
   common.beta2 = o.beta2;
   common.epsilon = o.epsilon;
-  common.correction1 = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta1), t));
-  common.correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta2), t));
+  common.correction.first = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta1), t));
+  common.correction.second = static_cast<float>(1.0 - std::pow(static_cast<double>(o.beta2), t));
   common.l2 = o.l2;
   common.l1 = o.l1;
   common.decay = o.decay;

@@ -158,13 +158,13 @@ Conv descriptor(const ConvCase& c, const Direction& d, Index rows, const Epilogu
 }
 
 std::vector<float> on_gpu(const ConvCase& c, const Direction& d, Index rows, const std::vector<float>& x,
-                          const Epilogue& end, Stream stream = nullptr) {
+                          const Epilogue& end, Stream stream = nullptr, const Kernels& table = gpu()) {
   Conv k = descriptor(c, d, rows, end);
   DeviceArray<Taps> down(d.down), across(d.across);
   DeviceArray<float> b(d.packed), from(spread(x, rows, d.in())), to(untouched(rows, d.out()));
   k.down = down.data(), k.across = across.data();
   k.x = from.data(), k.b = b.data(), k.y = to.data();
-  gpu().conv(stream, k);
+  table.conv(stream, k);
   return gathered(to.host(), rows, d.out());
 }
 
@@ -236,6 +236,48 @@ void test_direction(const ConvCase& c, bool back, Index rows) {
   const std::vector<float> last(x.end() - d.in(), x.end()), alone = on_gpu(c, d, 1, last, {});
   CHECK(!alone.empty() && same_bits(alone.data(), &y[at(row * d.out())], d.out()));
   for (const Activation kind : {Activation::relu, Activation::gelu}) test_epilogue(c, d, rows, x, y, kind);
+}
+
+// What the factors are rounded to, on tensor cores that add in float32.
+struct Rounding {
+  cuda::Precision precision;
+  float (*of)(float);
+};
+
+// Sums of rounded factors where there are channels enough; else those of float32.
+void test_tensor_cores(const ConvCase& c, bool back, Index rows, const Rounding& r) {
+  const Kernels& table = cuda::table(r.precision);
+  const Direction d = c.direction(gpu(), back);
+  const std::vector<float> x = uniform_floats(rows * d.in(), 5, -1, 1, 0.1f);
+  const std::vector<float> y = on_gpu(c, d, rows, x, {}, nullptr, table), exact = on_gpu(c, d, rows, x, {});
+  if (d.out_channels <= 16) {
+    CHECK(same_values(y, exact));
+    return;
+  }
+  CHECK(!same_values(y, exact));
+  std::vector<float> rounded_x = x;
+  ConvCase rounded = c;
+  for (auto* values : {&rounded_x, &rounded.weights})
+    for (float& v : *values) v = r.of(v);
+  const std::vector<float> wanted = on_gpu(c, rounded.direction(gpu(), back), rows, rounded_x, {});
+  Oracle oracle(rows * d.out());
+  for (std::size_t i = 0; i < wanted.size(); ++i) oracle.value[i] = static_cast<double>(wanted[i]);
+  const Index terms = c.w.taps() * d.in_channels;
+  std::fill(oracle.size.begin(), oracle.size.end(), static_cast<double>(terms));  // all factors are within 1
+  CHECK(oracle.near(y, 2 * terms));
+  const std::vector<float> last(x.end() - d.in(), x.end()), alone = on_gpu(c, d, 1, last, {}, nullptr, table);
+  CHECK(!alone.empty() && same_bits(alone.data(), &y[at((rows - 1) * d.out())], d.out()));
+}
+
+void test_lower_precisions() {
+  const auto tf32 = [](float v) { return cuda::to_tf32(v); };
+  const auto bf16 = [](float v) { return cuda::to_float(cuda::to_bf16(v)); };
+  for (const Rounding& r : {Rounding{cuda::Precision::tf32, tf32}, {cuda::Precision::bf16, bf16}})
+    for (const bool back : {false, true}) {
+      test_tensor_cores({17, 20, {{5, 3, 2, 1}, {4, 3, 1, 1}}}, back, 19, r);
+      test_tensor_cores({3, 65, {{4, 2, 1, 0}, {3, 3, 2, 2}}}, back, 5, r);
+      test_tensor_cores({18, 17, {{3, 3, 1, 0}, {2, 2, 1, 0}}}, back, 2, r);  // every weight serves one output
+    }
 }
 
 void test_gradient(const ConvCase& c, Index rows) {
@@ -318,6 +360,7 @@ int main() {
   test_conv({65, 2, small}, 2);
   for (const Index rows : {1, 2, 31, 33, 65, 97}) test_conv({2, 5, {{3, 3, 2, 1}, {4, 3, 2, 1}}}, rows);
   test_active();
+  test_lower_precisions();
   CHECK(cuda::emulate::device_memory().blocks == 0);
   return finish();
 }

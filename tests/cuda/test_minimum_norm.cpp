@@ -132,16 +132,18 @@ void test_radii() {
   Twin<std::uint8_t> success({1, 0, 1, 0, 1});
   Twin<float> reach(floats(kRows, 1, 1, 9)), radius(floats(kRows, 2, 1, 4)), size(floats(kRows, 3)),
       best(floats(kRows, 4, 0, 3)), distance(floats(kRows, 5, 0, 2)), loss(floats(kRows, 6)),
-      slope(floats(kRows, 7, 0, 1)), scale(floats(kRows, 8)), rest(floats(kRows, 9)), reached(floats(kRows, 10));
+      slope(floats(kRows, 7, 0, 1)), scale(floats(kRows, 8)), rest(floats(kRows, 9)), reached(floats(kRows, 10)),
+      ddn_size({0.5f});
+  Twin<FmnStep> step({{0.05f, 0.25f}});
   for (const bool targeted : {false, true})
     for (const bool count : {false, true})
       on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
-        k.ddn(s, rows, {predicted.on(d), labels.on(d), reach.on(d), targeted, 0.05f, 0.5f, radius.on(d), size.on(d)});
+        k.ddn(s, rows,
+              {predicted.on(d), labels.on(d), reach.on(d), targeted, 0.05f, ddn_size.on(d), radius.on(d), size.on(d)});
         k.sphere(s, rows, {radius.on(d), distance.on(d), scale.on(d), rest.on(d)});
         FmnRows f{predicted.on(d), labels.on(d), slot.on(d),  success.on(d), best.on(d), distance.on(d),
                   loss.on(d),      slope.on(d),  reach.on(d), targeted,      count};
-        f.gamma = 0.05f;
-        f.size = 0.25f;
+        f.step = step.on(d);
         f.radius = radius.on(d);
         f.step_size = size.on(d);
         k.fmn(s, rows, f);

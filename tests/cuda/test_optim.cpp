@@ -23,8 +23,8 @@ Update update(bool decay, float momentum, bool nesterov) {
   u.beta1 = 0.9f;
   u.beta2 = 0.999f;
   u.epsilon = 1e-8f;
-  u.correction1 = 0.19f;
-  u.correction2 = 0.001999f;
+  u.correction.first = 0.19f;
+  u.correction.second = 0.001999f;
   u.l2 = decay ? 0.01f : 0.0f;
   u.l1 = decay ? 0.02f : 0.0f;
   u.decay = decay ? 0.03f : 0.0f;

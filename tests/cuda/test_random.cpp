@@ -117,15 +117,17 @@ void test_start(const Problem& p) {
 }
 
 void test_noise(Index n, Noise kind) {
+  static const std::uint32_t kDraw = 9;
   const Problem p(Norm::l2, Start::ball, n, false);
   DeviceArray<float> out(std::vector<float>(4 * p.ld, 7.0f));
   DeviceArray<Index> ids(p.ids);
   DeviceArray<std::int32_t> active(std::vector<std::int32_t>{3});
+  DeviceArray<std::uint32_t> draw(std::vector<std::uint32_t>{kDraw});
   cuda::DeviceStream stream{nullptr, active.data()};
-  cuda::table().noise(&stream, {kind, 4, n, ids.data(), kSeed, 9, out.data(), p.ld});
+  cuda::table().noise(&stream, {kind, 4, n, ids.data(), kSeed, draw.data(), out.data(), p.ld});
   for (const Kernels* cpu : tables()) {
     std::vector<float> wanted(static_cast<std::size_t>(4 * p.ld), 7.0f);
-    cpu->noise(nullptr, {kind, 3, n, p.ids.data(), kSeed, 9, wanted.data(), p.ld});
+    cpu->noise(nullptr, {kind, 3, n, p.ids.data(), kSeed, &kDraw, wanted.data(), p.ld});
     const bool exact = kind == Noise::signs || fuses(*cpu);
     CHECK(exact ? same_bits(out.host(), wanted) : all_near(out.host(), wanted, 32 * 0x1p-24));
   }

@@ -198,6 +198,19 @@ void test_store(Norm norm, Index n, bool box) {
 
 // ---- copies ----
 
+// The call takes along what it was given.
+void test_put() {
+  for (const Index count : {1, 3, static_cast<int>(kMostPut / 4)}) {
+    std::vector<std::int32_t> values = {3, -1, 4, 1, -5, 9, 2, 6}, wanted(kMostPut / 4 + 1, 7);
+    DeviceArray<std::int32_t> gpu(wanted);
+    cuda::table().put(nullptr, gpu.data(), values.data(), count * 4);
+    tables().front()->put(nullptr, wanted.data(), values.data(), count * 4);
+    std::fill(values.begin(), values.end(), 0);
+    CHECK(gpu.host() == wanted && wanted.back() == 7 &&
+          wanted[count - 1] == std::vector{3, -1, 4, 1, -5, 9, 2, 6}[count - 1]);
+  }
+}
+
 void test_copies_in_every_direction() {
   const Kernels& gpu = cuda::table();
   const auto values = uniform_floats(33, 1, 0.0f, 1.0f);
@@ -423,6 +436,7 @@ int main() {
         for (const std::int32_t steps : {0, 4}) test_apgd(n, first, n % 2 == 0, sparse, steps, n < 20 ? 1000 : 5);
   }
   test_copies_in_every_direction();
+  test_put();
   for (const Index rows : kSizes)
     for (const int one_in : {0, 1, 3}) test_compact(rows, one_in, 6);
   test_compact(300, 10, 34);  // more buffers than one launch takes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class SLIDE(Attack):
             raise ValueError(f"restarts: wanted 1 without random_start, as every run is the same, got {self.restarts}")
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        features = x.size // len(x) if len(x) else 1
+        features = math.prod(x.shape[1:])
         loop = Loop(
             steps=self.steps,
             step_size=default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size,
