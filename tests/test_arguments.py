@@ -219,6 +219,13 @@ def test_name_of_a_configured_attack_must_be_a_name() -> None:
         A.from_dict({"attack": ["PGD"]})
 
 
+def test_an_option_that_a_configuration_lacks_or_an_attack_does_not_have_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^configuration: wanted a value of 'eps', which PGD needs"):
+        A.from_dict({"attack": "PGD"})
+    with pytest.raises(ValueError, match=r"^configuration: PGD has no option 'warp'"):
+        A.from_dict({"attack": "PGD", "version": 1, "eps": 0.1, "warp": 9})
+
+
 @pytest.mark.parametrize("index", ["foo", [0, 1], [0, 1, 2, 2**63], [0, 1, 2, -1]])
 def test_bad_index_is_refused_also_where_it_draws_nothing(index: Any) -> None:
     model, x, y = eb.models.linear(3, 2), batch(4, 3), labels(4, 2)

@@ -110,6 +110,10 @@ def test_models_that_it_measures_badly_are_named() -> None:
     for bad, text in ((random, "change from call to call"), (probable, "look like probabilities")):
         with pytest.warns(A.AutoAttackWarning, match=text):
             A.AutoAttack(eps=0.01, version="rand")(bad, x[:5], y[:5])
+    for call in (eb.autoattack, lambda *a, **k: eb.evaluate(*a, attacks=[A.AutoAttack(**k)])):
+        with pytest.warns(A.AutoAttackWarning) as caught:
+            call(probable, x[:5], y[:5], eps=0.01, version="rand")
+        assert {warning.filename for warning in caught} == {__file__}
     with pytest.warns(A.AutoAttackWarning, match="no gradient"):
         A.AutoAttack(eps=0.01, version="rand")(constant_model(33, 10), x, np.zeros(len(x), np.int64))
 

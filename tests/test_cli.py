@@ -316,6 +316,23 @@ def test_attack_keeps_examples_inside_the_ball_and_says_how_they_were_made(run, 
     assert json.loads(text)["adversarial_error"] == error
 
 
+@pytest.mark.parametrize("attack", list(attack_options.CLASSES))
+def test_every_attack_is_built_without_options_and_takes_the_default_budget_if_it_has_one(attack):
+    built = attack_options.build([attack])[0]
+    assert getattr(built, "eps", options.EPS) == options.EPS
+
+
+@pytest.mark.parametrize("attack", ["ddn", "jsma"])
+def test_attacks_without_a_budget_run_alone(run, model_file, attack):
+    code, text, err = run("attack", model_file, "--attack", attack, "--rows", 5, "--json")
+    assert (code, json.loads(text)["rows"]) == (0, 5), err
+    code, text, err = run("evaluate", model_file, "--attacks", attack, "--rows", 5, "--json")
+    assert code == 0, err
+    code, _, err = run("attack", model_file, "--attack", attack, "--eps", "0.1")
+    assert code == 2
+    assert "--eps means nothing" in err
+
+
 def test_attack_passes_its_options_on(run, model_file):
     given = (
         "--norm",

@@ -155,6 +155,14 @@ def test_bad_y_is_named_everywhere(bad: Callable[[np.ndarray], Any]) -> None:
     rejects("y", lambda: eb.fit(model, x, wrong, epochs=1))
 
 
+def test_labels_in_a_floating_point_dtype_are_told_their_dtype() -> None:
+    model, x, y = fixed()
+    with pytest.raises(
+        ValueError, match=r"^y: wanted integer class indices of shape \(6,\).*, got float64 of shape \(6,\)$"
+    ):
+        eb.pgd(model, x, y.astype(float), eps=0.1)
+
+
 def test_labels_of_a_one_logit_model_are_zero_or_one() -> None:
     model, _ = pair([FEATURES, 1])
     x = batch(ROWS, FEATURES)

@@ -335,7 +335,9 @@ def test_a_state_of_another_evaluation_is_refused(model, tmp_path):
     path = tmp_path / "state.safetensors"
     fgsm = [eb.attacks.FGSM(eps=0.2)]
     eb.evaluate(model, X, Y, fgsm, state=path)
-    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: attacks"):
+    with pytest.raises(
+        ValueError, match=r"^state: .* is of another evaluation: attacks\['FGSM linf eps=0.2'\] was .*, now it is None$"
+    ):
         eb.evaluate(model, X, Y, [eb.attacks.FGSM(eps=0.3)], state=path)
     with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: data"):
         eb.evaluate(model, X[::-1].copy(), Y, fgsm, state=path)

@@ -187,9 +187,9 @@ inline LabelsIn labels_or_targets_in(const py::array& y, const char* name, Index
     throw py::type_error(std::string(name) + ": the " + name_of(loss) + " loss takes class indices, got " +
                          dtype_text(y));
   if (y.ndim() != 2 || y.shape(0) != rows || y.shape(1) != classes)
-    throw py::value_error(std::string(name) + ": wanted class indices of shape (" + std::to_string(rows) +
+    throw py::value_error(std::string(name) + ": wanted integer class indices of shape (" + std::to_string(rows) +
                           ",) or one value per class of shape (" + std::to_string(rows) + ", " +
-                          std::to_string(classes) + "), got shape " + shape_text(y));
+                          std::to_string(classes) + "), got " + dtype_text(y) + " of shape " + shape_text(y));
   in.soft = true;
   check_finite(y, name);
   in.targets = y;

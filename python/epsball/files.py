@@ -79,8 +79,11 @@ def fingerprint(*arrays: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def require_same_run(of_another: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def require_same_run(of_another: str, before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> None:
     """Raise where the run that wrote a file had other settings; `of_another` names the file, the rest the setting."""
     for key in sorted({*now, *before}):
-        if now.get(key) != before.get(key):
-            raise ValueError(f"{of_another}: {key} was {before.get(key)!r}, now it is {now.get(key)!r}")
+        was, is_now, name = before.get(key), now.get(key), f"{within}[{key!r}]" if within else key
+        if isinstance(was, Mapping) and isinstance(is_now, Mapping):
+            require_same_run(of_another, was, is_now, name)
+        elif was != is_now:
+            raise ValueError(f"{of_another}: {name} was {was!r}, now it is {is_now!r}")

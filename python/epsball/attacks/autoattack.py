@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -144,7 +146,12 @@ def _of_rows(value: Any, rows: Array) -> Any:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, AutoAttackWarning, stacklevel=5)
+    """Warn at the line outside epsball that led here."""
+    frame: FrameType | None = sys._getframe()
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "epsball":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, AutoAttackWarning, stacklevel=level)
 
 
 def _warn_of_model(model: Classifier, x: Array, labels: Array, classes: int) -> None:
@@ -157,7 +164,7 @@ def _warn_of_model(model: Classifier, x: Array, labels: Array, classes: int) -> 
     if classes > 1 and (logits >= 0).all() and (np.abs(logits.sum(axis=1) - 1) < 1e-4).all():
         _warn("the model's logits look like probabilities: attack what goes into its softmax")
     if classes < 4:
-        _warn(f"{classes} classes are too few for the targeted ratio, which needs 4")
+        _warn(f"{max(classes, 2)} classes are too few for the targeted ratio, which needs 4")
     gradient = np.asarray(model.input_gradient(x[few], labels[few], loss="margin"))
     if (gradient == 0).reshape(len(gradient), -1).all(axis=1).mean() >= 0.1:
         _warn("a tenth of the rows or more have no gradient: robust accuracy may be overestimated")

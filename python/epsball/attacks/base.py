@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
 from numbers import Real
 from typing import Any, ClassVar, TypeAlias
@@ -165,12 +165,18 @@ class Attack(ABC):
         Raises
         ------
         ValueError, TypeError
-            A bad argument, or an attack that has no eps.
+            A bad argument, no radius, or an attack that has no eps.
         """
         if not any(option.name == "eps" for option in fields(self)):
             raise TypeError(f"eps: {type(self).__name__} has none to sweep")
         require_targets(self, y)
-        budgets = [number("eps", value, 0.0, float(FLOAT32.max)) for value in eps]
+        try:
+            radii = list(eps)
+        except TypeError:
+            raise TypeError(f"eps: wanted radii, one number for each run, got {eps!r}") from None
+        budgets = [number("eps", value, 0.0, float(FLOAT32.max)) for value in radii]
+        if not budgets:
+            raise ValueError("eps: wanted at least one radius, got none")
         labels = model.predict(x) if y is None else y
         options = {option.name: getattr(self, option.name) for option in fields(self)}
         found: dict[float, AttackResult] = {}
@@ -287,7 +293,19 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
         options["version"] = options.pop("variant")
     if isinstance(options.get("bounds"), list):
         options["bounds"] = tuple(options["bounds"])
+    _check_options(ATTACKS[name], options)
     return ATTACKS[name](**options)
+
+
+def _check_options(kind: type[Attack], options: dict[str, Any]) -> None:
+    """Raise for options that the attack does not have, and for those without a default that are missing."""
+    known = {option.name: option for option in fields(kind)}
+    for name in options:
+        if name not in known:
+            raise ValueError(f"configuration: {kind.__name__} has no option {name!r}, but {', '.join(known)}")
+    for name, option in known.items():
+        if option.default is MISSING and option.default_factory is MISSING and name not in options:
+            raise ValueError(f"configuration: wanted a value of {name!r}, which {kind.__name__} needs, got none")
 
 
 # ---- the native loops

@@ -20,7 +20,7 @@ def attack(
     data: options.Data = "mnist-subset",
     split: options.Split = "test",
     attack: Annotated[attacks.Name, typer.Option(help="Which attack.")] = "pgd",
-    eps: options.Eps = options.EPS,
+    eps: options.Eps = None,
     norm: options.Norm = None,
     steps: options.Steps = None,
     step_size: Annotated[

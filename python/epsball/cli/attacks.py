@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import typer
 
+from epsball.cli.options import EPS
+
 if TYPE_CHECKING:
     from epsball.attacks.base import Attack
 
@@ -37,7 +39,7 @@ def build(names: Sequence[str], *, no_clip: bool = False, **options: Any) -> lis
     no_clip
         Leave the box [0, 1].
     **options
-        Fields of the attacks; None means the attack's default.
+        Fields of the attacks; None means the attack's default, or `EPS` for the eps of those that have one.
 
     Raises
     ------
@@ -54,9 +56,13 @@ def build(names: Sequence[str], *, no_clip: bool = False, **options: Any) -> lis
         if name not in CLASSES:
             raise typer.BadParameter(f"no attack {name!r}, expected one of {', '.join(CLASSES)}")
         cls = getattr(attacks, CLASSES[name])
-        taken = {field.name for field in fields(cls)} & given.keys()
+        known = {field.name for field in fields(cls)}
+        taken = known & given.keys()
+        chosen = {option: given[option] for option in taken}
+        if "eps" in known:
+            chosen.setdefault("eps", EPS)
         try:
-            built.append(cls(**{option: given[option] for option in taken}))
+            built.append(cls(**chosen))
         except ValueError as error:
             raise typer.BadParameter(f"{name}: {error}") from error
         used |= taken

@@ -15,7 +15,7 @@ def evaluate(
     data: options.Data = "mnist-subset",
     split: options.Split = "test",
     attacks: Annotated[str, typer.Option(help="Attacks, separated by commas.", metavar="NAME,NAME,...")] = "fgsm,pgd",
-    eps: options.Eps = options.EPS,
+    eps: options.Eps = None,
     norm: options.Norm = None,
     steps: options.Steps = None,
     restarts: options.Restarts = None,

@@ -40,7 +40,10 @@ Report = Annotated[
 ModelFile = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, metavar="MODEL.safetensors", help="Model written by `train`.")
 ]
-Eps = Annotated[float, typer.Option(parser=number, help="Budget, in units of [0, 1] pixels; 8/255 is understood.")]
+Eps = Annotated[
+    float | None,
+    typer.Option(parser=number, help=f"Budget, in units of [0, 1] pixels; 8/255 is understood.  [default: {EPS}]"),
+]
 Norm = Annotated[Literal["linf", "l2", "l1"] | None, typer.Option(help="Norm of the ball.  [default: linf]")]
 Steps = Annotated[
     int | None, typer.Option(min=1, max=MOST, help="Steps of an iterative attack.  [default: the attack's own]")
