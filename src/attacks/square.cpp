@@ -9,10 +9,11 @@
 namespace epsball {
 namespace {
 
-// The part of the features that a query's square changes: it halves again and again.
-double part_of(const SquareSettings& s, int query) {
+// The part of the features that a square changes: it halves again and again.
+double part_of(const SquareSettings& s, int square) {
   constexpr int kHalved[] = {10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000};
-  const double at = s.rescale ? std::floor(query * 10000.0 / s.queries) : query;
+  const int before = s.from_x ? square - 1 : square, all = s.from_x ? s.queries - 2 : s.queries;
+  const double at = s.rescale ? std::floor(before * 10000.0 / std::max(all, 1)) : before;
   double part = s.part;
   for (const int limit : kHalved)
     if (at > limit) part *= 0.5;
@@ -20,8 +21,8 @@ double part_of(const SquareSettings& s, int query) {
 }
 
 // Windows are squares; images that are too low for one have wider ones, so that the part stays.
-void set_window(const SquareSettings& s, int query, SquareRows& a) {
-  const double pixels = part_of(s, query) * static_cast<double>(s.height * s.width);
+void set_window(const SquareSettings& s, int square, SquareRows& a) {
+  const double pixels = part_of(s, square) * static_cast<double>(s.height * s.width);
   auto side = std::max<Index>(static_cast<Index>(std::nearbyint(std::sqrt(pixels))), s.norm == Norm::linf ? 1 : 3);
   if (s.norm != Norm::linf && side % 2 == 0) ++side;
   a.tall = std::min(side, s.height);
@@ -34,7 +35,7 @@ void set_window(const SquareSettings& s, int query, SquareRows& a) {
 SquareSlab::SquareSlab(const Target& target, const SquareSettings& settings, Worker& worker)
     : SlabAttack(target, settings, worker), s_(settings), current_(moved_rows(features_)) {}
 
-void SquareSlab::propose(int query) {
+void SquareSlab::propose(int square) {
   SquareRows a;
   a.norm = s_.norm;
   a.rows = active_;
@@ -50,8 +51,8 @@ void SquareSlab::propose(int query) {
   a.eps = radius_;
   a.ids = ids_;
   a.seed = s_.seed;
-  a.draw = static_cast<std::uint32_t>(query);
-  set_window(s_, query, a);
+  a.draw = static_cast<std::uint32_t>(square);
+  set_window(s_, square, a);
   k_.square(stream(), a);
   if (s_.norm != Norm::linf) k_.project(stream(), ball(radius_));
 }
@@ -59,7 +60,10 @@ void SquareSlab::propose(int query) {
 void SquareSlab::attack() {
   for (int query = 0; query < s_.queries && active_ > 0; ++query) {
     worker_.interruption.check();
-    propose(query);
+    if (s_.from_x && query == 0)
+      start_at_inputs();
+    else
+      propose(query - s_.from_x);
     evaluate(false);
     track(query);
     keep_improved();

@@ -9,6 +9,7 @@ struct SquareSettings : AttackSettings {
   int queries = 5000;    // forward passes per row
   double part = 0.8;     // of the features that the first squares change
   bool rescale = false;  // squares shrink as if `queries` were 10,000
+  bool from_x = false;   // the first point is x, the second the stripes; what rescale and part mean counts from there
   Index channels = 1, height = 1, width = 1;
 };
 
@@ -24,7 +25,7 @@ class SquareSlab : public SlabAttack {
 
  private:
   void attack() override;
-  void propose(int query);
+  void propose(int square);
 
   const SquareSettings s_;
   Rows current_;  // the best points of the rows still in the slab
