@@ -30,8 +30,10 @@ ABOUT = (
     "median over the reference's, `speed` the reference's seconds over epsball's. Each line is of one run."
 )
 HEAD = (
-    ("| attack | norm | digits | threads | median | reference | ratio | failed | reference "
-    "| seconds | reference | speed |"),
+    (
+        "| attack | norm | digits | threads | median | reference | ratio | failed | reference "
+        "| seconds | reference | speed |"
+    ),
     "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
