@@ -1,6 +1,7 @@
-"""Minimum-norm attacks beside their references at the same settings: failures, median norms, seconds; one run.
+"""Write minimum_norm.md: failures, median norms and times of the minimum-norm attacks beside their references.
 
-python benchmarks/minimum_norm.py --rows 1000 > benchmarks/minimum_norm.md   (foolbox and torchattacks installed)
+Needs foolbox and torchattacks; settings are the same on both sides. ``--only DDN JSMA`` runs the lines whose name
+contains DDN or JSMA, ``--models CNN`` the tables whose title contains CNN; the page's other lines stay as they are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,19 +24,35 @@ A = eb.attacks
 ORDER = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 SEARCH = {"steps": 200, "search_steps": 9}
 JSMA_ROWS = 50  # torchattacks takes seconds for each
+HERE = Path(__file__).resolve().parent
+ABOUT = (
+    "Medians of the digits that are classified correctly, a failure counting as infinitely far; `ratio` is epsball's "
+    "median over the reference's, `speed` the reference's seconds over epsball's. Each line is of one run."
+)
+HEAD = (
+    (
+        "| attack | norm | digits | threads | median | reference | ratio | failed | reference "
+        "| seconds | reference | speed |"
+    ),
+    "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+)
 
 
-def models(x: NDArray, y: NDArray) -> Iterator[tuple[str, Any]]:
-    """The nets attacked, trained here."""
-    mlp = eb.models.mlp([784, 256, 256, 10])
-    eb.fit(mlp, x, y, epochs=5, progress=False)
-    yield "MLP 784-256-256-10", mlp
-    robust = eb.models.mlp([784, 256, 256, 10])
-    eb.fit(robust, x, y, method=eb.training.PGDTraining(eps=0.1, steps=7), epochs=5, progress=False)
-    yield "the same, PGD-trained at 0.1", robust
-    cnn = eb.models.cnn((1, 28, 28), classes=10)
-    eb.fit(cnn, x, y, epochs=3, progress=False)
-    yield "CNN 16-32-100-10", cnn
+def models(x: NDArray, y: NDArray, parts: list[str]) -> Iterator[tuple[str, Any]]:
+    """The nets attacked whose title contains one of the parts, trained here."""
+    pgd = eb.training.PGDTraining(eps=0.1, steps=7)
+    mlp, cnn = [784, 256, 256, 10], (1, 28, 28)
+    recipes: list[tuple[str, Callable[[], Any], dict[str, Any]]] = [
+        ("MLP 784-256-256-10", lambda: eb.models.mlp(mlp), {"epochs": 5}),
+        ("MLP, PGD-trained at 0.1", lambda: eb.models.mlp(mlp), {"epochs": 5, "method": pgd}),
+        ("CNN 16-32-100-10", lambda: eb.models.cnn(cnn, classes=10), {"epochs": 3}),
+        ("CNN, PGD-trained at 0.1", lambda: eb.models.cnn(cnn, classes=10), {"epochs": 5, "method": pgd}),
+    ]
+    for title, make, recipe in recipes:
+        if any(part in title for part in parts):
+            model = make()
+            eb.fit(model, x, y, progress=False, **recipe)
+            yield title, model
 
 
 def foolbox_attack(make: str, **options: Any) -> Callable[..., NDArray]:
@@ -95,6 +113,8 @@ PAIRS: list[tuple[str, Any, Callable[..., NDArray]]] = [
     ("FAB L2", A.FAB("l2", steps=30), torchattacks_fab("L2", 30)),
     ("C&W L2 9 x 200", A.CarliniWagner(**SEARCH), foolbox_attack(
         "L2CarliniWagnerAttack", binary_search_steps=9, steps=200, stepsize=0.01, initial_const=1e-3)),
+    ("C&W L2 9 x 1,000", A.CarliniWagner(steps=1000, search_steps=9), foolbox_attack(
+        "L2CarliniWagnerAttack", binary_search_steps=9, steps=1000, stepsize=0.01, initial_const=1e-3)),
     ("EAD 9 x 200", A.EAD(**SEARCH), foolbox_attack(
         "EADAttack", binary_search_steps=9, steps=200, initial_stepsize=0.01, regularization=1e-3,
         initial_const=1e-3, decision_rule="L1")),
@@ -115,46 +135,76 @@ def judged(model: Any, x: NDArray, y: NDArray, x_adv: NDArray, norm: str, target
     return float(1 - fooled[correct].mean()), float(np.median(np.where(fooled, d, np.inf)[correct]))
 
 
+def row(name: str, ours: Any, theirs: Callable[..., NDArray], model: Any, x: NDArray, y: NDArray) -> str:
+    """A line of a table; x has the model's shape."""
+    targeted = name.startswith("JSMA")
+    few = slice(JSMA_ROWS if targeted else None)
+    images, goal = np.ascontiguousarray(x[few]), ((y + 1) % 10 if targeted else y)[few]
+    tensors = torch.from_numpy(images), torch.from_numpy(goal)
+    module = module_of(model)
+    start = time.perf_counter()
+    found = ours(model, images, goal)
+    middle = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = theirs(module, *tensors)
+    end = time.perf_counter()
+    (lost, d), (lost_there, d_there) = (judged(model, images, goal, a, ours.norm, targeted) for a in (found, reference))
+    return (
+        f"| {name} | {ours.norm} | {len(images)} | {torch.get_num_threads()} | {d:.4f} | {d_there:.4f} "
+        f"| {d / d_there:.3f} | {lost:.3f} | {lost_there:.3f} | {middle - start:.2f} | {end - middle:.2f} "
+        f"| {(end - middle) / (middle - start):.1f} |"
+    )
+
+
+def module_of(model: Any) -> torch.nn.Module:
+    """The model as torch has it, without parameters' gradients."""
+    module = eb.to_torch(model).eval()
+    for p in module.parameters():
+        p.requires_grad_(False)
+    return torch.nn.Sequential(torch.nn.Flatten(), module).eval() if model.input_shape == (784,) else module
+
+
+def known_rows(page: Path) -> dict[tuple[str, str], str]:
+    """A page's lines by their table's title and the attack."""
+    title, found = "", {}
+    for part in page.read_text().splitlines() if page.exists() else []:
+        if part.startswith("### "):
+            title = part.removeprefix("### ")
+        if part.startswith("| "):
+            found[title, part.split("|")[1].strip()] = part
+    return found
+
+
+def page_of(rows: dict[tuple[str, str], str]) -> str:
+    """The page, its tables and lines in the order that they have here."""
+    parts = [
+        "# Minimum-norm attacks beside their references",
+        "Written by `benchmarks/minimum_norm.py`; not edited.",
+        ABOUT,
+    ]
+    for title in dict.fromkeys(title for title, _ in rows):
+        lines = [rows[title, name] for name, _, _ in PAIRS if (title, name) in rows]
+        parts += [f"### {title}", "\n".join([*HEAD, *lines])]
+    return "\n\n".join(parts) + "\n"
+
+
 def main() -> None:
-    """Print a table for every model."""
-    parser = argparse.ArgumentParser()
+    """Attack every model, and write the page after each line."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--only", default="", help="only attacks whose name contains one of these, by commas")
+    parser.add_argument("--only", nargs="+", default=[""], help="only attacks whose name contains one of these")
+    parser.add_argument("--models", nargs="+", default=[""], help="only models whose title contains one of these")
     options = parser.parse_args()
-    chosen = [p for p in PAIRS if any(part in p[0] for part in options.only.split(","))]
     train, test = eb.datasets.load("mnist-subset", split="train"), eb.datasets.load("mnist-subset", split="test")
-    print(f"{options.rows} digits, {torch.get_num_threads()} threads; medians of correctly classified rows, failures")
-    print("counting as infinitely far; `ratio` is ours over theirs, `speed` their seconds over ours.")
-    for title, model in models(*train):
-        shape = model.input_shape
-        x, y = test[0][: options.rows].reshape(-1, *shape), test[1][: options.rows]
-        module = eb.to_torch(model).eval()
-        for p in module.parameters():
-            p.requires_grad_(False)
-        if shape == (784,):
-            module = torch.nn.Sequential(torch.nn.Flatten(), module).eval()
-        print(f"\n### {title}\n")
-        print("| attack | norm | median | reference | ratio | failed | reference | seconds | reference | speed |")
-        print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
-        for name, ours, theirs in chosen:
-            targeted = name.startswith("JSMA")
-            few = slice(JSMA_ROWS if targeted else None)
-            images, goal = np.ascontiguousarray(x[few]), ((y + 1) % 10 if targeted else y)[few]
-            tensors = torch.from_numpy(images), torch.from_numpy(goal)
-            start = time.perf_counter()
-            found = ours(model, images, goal)
-            middle = time.perf_counter()
-            with contextlib.redirect_stdout(io.StringIO()):
-                reference = theirs(module, *tensors)
-            end = time.perf_counter()
-            (lost, d), (lost_there, d_there) = (
-                judged(model, images, goal, a, ours.norm, targeted) for a in (found, reference)
-            )
-            print(
-                f"| {name} | {ours.norm} | {d:.4f} | {d_there:.4f} | {d / d_there:.3f} | {lost:.3f} | {lost_there:.3f} "
-                f"| {middle - start:.2f} | {end - middle:.2f} | {(end - middle) / (middle - start):.1f} |",
-                flush=True,
-            )
+    page = HERE / "minimum_norm.md"
+    for title, model in models(*train, options.models):
+        x, y = test[0][: options.rows].reshape(-1, *model.input_shape), test[1][: options.rows]
+        for name, ours, theirs in PAIRS:
+            if any(part in name for part in options.only):
+                rows = known_rows(page)
+                rows[title, name] = row(name, ours, theirs, model, x, y)
+                print(f"{title}: {rows[title, name]}", flush=True)
+                page.write_text(page_of(rows))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def test_the_l1_step_goes_on_where_the_box_stops_it() -> None:
 def test_descent_is_in_the_ball_and_no_weaker(norm: Any, name: str, eps: float, rand_init: bool) -> None:
     module, x, y = module_and_digits()
     arguments = (x, eps, eps / 4, 20, norm, 0.0, 1.0)
+    torch.manual_seed(0)  # one row in fifty is what random starts decide
     got = ours.projected_gradient_descent(module, *arguments, y=y, rand_init=rand_init)
     assert_within(got, x, eps, name)
     wanted = theirs("projected_gradient_descent")(module, *arguments, y=y, rand_init=rand_init, sanity_checks=False)

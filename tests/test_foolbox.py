@@ -104,8 +104,9 @@ def test_noise_is_in_the_ball_and_no_weaker_than_theirs(name: str) -> None:
     clipped = getattr(ours.attacks, name)()(model, x, y, epsilons=eps)[1]
     assert_within(clipped, x, eps, norm)
     wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=eps)[1]
-    slack = 0 if "Repeated" in name else 0.1  # one draw each
-    assert accuracy(module, clipped, y) <= accuracy(module, wanted, y) + 0.02 + slack
+    # Of 50 rows, by draws of their own, the fractions scatter by 0.04 each; the lengths hardly do.
+    assert accuracy(module, clipped, y) <= accuracy(module, wanted, y) + 0.1
+    assert lengths(clipped, x, norm).mean() >= 0.97 * lengths(wanted, x, norm).mean()
     more = getattr(ours.attacks, name)().repeat(5)(model, x, y, epsilons=eps)[1]
     assert accuracy(module, more, y) <= accuracy(module, clipped, y)
 

@@ -62,6 +62,7 @@ SquareSettings square_settings(const py::dict& o) {
   s.queries = get<int>(o, "queries");
   s.part = get<double>(o, "part");
   s.rescale = get<bool>(o, "rescale");
+  s.from_x = get<bool>(o, "from_x");
   s.channels = get<Index>(o, "channels");
   s.height = get<Index>(o, "height");
   s.width = get<Index>(o, "width");

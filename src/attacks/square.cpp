@@ -7,10 +7,11 @@
 namespace epsball {
 namespace {
 
-// The part of the features that a query's square changes: it halves again and again.
-double part_of(const SquareSettings& s, int query) {
+// The part of the features that a square changes: it halves again and again.
+double part_of(const SquareSettings& s, int square) {
   constexpr int kHalved[] = {10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000};
-  const double at = s.rescale ? std::floor(query * 10000.0 / s.queries) : query;
+  const int before = s.from_x ? square - 1 : square, all = s.from_x ? s.queries - 2 : s.queries;
+  const double at = s.rescale ? std::floor(before * 10000.0 / std::max(all, 1)) : before;
   double part = s.part;
   for (const int limit : kHalved)
     if (at > limit) part *= 0.5;
@@ -18,14 +19,14 @@ double part_of(const SquareSettings& s, int query) {
 }
 
 // Windows are squares; images that are too low for one have wider ones, so that the part stays.
-SquareDraw draw_of(const SquareSettings& s, int query) {
-  const double pixels = part_of(s, query) * static_cast<double>(s.height * s.width);
+SquareDraw draw_of(const SquareSettings& s, int square) {
+  const double pixels = part_of(s, square) * static_cast<double>(s.height * s.width);
   auto side = std::max<Index>(static_cast<Index>(std::nearbyint(std::sqrt(pixels))), s.norm == Norm::linf ? 1 : 3);
   if (s.norm != Norm::linf && side % 2 == 0) ++side;
   Index tall = std::min(side, s.height);
   const Index wide = std::min(side * side / tall, s.width);
   if (wide == s.width) tall = std::min(side * side / wide, s.height);
-  return {static_cast<std::uint32_t>(query), static_cast<std::int32_t>(tall), static_cast<std::int32_t>(wide)};
+  return {static_cast<std::uint32_t>(square), static_cast<std::int32_t>(tall), static_cast<std::int32_t>(wide)};
 }
 
 }  // namespace
@@ -61,10 +62,11 @@ void SquareSlab::propose(bool first) {
 void SquareSlab::attack() {
   for (int query = 0; query < s_.queries && active_ > 0; ++query) {
     worker_.interruption.check();
-    const SquareDraw draw = draw_of(s_, query);
+    const int square = query - s_.from_x;  // -1: x itself
+    const SquareDraw draw = draw_of(s_, std::max(square, 0));
     k_.put(stream(), draw_, &draw, sizeof draw);
-    once(query > 0 ? 0 : -1, [&] {
-      propose(query == 0);
+    once(square > 0 ? 0 : -1, [&] {
+      square < 0 ? start_at_inputs() : propose(square == 0);
       evaluate(false);
       track(query);
       keep_improved();

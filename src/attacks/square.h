@@ -10,6 +10,7 @@ struct SquareSettings : AttackSettings {
   int queries = 5000;    // forward passes per row
   double part = 0.8;     // of the features that the first squares change
   bool rescale = false;  // squares shrink as if `queries` were 10,000
+  bool from_x = false;   // the first point is x, the second the stripes; what rescale and part mean counts from there
   Index channels = 1, height = 1, width = 1;
 };
 

@@ -30,6 +30,9 @@ class Square(Attack):
         The most forward passes for a row, its first point included.
     part
         Share of the features that the first squares change, in (0, 1) (the paper's p).
+    from_x
+        x itself is the first point, and the stripes count where they raise the loss, as in ART; squares shrink one
+        query later.
     rescale
         Let the squares shrink as if `queries` were 10,000, as the paper does and AutoAttack does not.
     targeted
@@ -55,12 +58,14 @@ class Square(Attack):
     mask: Any = None
     early_stop: bool = True
     seed: int = 0
+    from_x: bool = False
 
     def __post_init__(self) -> None:
         if self.loss is None:
             settle(self, loss="cross_entropy" if self.targeted else "margin")
         super().__post_init__()
-        settle(self, part=number("part", self.part, 1e-9, BELOW_ONE), rescale=flag("rescale", self.rescale))
+        settle(self, part=number("part", self.part, 1e-9, BELOW_ONE), rescale=flag("rescale", self.rescale),
+               from_x=flag("from_x", self.from_x))  # fmt: skip
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         channels, height, width = image_shape(x.shape[1:])
@@ -70,7 +75,7 @@ class Square(Attack):
             seed=self.seed,
             native=_native.square,
             gradients=False,
-            more={"queries": self.queries, "part": self.part, "rescale": self.rescale, **size},
+            more={"queries": self.queries, "part": self.part, "rescale": self.rescale, "from_x": self.from_x, **size},
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
