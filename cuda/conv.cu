@@ -73,10 +73,11 @@ __device__ Output output_of(const Conv& c, const Line& line, Index number) {
   return o;
 }
 
-// How a block comes to its height x width sums: by a Tile's chains, or as fragments.
+// How a block, one of so many of a multiprocessor, comes to its height x width sums: by a Tile's chains, or as
+// fragments.
 template <class Kind>
 struct Sums {
-  static constexpr int height = Kind::height, width = Kind::width, stride = width;
+  static constexpr int height = Kind::height, width = Kind::width, stride = width, blocks = 3;
 
   template <class LoadA, class LoadB>
   static __device__ __forceinline__ void of(Index k, LoadA load_a, LoadB load_b, float (&done)[height][stride]) {
@@ -89,7 +90,7 @@ struct Sums {
 
 template <class Kind>
 struct FragmentSums {
-  static constexpr int height = kSide, width = kSide, stride = kSide + 4;
+  static constexpr int height = kSide, width = kSide, stride = kSide + 4, blocks = 2;
 
   template <class LoadA, class LoadB>
   static __device__ __forceinline__ void of(Index k, LoadA load_a, LoadB load_b, float (&done)[height][stride]) {
@@ -102,7 +103,8 @@ template <>
 struct Sums<Bf16> : FragmentSums<Bf16> {};
 
 template <class Kind>
-__global__ void __launch_bounds__(kTileThreads, 3) conv_kernel(Conv c, Index step, const std::int32_t* active) {
+__global__ void __launch_bounds__(kTileThreads, Sums<Kind>::blocks)
+    conv_kernel(Conv c, Index step, const std::int32_t* active) {
   constexpr int kHeight = Sums<Kind>::height, kWidth = Sums<Kind>::width;
   const Index lines = c.out_height * step;
   const Line line = line_of(c, blockIdx.x % lines, step);

@@ -195,6 +195,7 @@ void PgdSlab::iterate_once(int run, int step) {
 
 bool PgdSlab::iterate_whole(int run) {
   if (!k_.pgd || !fused_ || !is_dense_) return false;
+  worker_.interruption.check();
   PgdRows a;
   a.rows = active_;
   a.model = dense_;
