@@ -28,8 +28,8 @@ MAKE: dict[str, Callable[..., Any]] = {
     "SLIDE": lambda **k: A.SLIDE(**{"eps": 1.0, "steps": 3, "part": 0.2, **k}),
     "MaxConfidence": lambda **k: A.MaxConfidence(**{"eps": 0.2, "steps": 2, **k}),
     "Square": lambda **k: A.Square(**{"eps": 0.2, "queries": 8, **k}),
-    "SPSA": lambda **k: A.SPSA(**{"eps": 0.2, "steps": 3, "probes": 3, **k}),
-    "NES": lambda **k: A.NES(**{"eps": 0.2, "steps": 3, "probes": 3, **k}),
+    "SPSA": lambda **k: A.SPSA(**{"eps": 0.2, "steps": 3, "samples": 3, **k}),
+    "NES": lambda **k: A.NES(**{"eps": 0.2, "steps": 3, "samples": 3, **k}),
     "RandomSearch": lambda **k: A.RandomSearch(**{"eps": 0.2, "draws": 4, **k}),
     "VirtualAdversarial": lambda **k: A.VirtualAdversarial(**{"eps": 0.5, **k}),
     "Universal": lambda **k: A.Universal(**{"eps": 0.2, "epochs": 3, "batch_size": 5, **k}),
@@ -47,7 +47,7 @@ MAKE: dict[str, Callable[..., Any]] = {
     "FeatureDeletion": lambda **k: A.FeatureDeletion(**{"k": 5, **k}),
     "LinearMinimum": lambda **k: A.LinearMinimum(**k),
     "Boundary": lambda **k: A.Boundary(**{"steps": 15, **k}),
-    "HopSkipJump": lambda **k: A.HopSkipJump(**{"steps": 2, "probes": 8, **k}),
+    "HopSkipJump": lambda **k: A.HopSkipJump(**{"steps": 2, "init_evals": 8, **k}),
     "Substitute": lambda **k: A.Substitute(
         **{"seeds": images(20, seed=9), "inner": A.FGSM(0.2), "rounds": 2, "epochs": 1, "classes": CLASSES, **k}
     ),

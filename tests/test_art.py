@@ -147,7 +147,7 @@ def test_attacks_on_labels_are_the_engines_with_their_options() -> None:
         walk = ours.BoundaryAttack(estimator(module), targeted=False, max_iter=10).generate(x, y)
     finally:
         np.random.set_state(state)  # noqa: NPY002
-    wanted = eb.attacks.HopSkipJump("linf", 3, most_probes=300, seed=seeds[0]).run(model, x, y)
+    wanted = eb.attacks.HopSkipJump("linf", 3, max_evals=300, seed=seeds[0]).run(model, x, y)
     np.testing.assert_array_equal(leaps, wanted.x_adv)
     assert wanted.success.mean() > 0.8
     wanted = eb.attacks.Boundary(200, seed=seeds[1]).run(model, x, y)

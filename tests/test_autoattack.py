@@ -30,7 +30,7 @@ def test_members_are_the_published_ones(norm: str) -> None:
         A.APGD(**shared, steps=100, restarts=5 if sparse else 1),
         A.APGD(**shared, targets=5 if sparse else 9, loss="dlr"),
     )
-    square = A.Square(**shared, queries=5000, part=0.8)
+    square = A.Square(**shared, queries=5000, p_init=0.8)
     assert standard == [first, aimed, A.FAB(norm=norm, targets=9), square]
     draws = [A.APGD(**shared, loss=loss, model_draws=20) for loss in ("cross_entropy", "dlr")]
     assert A.AutoAttack(eps=0.1, norm=norm, version="rand", seed=5).members(10) == draws

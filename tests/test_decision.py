@@ -17,8 +17,8 @@ ROWS, FEATURES, CLASSES = 12, 8, 4
 X = batch(ROWS, FEATURES)
 ATTACKS: dict[str, Any] = {
     "boundary": lambda **k: A.Boundary(**{"steps": 60, **k}),
-    "hsj-l2": lambda **k: A.HopSkipJump(**{"steps": 3, "probes": 10, **k}),
-    "hsj-linf": lambda **k: A.HopSkipJump("linf", **{"steps": 3, "probes": 10, **k}),
+    "hsj-l2": lambda **k: A.HopSkipJump(**{"steps": 3, "init_evals": 10, **k}),
+    "hsj-linf": lambda **k: A.HopSkipJump("linf", **{"steps": 3, "init_evals": 10, **k}),
 }
 EACH = pytest.mark.parametrize("name", ATTACKS)
 
@@ -96,7 +96,7 @@ def test_no_point_is_nearer_than_the_optimum_of_a_linear_model_and_many_queries_
     model = pair([FEATURES, CLASSES], scale=3.0)[0]
     y = model.predict(X)
     attack = ATTACKS[name](bounds=(-20.0, 21.0), steps=2000 if name == "boundary" else 25, **(
-        {} if name == "boundary" else {"probes": 100}))  # fmt: skip
+        {} if name == "boundary" else {"init_evals": 100}))  # fmt: skip
     result = attack.run(model, X, y)
     best = A.LinearMinimum(norm=attack.norm, bounds=(-20.0, 21.0)).run(model, X, y).distance
     assert result.success.all()
@@ -276,7 +276,7 @@ def test_bad_arguments_are_named(name: str) -> None:
     source = eb.LabelOracle(model.predict)
     for options in (
         {"budget": 0}, {"steps": -1}, {"starts": 0}, {"seed": -1},
-        {"towards": 0.0} if name == "boundary" else {"probes": 0},
+        {"towards": 0.0} if name == "boundary" else {"init_evals": 0},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(options))):
             make(**options)

@@ -539,7 +539,7 @@ def test_a_further_step_of_apgd_is_a_replay_but_at_checkpoints(cuda) -> None:
 def test_a_further_probe_is_a_replay(cuda, estimate) -> None:
     model, stream = mlp().to("cuda"), cuda.create_stream()
     x, y = DeviceArray(X, stream=stream), DeviceArray(Y, stream=stream)
-    calls = [launches(cuda, model, estimate(eps=0.5, steps=2, probes=n), x, y) for n in (4, 10)]
+    calls = [launches(cuda, model, estimate(eps=0.5, steps=2, samples=n), x, y) for n in (4, 10)]
     assert calls[1] - calls[0] == 2 * 2 * 6  # steps, launches, probes
     cuda.destroy_stream(stream)
 
@@ -552,7 +552,7 @@ REPLAYED = {
     "apgd-l2": lambda n: A.APGD(eps=0.5, norm="l2", steps=3 * n),
     "apgd-l1": lambda n: A.APGD(eps=1.0, norm="l1", steps=5 * n),
     "apgd-targeted": lambda n: A.APGD(eps=0.5, steps=3 * n, loss="dlr", targets=2),
-    "spsa": lambda n: A.SPSA(eps=0.5, steps=n, probes=4),
+    "spsa": lambda n: A.SPSA(eps=0.5, steps=n, samples=4),
     "fab-targeted": lambda n: A.FAB(steps=n, restarts=2, targets=2),
 }
 

@@ -40,7 +40,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "max-confidence": lambda m, x, y: A.MaxConfidence(eps=0.1, steps=3)(m, x, y),
     "square": lambda m, x, y: A.Square(eps=0.1, queries=5)(m, x, y),
     "random-search": lambda m, x, y: A.RandomSearch(eps=0.1, draws=3)(m, x, y),
-    "spsa": lambda m, x, y: A.SPSA(eps=0.1, steps=3, probes=3)(m, x, y),
+    "spsa": lambda m, x, y: A.SPSA(eps=0.1, steps=3, samples=3)(m, x, y),
     "autoattack": lambda m, x, y: eb.autoattack(m, x, y, eps=0.1, version="rand"),
     "ddn": lambda m, x, y: A.DDN(steps=5)(m, x, y),
     "fmn": lambda m, x, y: A.FMN("l0", steps=5)(m, x, y),
@@ -57,7 +57,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "ead": lambda m, x, y: A.EAD(steps=5, search_steps=2)(m, x, y),
     "jsma": lambda m, x, y: A.JSMA()(m, x, y),
     "boundary": lambda m, x, y: A.Boundary(steps=5)(m, x, y),
-    "hop-skip-jump": lambda m, x, y: A.HopSkipJump(steps=1, probes=5, start=x[::-1])(m, x, y),
+    "hop-skip-jump": lambda m, x, y: A.HopSkipJump(steps=1, init_evals=5, start=x[::-1])(m, x, y),
     "evaluate": lambda m, x, y: eb.evaluate(m, x, y, attacks=[A.FGSM(eps=0.1)]),
     "fit": lambda m, x, y: eb.fit(m, x, y, epochs=1, batch_size=5),
 }

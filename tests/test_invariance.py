@@ -31,14 +31,14 @@ ATTACKS: dict[str, Any] = {
     "apgd-l2": eb.attacks.APGD(eps=0.2, norm="l2", steps=9, targets=2, loss="dlr", early_stop=True, seed=3),
     "apgd-l1": eb.attacks.APGD(eps=0.5, norm="l1", steps=12, restarts=2, early_stop=True, seed=3),
     "max-confidence": eb.attacks.MaxConfidence(eps=0.05, steps=2, targets=3),
-    "slide": eb.attacks.SLIDE(eps=0.5, steps=4, part=0.1, early_stop=True),
+    "slide": eb.attacks.SLIDE(eps=0.5, steps=4, fraction=0.1, early_stop=True),
     "square": eb.attacks.Square(eps=0.05, queries=20, seed=3),
     "square-l2": eb.attacks.Square(eps=0.2, norm="l2", queries=20, seed=3),
     "square-l1": eb.attacks.Square(eps=0.5, norm="l1", queries=20, early_stop=False, seed=3),
     "random-gaussian": eb.attacks.RandomSearch(eps=0.1, norm="l2", noise="gaussian", draws=5, seed=3),
     "random-salt": eb.attacks.RandomSearch(eps=0.1, noise="salt_and_pepper", draws=5, seed=3),
-    "spsa": eb.attacks.SPSA(eps=0.05, steps=4, probes=3, seed=3),
-    "nes-l2": eb.attacks.NES(eps=0.2, norm="l2", steps=4, probes=3, seed=3),
+    "spsa": eb.attacks.SPSA(eps=0.05, steps=4, samples=3, seed=3),
+    "nes-l2": eb.attacks.NES(eps=0.2, norm="l2", steps=4, samples=3, seed=3),
     "autoattack": eb.attacks.AutoAttack(eps=0.05, version="rand", seed=3),
     "pgd-early": eb.attacks.PGD(eps=0.05, steps=4, restarts=3, early_stop=True, seed=3),
     "ddn": eb.attacks.DDN(steps=8),
@@ -57,8 +57,8 @@ ATTACKS: dict[str, Any] = {
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),
     "boundary": eb.attacks.Boundary(steps=25, seed=3),
-    "hop-skip-jump": eb.attacks.HopSkipJump(steps=2, probes=15, seed=3),
-    "hop-skip-jump-linf": eb.attacks.HopSkipJump("linf", steps=2, probes=15, budget=70, seed=3),
+    "hop-skip-jump": eb.attacks.HopSkipJump(steps=2, init_evals=15, seed=3),
+    "hop-skip-jump-linf": eb.attacks.HopSkipJump("linf", steps=2, init_evals=15, budget=70, seed=3),
 }
 FIELDS = ("x_adv", "success", "distance", "queries", "loss", "zero_gradient")
 

@@ -368,14 +368,14 @@ def test_jsma_takes_the_best_of_all_pairs(table: str, increase: bool) -> None:
 @pytest.mark.parametrize("increase", [True, False])
 def test_features_that_may_move_again_go_on_to_the_end_of_the_box(table: str, increase: bool) -> None:
     model, x, y = problem()
-    once, again = (A.JSMA(0.1, increase=increase, again=a).run(model, x, y) for a in (False, True))
+    once, again = (A.JSMA(0.1, increase=increase, repeat=a).run(model, x, y) for a in (False, True))
     away = np.abs(np.asarray(again.x_adv, np.float64) - x)
     assert np.abs(np.asarray(once.x_adv, np.float64) - x).max() <= 0.1 + 1e-6
     assert away.max() > 0.5
     assert again.success.sum() > once.success.sum()
-    short = A.JSMA(0.1, gamma=0.1, increase=increase, again=True).run(model, x, y)
+    short = A.JSMA(0.1, gamma=0.1, increase=increase, repeat=True).run(model, x, y)
     assert (np.abs(np.asarray(short.x_adv, np.float64) - x).sum(axis=1) <= 0.1 * FEATURES + 1e-5).all()
-    leaps = [A.JSMA(1.0, increase=increase, again=a).run(model, x, y) for a in (False, True)]
+    leaps = [A.JSMA(1.0, increase=increase, repeat=a).run(model, x, y) for a in (False, True)]
     np.testing.assert_array_equal(leaps[0].x_adv, leaps[1].x_adv)  # at the end of the box after one move
 
 
@@ -416,7 +416,7 @@ BAD: list[tuple[str, str, Any]] = [
     ("ead", "beta", -1.0),
     *(("jsma", "theta", v) for v in (0.0, -1.0)),
     ("jsma", "increase", "up"),
-    ("jsma", "again", 1),
+    ("jsma", "repeat", 1),
     ("jsma", "others", 1),
 ]
 

@@ -72,7 +72,7 @@ def recorded(norm: str, shape: tuple[int, ...], queries: int, rows: int = 40, **
 
 
 def test_a_linf_window_goes_to_a_corner_and_may_lie_at_every_edge(table: str) -> None:
-    points = recorded("linf", (1, 6, 9), 60, part=0.1, rescale=False)
+    points = recorded("linf", (1, 6, 9), 60, p_init=0.1, rescale=False)
     corners = set()
     for before, after in pairwise(points):
         np.testing.assert_allclose(np.abs(after - 0.5), EPS["linf"], rtol=1e-5)
@@ -106,7 +106,7 @@ def test_rescaled_windows_shrink_sooner(table: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 9, 7), (1, 1, 40)])
 def test_moves_keep_the_whole_budget(table: str, norm: str, shape: tuple[int, ...]) -> None:
     """Mass goes from window to window: nothing is lost but what roundings and the box take."""
-    points = recorded(norm, shape, 80, part=0.3, bounds=None)
+    points = recorded(norm, shape, 80, p_init=0.3, bounds=None)
     x = np.full((40, *shape), 0.5, np.float32)
     for before, after in pairwise(points):
         length = oracle.distance(after, x, norm)
@@ -162,7 +162,7 @@ def test_a_model_that_gives_logits_only_is_the_model_itself(table: str) -> None:
         eb.pgd(only, x, y)
 
 
-@pytest.mark.parametrize(("name", "value"), [("queries", 0), ("queries", 1.5), ("part", 0.0), ("part", 1.0)])
+@pytest.mark.parametrize(("name", "value"), [("queries", 0), ("queries", 1.5), ("p_init", 0.0), ("p_init", 1.0)])
 def test_bad_options_are_named(name: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=f"^{name}:"):
         eb.attacks.Square(eps=0.1, **{name: value})

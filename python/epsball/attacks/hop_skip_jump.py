@@ -35,7 +35,7 @@ class HopSkipJump(Attack):
         Moves along the estimated normal.
     budget
         The most queries for a row, all of them counted; None: no limit but the number of steps.
-    probes, most_probes
+    init_evals, max_evals
         Probes of the first step, and the most of any step.
     starts, start, targeted
         As in `Boundary`.
@@ -50,8 +50,8 @@ class HopSkipJump(Attack):
     norm: str = "l2"
     steps: int = 64
     budget: int | None = None
-    probes: int = 100
-    most_probes: int = 10000
+    init_evals: int = 100
+    max_evals: int = 10000
     starts: int = 100
     start: Any = None
     targeted: bool = False
@@ -67,7 +67,7 @@ class HopSkipJump(Attack):
         super().__post_init__()
         settle(
             self,
-            most_probes=whole("most_probes", self.most_probes, 1),
+            max_evals=whole("max_evals", self.max_evals, 1),
             starts=whole("starts", self.starts, 1, 2**24 - 1),
         )
 
@@ -75,5 +75,5 @@ class HopSkipJump(Attack):
         side = widest(self.bounds)
         return run_decision(
             self, _native.hop_skip_jump, model, x, y, index, judged=judged, trace=trace,
-            probes=self.probes, most_probes=self.most_probes, first_reach=0.1 * side if side < 1e37 else 0.0,
+            probes=self.init_evals, most_probes=self.max_evals, first_reach=0.1 * side if side < 1e37 else 0.0,
         )  # fmt: skip

@@ -38,7 +38,7 @@ class JSMA(Attack):
     targeted
         y are the classes wanted. If False, y are the classes to leave and every row aims at the one that comes next at
         x, stopping at any.
-    again
+    repeat
         Features that have moved may move again, until they are at the end of the box: for a small `theta`. A row then
         ends after as many steps as would take `gamma` of its features from one end of the box to the other, of length 1
         if there is none.
@@ -58,7 +58,7 @@ class JSMA(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
     norm: str = "l0"
-    again: bool = False
+    repeat: bool = False
     others: bool = True
 
     norms: ClassVar[tuple[str, ...]] = ("l0",)
@@ -70,16 +70,16 @@ class JSMA(Attack):
             theta=number("theta", self.theta, float(FLOAT32.tiny), float(FLOAT32.max)),
             gamma=number("gamma", self.gamma, 0.0, 1.0),
             increase=flag("increase", self.increase),
-            again=flag("again", self.again),
+            repeat=flag("repeat", self.repeat),
             others=flag("others", self.others),
         )
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         pairs = math.prod(x.shape[1:]) * self.gamma / 2
-        steps = min(pairs * self._width() / self.theta, MOST_STEPS) if self.again else pairs
+        steps = min(pairs * self._width() / self.theta, MOST_STEPS) if self.repeat else pairs
         return run_minimum_norm(
             self, _native.jsma, model, x, y, index, loss=MARGIN, judged=judged, trace=trace, early_stop=True,
-            steps=int(steps), theta=self.theta, increase=self.increase, again=self.again, others=self.others,
+            steps=int(steps), theta=self.theta, increase=self.increase, again=self.repeat, others=self.others,
         )  # fmt: skip
 
     def _width(self) -> float:

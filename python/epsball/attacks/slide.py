@@ -20,7 +20,7 @@ class SLIDE(Attack):
 
     Parameters
     ----------
-    part
+    fraction
         Share of the features that a step moves, in (0, 1] (1 − q of the paper).
     eps, steps, step_size, restarts, random_start, targeted, loss, bounds, mask, early_stop, seed
         As in `PGD`.
@@ -32,7 +32,7 @@ class SLIDE(Attack):
     norm: str = "l1"
     steps: int = 40
     step_size: Any = None
-    part: float = 0.01
+    fraction: float = 0.01
     restarts: int = 1
     random_start: bool = True
     targeted: bool = False
@@ -44,7 +44,7 @@ class SLIDE(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settle(self, part=number("part", self.part, 1e-9, 1.0))
+        settle(self, fraction=number("fraction", self.fraction, 1e-9, 1.0))
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts: wanted 1 without random_start, as every run is the same, got {self.restarts}")
 
@@ -57,6 +57,6 @@ class SLIDE(Attack):
             random_start="ball" if self.random_start else "none",
             early_stop=self.early_stop,
             seed=self.seed,
-            top=max(round(self.part * features), 1),
+            top=max(round(self.fraction * features), 1),
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

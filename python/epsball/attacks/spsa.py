@@ -14,14 +14,14 @@ from epsball.classifier import Classifier
 class SPSA(Attack):
     """PGD with Adam on estimated gradients (Uesato et al. 2018, arXiv 1802.05666); asks the model for logits only.
 
-    The gradient at x is the mean of (loss(x + reach · v) − loss(x − reach · v)) / (2 · reach) · v over directions v of
+    The gradient at x is the mean of (loss(x + delta · v) − loss(x − delta · v)) / (2 · delta) · v over directions v of
     random signs. Probes may lie outside ball and box; they are never the result.
 
     Parameters
     ----------
-    probes
+    samples
         Pairs of points per step.
-    reach
+    delta
         Step of the finite difference, per feature.
     eps, norm, steps, step_size, targeted, loss, bounds, mask, early_stop, seed
         As in `AdamPGD`; it starts at x.
@@ -33,8 +33,8 @@ class SPSA(Attack):
     norm: str = "linf"
     steps: int = 100
     step_size: Any = 0.01
-    probes: int = 64
-    reach: float = 0.01
+    samples: int = 64
+    delta: float = 0.01
     targeted: bool = False
     loss: str = "margin"
     bounds: Bounds = (0.0, 1.0)
@@ -43,7 +43,7 @@ class SPSA(Attack):
     seed: int = 0
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        loop = _loop(self)
+        loop = _loop(self, self.delta)
         loop.direction, loop.decay, loop.decay_squares = "adam", 0.9, 0.999
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
@@ -56,10 +56,10 @@ class NES(Attack):
 
     Parameters
     ----------
-    probes
+    samples
         Pairs of points per step.
-    reach
-        Standard deviation of the points around x (σ of the paper), per feature.
+    sigma
+        Standard deviation of the points around x, per feature.
     eps, norm, steps, step_size, targeted, loss, bounds, mask, early_stop, seed
         As in `PGD`; it starts at x.
     """
@@ -68,8 +68,8 @@ class NES(Attack):
     norm: str = "linf"
     steps: int = 100
     step_size: Any = None
-    probes: int = 50
-    reach: float = 0.001
+    samples: int = 50
+    sigma: float = 0.001
     targeted: bool = False
     loss: str = "cross_entropy"
     bounds: Bounds = (0.0, 1.0)
@@ -78,19 +78,19 @@ class NES(Attack):
     seed: int = 0
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
-        loop = _loop(self)
+        loop = _loop(self, self.sigma)
         loop.noise = "normal"
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
 
-def _loop(attack: SPSA | NES) -> Loop:
+def _loop(attack: SPSA | NES, reach: float) -> Loop:
     size = attack.step_size
     return Loop(
         steps=attack.steps,
         step_size=default_step_size(attack.eps, attack.steps) if size is None else size,
         early_stop=attack.early_stop,
         seed=attack.seed,
-        probes=attack.probes,
-        reach=attack.reach,
+        probes=attack.samples,
+        reach=reach,
         gradients=False,
     )

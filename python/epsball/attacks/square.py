@@ -28,7 +28,7 @@ class Square(Attack):
         As in `PGD`.
     queries
         The most forward passes for a row, its first point included.
-    part
+    p_init
         Share of the features that the first squares change, in (0, 1) (the paper's p).
     from_x
         x itself is the first point, and the stripes count where they raise the loss, as in ART; squares shrink one
@@ -50,7 +50,7 @@ class Square(Attack):
     eps: Any
     norm: str = "linf"
     queries: int = 5000
-    part: float = 0.8
+    p_init: float = 0.8
     rescale: bool = False
     targeted: bool = False
     loss: str | None = None
@@ -64,7 +64,7 @@ class Square(Attack):
         if self.loss is None:
             settle(self, loss="cross_entropy" if self.targeted else "margin")
         super().__post_init__()
-        settle(self, part=number("part", self.part, 1e-9, BELOW_ONE), rescale=flag("rescale", self.rescale),
+        settle(self, p_init=number("p_init", self.p_init, 1e-9, BELOW_ONE), rescale=flag("rescale", self.rescale),
                from_x=flag("from_x", self.from_x))  # fmt: skip
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
@@ -75,7 +75,7 @@ class Square(Attack):
             seed=self.seed,
             native=_native.square,
             gradients=False,
-            more={"queries": self.queries, "part": self.part, "rescale": self.rescale, "from_x": self.from_x, **size},
+            more={"queries": self.queries, "part": self.p_init, "rescale": self.rescale, "from_x": self.from_x, **size},
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 

@@ -76,5 +76,5 @@ class HopSkipJump(_Decision):
 
     def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
         """Return `attacks.HopSkipJump`."""
-        options: dict[str, Any] = {"probes": self.init_eval, "most_probes": self.max_eval, "starts": self.init_size}
+        options: dict[str, Any] = {"init_evals": self.init_eval, "max_evals": self.max_eval, "starts": self.init_size}
         return attacks.HopSkipJump(norm_of(self.norm), self.max_iter, **options, **common)

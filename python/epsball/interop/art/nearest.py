@@ -163,7 +163,7 @@ class DeepFool(MinimumNorm):
 
 @dataclass(eq=False, repr=False)
 class SaliencyMapMethod(MinimumNorm):
-    """Two features at a time (see `attacks.JSMA`, with ``again``) towards y, or towards random classes.
+    """Two features at a time (see `attacks.JSMA`, with ``repeat``) towards y, or towards random classes.
 
     A negative theta lowers features. As in ART the two whose derivatives of the target's logit are largest move, and a
     row ends when more than `gamma` of its features have; rows that fail then take the paper's pairs, which lower the
@@ -178,7 +178,7 @@ class SaliencyMapMethod(MinimumNorm):
 
     def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
         """Return `attacks.JSMA`; eps is how many features may change."""
-        options = common | {"targeted": True, "again": True}
+        options = common | {"targeted": True, "repeat": True}
         return attacks.JSMA(abs(self.theta), eps, self.theta > 0, **options)
 
     def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:

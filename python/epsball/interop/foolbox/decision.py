@@ -115,6 +115,6 @@ class HopSkipJumpAttack(_Decision):
         """Return `attacks.HopSkipJump`."""
         self._check(stepsize_search=(self.stepsize_search, "geometric_progression"), gamma=(self.gamma, 1.0))
         return ours.HopSkipJump(
-            self.distance, self.steps, probes=self.initial_gradient_eval_steps,
-            most_probes=self.max_gradient_eval_steps, seed=seed, **common,
+            self.distance, self.steps, init_evals=self.initial_gradient_eval_steps,
+            max_evals=self.max_gradient_eval_steps, seed=seed, **common,
         )  # fmt: skip

@@ -172,7 +172,7 @@ class SparseL1DescentAttack(Attack):
         """Return `attacks.SLIDE`."""
         size = self.rel_stepsize * eps if self.abs_stepsize is None else self.abs_stepsize
         options: dict[str, Any] = {"steps": self.steps, "step_size": size, "random_start": self.random_start}
-        return ours.SLIDE(eps, part=1 - self.quantile, **options, seed=seed, **common)
+        return ours.SLIDE(eps, fraction=1 - self.quantile, **options, seed=seed, **common)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

@@ -95,7 +95,7 @@ class Square(Seeded):
         return attacks.Square(
             self.eps,
             queries=self.n_queries,
-            part=self.p_init,
+            p_init=self.p_init,
             rescale=self.resc_schedule,
             targeted=self.targeted,
             loss=LOSSES[one_of("loss", self.loss, ("margin", "ce"))],

@@ -209,5 +209,5 @@ class SPSA(Attack):
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.SPSA`."""
         whole("max_batch_size", self.max_batch_size, 1)
-        options: dict[str, Any] = {"steps": self.nb_iter, "step_size": self.lr, "probes": self.nb_sample}
-        return attacks.SPSA(self.eps, **options, reach=self.delta, targeted=self.targeted, seed=seed())
+        options: dict[str, Any] = {"steps": self.nb_iter, "step_size": self.lr, "samples": self.nb_sample}
+        return attacks.SPSA(self.eps, **options, delta=self.delta, targeted=self.targeted, seed=seed())
