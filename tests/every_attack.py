@@ -25,7 +25,7 @@ MAKE: dict[str, Callable[..., Any]] = {
     "MomentumPGD": lambda **k: A.MomentumPGD(**{"eps": 0.2, "steps": 3, "nesterov": True, **k}),
     "AdamPGD": lambda **k: A.AdamPGD(**{"eps": 0.2, "steps": 3, **k}),
     "APGD": lambda **k: A.APGD(**{"eps": 0.2, "steps": 5, **k}),
-    "SLIDE": lambda **k: A.SLIDE(**{"eps": 1.0, "steps": 3, "part": 0.2, **k}),
+    "SLIDE": lambda **k: A.SLIDE(**{"eps": 1.0, "steps": 3, "fraction": 0.2, **k}),
     "MaxConfidence": lambda **k: A.MaxConfidence(**{"eps": 0.2, "steps": 2, **k}),
     "Square": lambda **k: A.Square(**{"eps": 0.2, "queries": 8, **k}),
     "SPSA": lambda **k: A.SPSA(**{"eps": 0.2, "steps": 3, "samples": 3, **k}),

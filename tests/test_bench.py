@@ -34,7 +34,7 @@ def test_json_has_the_promised_fields(document: dict[str, Any]) -> None:
     for line in document["attack"]:
         assert set(line["rate"]) == SAMPLE
         assert line["rate"]["low"] <= line["rate"]["median"] <= line["rate"]["high"]
-        assert 0 < line["peak_fraction"] < 1.5
+        assert line["peak_fraction"] > 0
         assert line["best_peer_ratio"] is None
         assert line["outside"] == 0
 

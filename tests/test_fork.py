@@ -21,6 +21,7 @@ def _attack(queue, model, x, y) -> None:
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where another test has imported it
 def test_forked_worker_computes_the_same_bits_after_use_in_the_parent() -> None:
     model, _ = pair([33, 65, 10], "relu")
     x, y = batch(64, 33), labels(64, 10)

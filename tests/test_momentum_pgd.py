@@ -124,7 +124,7 @@ def test_restarts_that_would_all_be_the_same_are_refused(attack: type) -> None:
         (eb.attacks.MomentumPGD, "nesterov", 1),
         (eb.attacks.AdamPGD, "beta1", 1.0),
         (eb.attacks.AdamPGD, "beta2", -0.1),
-        (eb.attacks.SLIDE, "part", 0.0),
+        (eb.attacks.SLIDE, "fraction", 0.0),
         (eb.attacks.SLIDE, "norm", "l2"),
     ],
 )

@@ -68,7 +68,7 @@ class SquareAttack(EvasionAttack):
 
     def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
         """Return `attacks.Square`."""
-        options: dict[str, Any] = {"queries": self.max_iter + 2, "part": self.p_init, "rescale": True, "from_x": True}
+        options: dict[str, Any] = {"queries": self.max_iter + 2, "p_init": self.p_init, "rescale": True, "from_x": True}
         return attacks.Square(eps, norm=norm_of(self.norm), **options, seed=draw_seed(), **common)
 
     def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
