@@ -22,8 +22,8 @@ struct AttackSettings {
   bool early_stop = false;
   int targets = 0;  // classes attacked one after another, in order of their clean logits, the label left out; 0: the
                     // loss is the label's
-  bool judge_again = false;  // judge the stored points once more, all in one batch: a foreign model may round a row's
-                             // logits differently in a smaller one
+  bool judge_again = false;   // judge the stored points once more, all in one batch: a foreign model may round a row's
+                              // logits differently in a smaller one
   bool keep_partial = false;  // what was found is stored even if the model throws midway
   float confidence = 0.0f;    // margin that success needs while the attack runs
   bool unit = true;           // gradients are scaled row by row, so that none vanishes; false: they are the loss's own

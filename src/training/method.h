@@ -35,7 +35,8 @@ struct MethodSettings {
   bool halves = false;  // the two parts are the halves of a batch, not the same rows twice; an odd last row is left out
   PairLoss pair = PairLoss::none;  // of the last two parts, or of the one there is
   float pair_weight = 0.0f, coupling = 0.0f;
-  bool traded = false;  // as eps ramps up, the pair's weight rises from 0 and the others' falls by as much (IBP's kappa)
+  bool traded =
+      false;  // as eps ramps up, the pair's weight rises from 0 and the others' falls by as much (IBP's kappa)
 
   Inner inner = Inner::loop;
   Reference reference = Reference::labels;
