@@ -199,10 +199,12 @@ class LinfAdamBasicIterativeAttack(Attack):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class L2AdamBasicIterativeAttack(LinfAdamBasicIterativeAttack):
-    """See `epsball.attacks.AdamPGD`."""
+class L2AdamBasicIterativeAttack(L2BasicIterativeAttack):
+    """See `epsball.attacks.PGD`: foolbox 3.3.4 never asks Adam for the steps of this one, and neither does epsball."""
 
-    norm = "l2"
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
