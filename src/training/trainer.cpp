@@ -5,14 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <optional>
 #include <sstream>
 
-#include "intervals.h"
-#include "rounding.h"
 #include "staging.h"
-#include "training/replay.h"
-#include "training/virtual_adversarial.h"
+#include "training/batch_maker.h"
 
 namespace epsball {
 namespace {
@@ -34,176 +30,6 @@ std::uint64_t mixed(std::uint64_t seed, Index number) {
 }
 
 }  // namespace
-
-// The memory of one batch: the rows trained on stand in one matrix, part after part, and behind them the clean ones if
-// they are no part.
-struct Trainer::Batch {
-  Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity);
-  // `order` are the rows' ids, and `ids` the same in memory of the table.
-  void begin(const TrainingData& data, const Index* order, const Index* ids, Index rows);
-  void spend(float given);
-  double total_loss();
-
- private:
-  template <class T>
-  void refill(T* to, Index count, T value) const;
-  void weigh();
-  double sum(const float* losses);
-
- public:
-  const Kernels& k;
-  const MethodSettings& method;
-  const Index capacity, features, classes;
-  float* inputs;  // rows are not padded: the attack reads and writes them as a caller's array
-  std::int32_t *labels, *predicted;
-  std::int32_t* reference;  // labels that the attack moves away from
-  float *targets, *reference_targets, *weights, *loss, *pair_losses, *perturbation;
-  Tape tape;
-  std::optional<EndsTape> ends;  // of boxes
-  std::vector<std::int32_t> host_labels;
-  std::vector<float> host_targets, host_weights, host_loss;
-  double* eps;
-  float *radius, *start_radius, *step_size, *box_lo, *box_hi;
-  AttackInputs attack_in;
-  AttackOutputs attack_out;
-
-  // The batch at hand.
-  Index rows = 0;  // of each part
-  const Index* ids = nullptr;
-  float budget = 1.0f;  // share of the attack's eps and steps
-  std::shared_ptr<Plan> attacked_plan;
-
-  Index parts() const { return static_cast<Index>(method.parts.size()); }
-  float pair_weight() const { return method.traded ? method.pair_weight * budget : method.pair_weight; }
-  float own_share() const { return method.traded ? 1.0f - pair_weight() : 1.0f; }
-  Index drawn() const { return method.halves ? 2 * rows : rows; }  // rows of the data
-  // Where the first part from this source stands, or behind all.
-  float* rows_from(Source source) const;
-  // The first row of the data that a part holds, its others following.
-  Index offset(Index part) const { return method.halves ? part * rows : 0; }
-  Rows input_of(const Lowered& l) const { return l.inputs.empty() ? Rows{inputs, features} : tape.out[l.inputs[0].of]; }
-};
-
-Trainer::Batch::Batch(const Plan& plan, const MethodSettings& method, Arena& arena, Index capacity)
-    : k(plan.kernels()),
-      method(method),
-      capacity(capacity),
-      features(plan.features()),
-      classes(plan.classes()),
-      host_labels(static_cast<std::size_t>(capacity)),
-      host_targets(static_cast<std::size_t>(capacity * classes)),
-      host_weights(static_cast<std::size_t>(capacity)),
-      host_loss(static_cast<std::size_t>(capacity)) {
-  inputs = arena.take<float>((parts() + 1) * capacity * features);
-  labels = arena.take<std::int32_t>(capacity);
-  reference = arena.take<std::int32_t>(capacity);
-  predicted = arena.take<std::int32_t>(parts() * capacity);
-  targets = arena.take<float>(capacity * classes);
-  reference_targets = arena.take<float>(capacity * classes);
-  weights = arena.take<float>(capacity);
-  loss = arena.take<float>(parts() * capacity);
-  pair_losses = arena.take<float>(capacity);
-  perturbation = arena.take<float>(method.inner == Inner::replay ? capacity * features : 0);
-  if (method.inner == Inner::replay)
-    k.fill(nullptr, perturbation, 0, capacity * features * static_cast<Index>(sizeof(float)));
-  tape = plan.training_tape(arena, parts() * capacity);
-  if (method.boxes()) ends.emplace(plan, arena, capacity);
-  attack_in.judge = labels;
-  eps = arena.take<double>(capacity);
-  for (float** each : {&radius, &start_radius, &step_size}) *each = arena.take<float>(capacity);
-  for (float** each : {&box_lo, &box_hi}) *each = arena.take<float>(features);
-  spend(1.0f);
-  refill(box_lo, features, float_above(method.lo));
-  refill(box_hi, features, float_below(method.hi));
-  attack_in.eps = eps;
-  attack_in.radius = radius;
-  attack_in.start_radius = start_radius;
-  attack_in.step_size = step_size;
-  attack_in.box_lo = box_lo;
-  attack_in.box_hi = box_hi;
-  attack_out.success = arena.take<std::uint8_t>(capacity);
-  attack_out.queries = arena.take<std::int64_t>(capacity);
-  attack_out.loss = arena.take<float>(capacity);
-  attack_out.zero_gradient = arena.take<std::uint8_t>(capacity);
-  attack_out.broken = arena.take<std::uint8_t>(capacity);
-}
-
-// Gives the attack this share of its eps and steps.
-void Trainer::Batch::spend(float given) {
-  budget = given;
-  const double share = static_cast<double>(budget), now = share * method.eps;
-  refill(eps, capacity, now);
-  refill(radius, capacity, float_below(now));
-  refill(start_radius, capacity, float_below(share * static_cast<double>(method.start_radius)));
-  refill(step_size, capacity, float_below(share * static_cast<double>(method.step_size)));
-}
-
-float* Trainer::Batch::rows_from(Source source) const {
-  Index part = 0;
-  while (part < parts() && method.parts[static_cast<std::size_t>(part)].source != source) ++part;
-  return inputs + part * rows * features;
-}
-
-template <class T>
-void Trainer::Batch::refill(T* to, Index count, T value) const {
-  const std::vector<T> values(static_cast<std::size_t>(count), value);
-  k.copy(nullptr, to, values.data(), count * static_cast<Index>(sizeof(T)));
-}
-
-void Trainer::Batch::begin(const TrainingData& data, const Index* order, const Index* batch_ids, Index batch_rows) {
-  ids = batch_ids;
-  rows = method.halves ? batch_rows / 2 : batch_rows;
-  const Index count = drawn();
-  for (Index i = 0; i < count; ++i) {
-    host_labels[static_cast<std::size_t>(i)] = data.labels ? data.labels[order[i]] : 0;
-    if (data.targets) std::copy_n(data.targets + order[i] * classes, classes, host_targets.data() + i * classes);
-  }
-  if (method.partly_unlabelled) weigh();
-  k.copy(nullptr, labels, host_labels.data(), count * static_cast<Index>(sizeof(std::int32_t)));
-  if (data.targets) k.copy(nullptr, targets, host_targets.data(), count * classes * static_cast<Index>(sizeof(float)));
-  k.fill(nullptr, attack_out.queries, 0, count * static_cast<Index>(sizeof(std::int64_t)));
-  attack_in.x = {rows_from(Source::clean), DType::float32, count, features};
-  attack_in.labels = data.labels ? labels : nullptr;
-  attack_in.targets = targets;
-  if (method.reference == Reference::predictions) attack_in.labels = reference;
-  if (method.reference == Reference::probabilities) {
-    attack_in.labels = nullptr;
-    attack_in.targets = reference_targets;
-  }
-  attack_in.ids = ids;
-  attack_out.x_adv = {rows_from(Source::attacked), DType::float32, drawn(), features};
-}
-
-// The mean is over the rows that have a label; the others' labels become valid ones of no weight.
-void Trainer::Batch::weigh() {
-  const auto end = host_labels.begin() + rows;
-  const auto labelled = static_cast<float>(std::count_if(host_labels.begin(), end, [](auto y) { return y >= 0; }));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
-    host_weights[i] = host_labels[i] < 0 ? 0.0f : static_cast<float>(rows) / labelled;
-    host_labels[i] = std::max(host_labels[i], 0);
-  }
-  k.copy(nullptr, weights, host_weights.data(), rows * static_cast<Index>(sizeof(float)));
-}
-
-// The sum over the batch's rows of what the method reports.
-double Trainer::Batch::total_loss() {
-  double total = 0.0;
-  for (Index part = 0; part < method.with_losses(); ++part) {
-    const float reported = method.parts[static_cast<std::size_t>(part)].reported * own_share();
-    total += static_cast<double>(reported) * sum(loss + part * rows);
-  }
-  if (method.pair != PairLoss::none) total += static_cast<double>(pair_weight()) * sum(pair_losses);
-  return total;
-}
-
-// The sum over the batch's rows of losses that lie with the table.
-double Trainer::Batch::sum(const float* losses) {
-  k.copy(nullptr, host_loss.data(), losses, rows * static_cast<Index>(sizeof(float)));
-  if (k.device) k.device->finish(nullptr);
-  double total = 0.0;
-  for (Index i = 0; i < rows; ++i) total += static_cast<double>(host_loss[static_cast<std::size_t>(i)]);
-  return total;
-}
 
 Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodSettings& method)
     : model_(model),
@@ -227,144 +53,6 @@ Trainer::Trainer(Model& model, const OptimizerSettings& optimizer, const MethodS
 }
 
 // ---- phases ----
-
-// One worker's boxes: the ends that an attack may move rows between, as the last two parts of a batch have them, and
-// passes over these.
-struct Trainer::Boxes {
-  Boxes(const Trainer& trainer, Worker& worker)
-      : plan(*trainer.plan_),
-        companions(*trainer.companions_),
-        context(worker.context),
-        scratch(plan, worker.arena, worker.slab_rows),
-        lower(worker.arena.take<float>(worker.slab_rows * plan.features())),
-        upper(worker.arena.take<float>(worker.slab_rows * plan.features())) {}
-
-  void make(const Batch& batch, Index first, Index rows) const;
-  void forward(const Batch& batch, Index first, Index rows) const;
-  void backward(const Batch& batch, Index first, Index rows, std::size_t lowest) const;
-
- private:
-  Rows at(const Batch& b, Source source, Index first) const {
-    return {b.rows_from(source) + first * b.features, b.features};
-  }
-  IntervalPass pass(const Batch& batch, Index first) const;
-
-  const Plan& plan;
-  const Companions& companions;
-  const Context& context;
-  IntervalScratch scratch;
-  float *lower, *upper;
-};
-
-void Trainer::Boxes::make(const Batch& b, Index first, Index rows) const {
-  const Index d = b.features;
-  const Rows x = at(b, Source::clean, first), low{lower, d}, high{upper, d};
-  context.kernels.limits(nullptr, {rows, d, x.data, d, b.radius + first, b.box_lo, b.box_hi, nullptr, 0, lower, upper});
-  box_between(context, rows, d, low, high, at(b, Source::centre, first), at(b, Source::radius, first));
-}
-
-IntervalPass Trainer::Boxes::pass(const Batch& b, Index first) const {
-  const Index radii = (b.parts() - 1) * b.rows + first, centres = radii - b.rows;
-  return {plan, companions, context, b.tape.from(centres), b.tape.from(radii), b.ends->from(first), scratch};
-}
-
-// The gradient of the logits starts at 0: only the pair's loss adds to it.
-void Trainer::Boxes::forward(const Batch& b, Index first, Index rows) const {
-  pass(b, first).forward(rows, at(b, Source::centre, first), at(b, Source::radius, first), false);
-  const Rows d = b.tape.gradient.back();
-  for (Index part = b.parts() - 2; part < b.parts(); ++part)
-    context.kernels.fill(nullptr, d.data + (part * b.rows + first) * d.ld, 0,
-                         rows * d.ld * static_cast<Index>(sizeof(float)));
-}
-
-void Trainer::Boxes::backward(const Batch& b, Index first, Index rows, std::size_t lowest) const {
-  pass(b, first).backward(rows, at(b, Source::centre, first), at(b, Source::radius, first), lowest);
-}
-
-// One worker's way from the rows of the data to those of every part.
-struct Trainer::Maker {
-  Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker);
-  void make(const TrainingData& data, const Batch& batch, Index first, Index rows);
-  ReplayInputs replayed(const Batch& batch) const;
-
-  const MethodSettings& method;
-  const Kernels& k;
-  std::unique_ptr<PgdSlab> attack;
-  std::unique_ptr<VirtualAdversarial> virtual_adversarial;
-  std::unique_ptr<Replay> replay;
-  std::unique_ptr<Probe> probe;
-  Rows gradient;
-
-  std::unique_ptr<Boxes> boxes;
-
- private:
-  void attack_rows(const Batch& batch, Index first, Index rows);
-  void shift(const Batch& batch, Source source, float times, Index first, Index rows) const;
-};
-
-Trainer::Maker::Maker(const Trainer& trainer, const Batch& batch, std::uint64_t seed, Worker& worker)
-    : method(trainer.method_), k(trainer.k_) {
-  const Plan& plan = *trainer.plan_;
-  const bool attacks = method.has(Source::attacked), shifts = method.has(Source::ascended);
-  if (method.boxes()) boxes = std::make_unique<Boxes>(trainer, worker);
-  if (shifts || (attacks && method.reference != Reference::labels)) probe = std::make_unique<Probe>(plan, worker);
-  if (shifts) gradient = worker.arena.take_rows(worker.slab_rows, plan.features());
-  if (!attacks) return;
-  PgdSettings settings = method.attack;
-  settings.seed = seed;
-  if (method.inner == Inner::loop) attack = std::make_unique<PgdSlab>(*batch.attacked_plan, settings, worker);
-  if (method.inner == Inner::replay) replay = std::make_unique<Replay>(k, plan.features(), worker);
-  if (method.inner == Inner::virtual_adversarial)
-    virtual_adversarial =
-        std::make_unique<VirtualAdversarial>(plan, VirtualSettings{settings.steps, method.probe, seed}, worker);
-}
-
-ReplayInputs Trainer::Maker::replayed(const Batch& b) const {
-  return {b.perturbation, b.radius, b.step_size, b.box_lo, b.box_hi};
-}
-
-void Trainer::Maker::make(const TrainingData& data, const Batch& batch, Index first, Index rows) {
-  const Index halves = method.halves ? 2 : 1, d = batch.features;
-  for (Index half = 0; half < halves; ++half) {
-    const Index at = first + half * batch.rows;
-    k.load_rows(nullptr, data.x, batch.ids + at, 0, rows, batch.rows_from(Source::clean) + at * d, d);
-    if (method.has(Source::attacked)) attack_rows(batch, at, rows);
-    if (boxes) boxes->make(batch, at, rows);
-  }
-  if (!method.has(Source::ascended)) return;
-  const std::int32_t* labels = data.labels ? batch.labels + first : nullptr;
-  const float* targets = batch.targets + first * batch.classes;
-  probe->gradient(rows, {batch.rows_from(Source::clean) + first * d, d}, method.loss, labels, targets, false, gradient);
-  shift(batch, Source::ascended, method.probe, first, rows);
-  shift(batch, Source::descended, -method.probe, first, rows);
-}
-
-void Trainer::Maker::attack_rows(const Batch& batch, Index first, Index rows) {
-  const Index d = batch.features;
-  const Rows x{batch.rows_from(Source::clean) + first * d, d};
-  const Rows x_adv{batch.rows_from(Source::attacked) + first * d, d};
-  if (method.reference == Reference::predictions) probe->predict(rows, x, batch.reference + first);
-  if (method.reference == Reference::probabilities)
-    probe->probabilities(rows, x, batch.reference_targets + first * batch.classes);
-  if (attack) attack->run(batch.attack_in, batch.attack_out, first, rows);
-  if (replay) replay->apply(replayed(batch), first, rows, x, x_adv);
-  if (virtual_adversarial)
-    virtual_adversarial->run({x, batch.ids + first, batch.radius + first, batch.box_lo, batch.box_hi}, rows, x_adv);
-}
-
-// x + times * gradient.
-void Trainer::Maker::shift(const Batch& batch, Source source, float times, Index first, Index rows) const {
-  const Index d = batch.features;
-  CombineRows sum;
-  sum.rows = rows;
-  sum.features = d;
-  sum.count = 2;
-  sum.terms[0] = {batch.rows_from(Source::clean) + first * d, d, nullptr, 1.0f};
-  sum.terms[1] = {gradient.data, gradient.ld, nullptr, times};
-  sum.out = batch.rows_from(source) + first * d;
-  sum.ld = d;
-  k.combine(nullptr, sum);
-}
 
 // Losses of a slab and the gradient of its logits.
 void Trainer::loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const {
@@ -481,8 +169,8 @@ void Trainer::pass_up(const Round& r, std::size_t seam) const {
   const bool last = seam + 1 == r.seams.size();
   const std::size_t end = plan_->training().size();
   for_slabs(r.job, [&](Worker& worker) {
-    std::unique_ptr<Maker> maker;
-    if (seam == 0) maker = std::make_unique<Maker>(*this, r.batch, r.seed, worker);
+    std::unique_ptr<BatchMaker> maker;
+    if (seam == 0) maker = std::make_unique<BatchMaker>(*plan_, companions_.get(), r.batch, r.seed, worker);
     for (Index first, rows; worker.next(first, rows);) {
       if (maker) maker->make(r.data, r.batch, first, rows);
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index part) {
@@ -490,7 +178,7 @@ void Trainer::pass_up(const Round& r, std::size_t seam) const {
         if (last) loss(r.data, r.batch, part, first, rows);
       });
       if (!last) continue;
-      const Boxes* const boxes = maker ? maker->boxes.get() : nullptr;
+      const BatchBoxes* const boxes = maker ? maker->boxes.get() : nullptr;
       if (boxes) boxes->forward(r.batch, first, rows);
       pair_loss(r.data, r.batch, first, rows);
       if (boxes) boxes->backward(r.batch, first, rows, r.lowest);
@@ -506,8 +194,9 @@ void Trainer::pass_up(const Round& r, std::size_t seam) const {
 // All slabs from one seam down to the one below.
 void Trainer::pass_down(const Round& r, std::size_t seam) const {
   for_slabs(r.job, [&](Worker& worker) {
-    std::unique_ptr<Maker> maker;
-    if (seam == 1 && method_.inner == Inner::replay) maker = std::make_unique<Maker>(*this, r.batch, r.seed, worker);
+    std::unique_ptr<BatchMaker> maker;
+    if (seam == 1 && method_.inner == Inner::replay)
+      maker = std::make_unique<BatchMaker>(*plan_, companions_.get(), r.batch, r.seed, worker);
     for (Index first, rows; worker.next(first, rows);)
       for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.backward(rows, x, r.seams[seam], std::max(r.seams[seam - 1], r.lowest));

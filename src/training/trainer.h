@@ -1,8 +1,7 @@
 // Training steps: attack, passes and parameter gradients of a batch, then the optimiser's update.
 #pragma once
 
-#include "intervals.h"
-#include "training/method.h"
+#include "training/batch.h"
 
 namespace epsball {
 
@@ -17,12 +16,6 @@ struct OptimizerSettings {
   float clip_norm = 0.0f;                    // longest gradient, over all parameters together; 0: any
   float max_norm = 0.0f;                     // longest weight vector of a unit; 0: any
   float average = 0.0f;                      // share of the weights' moving average kept by an update; 0: none is made
-};
-
-struct TrainingData {
-  Array x;
-  const std::int32_t* labels = nullptr;
-  const float* targets = nullptr;  // (rows, classes) where labels is null
 };
 
 // One pass over `count` rows in the given order.
@@ -59,9 +52,6 @@ class Trainer {
   Index updates() const { return updates_; }
 
  private:
-  struct Batch;
-  struct Boxes;
-  struct Maker;
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
   double train(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
