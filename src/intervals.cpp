@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "combine.h"
 #include "slabs.h"
 #include "staging.h"
 
@@ -32,15 +33,8 @@ float rounding_of(const Layer& layer) {
 
 // to = p a + q b.
 void sum(const Context& context, Index rows, Index n, float p, Rows a, float q, Rows b, Rows to) {
-  CombineRows sum;
-  sum.rows = rows;
-  sum.features = n;
-  sum.count = 2;
-  sum.terms[0] = {a.data, a.ld, nullptr, p};
-  sum.terms[1] = {b.data, b.ld, nullptr, q};
-  sum.out = to.data;
-  sum.ld = to.ld;
-  context.kernels.combine(context.stream, sum);
+  context.kernels.combine(context.stream,
+                          sum_of({{a.data, a.ld, nullptr, p}, {b.data, b.ld, nullptr, q}}, rows, n, to));
 }
 
 void ends_of(const Context& context, Index rows, Index n, Rows centre, Rows radius, Rows lower, Rows upper) {
@@ -111,14 +105,7 @@ void Companions::add_gradient(std::size_t layer, float* const* gradient) const {
     if (!by_absolute_value(parameter)) continue;
     const float* const weight = plan_.values(plan_.training()[layer].layer)[p];
     k_.activation_backward(nullptr, kAbsolute, 1, n, weight, n, c.gradient[p], n);
-    CombineRows sum;
-    sum.rows = 1;
-    sum.features = sum.ld = n;
-    sum.count = 2;
-    sum.terms[0] = {gradient[p], n, nullptr, 1.0f};
-    sum.terms[1] = {c.gradient[p], n, nullptr, 1.0f};
-    sum.out = gradient[p];
-    k_.combine(nullptr, sum);
+    k_.combine(nullptr, sum_of({{gradient[p], n}, {c.gradient[p], n}}, 1, n, {gradient[p], n}));
   }
 }
 

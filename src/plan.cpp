@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "combine.h"
 #include "layers/activation.h"
 #include "layers/arrange.h"
 #include "layers/batch_norm_channel.h"
@@ -491,19 +492,14 @@ void PlanPass::add_gradient(const Input& input, Index rows) const {
   const Lowered& l = layers_[input.of];
   const Index lanes = l.images ? context_.lanes : 1;
   const Rows to = tape_.gradient[input.of];
-  CombineRows sum;
-  sum.rows = (rows + lanes - 1) / lanes;
-  sum.features = l.layer->out * lanes;
-  sum.count = 2;
-  sum.terms[0] = {to.data, to.ld * lanes, nullptr, 1.0f};
-  sum.terms[1] = {tape_.more.data, tape_.more.ld * lanes, nullptr, 1.0f};
-  sum.out = to.data;
-  sum.ld = to.ld * lanes;
+  const Rows wide{to.data, to.ld * lanes};
+  const CombineRows sum = sum_of({{wide.data, wide.ld}, {tape_.more.data, tape_.more.ld * lanes}},
+                                 (rows + lanes - 1) / lanes, l.layer->out * lanes, wide);
   context_.kernels.combine(context_.stream, sum);
   if (!input.closes) return;
   Epilogue end = derivative_of(input.of);
   end.saved_ld *= lanes;
-  finish_backward(context_, sum.rows, sum.features, {to.data, sum.ld}, end);
+  finish_backward(context_, sum.rows, sum.features, wide, end);
 }
 
 }  // namespace epsball

@@ -97,34 +97,17 @@ void ApgdSlab::move(bool first) {
   if (!first) step.ball.x = next_.data;
   k_.step(stream(), step);
   if (first) return;
-  CombineRows mix;
-  mix.rows = active_;
-  mix.features = features_;
-  mix.count = 3;
-  mix.terms[0] = {next_.data, next_.ld, nullptr, 0.75f};
-  mix.terms[1] = {x_.data, x_.ld, nullptr, 0.5f};
-  mix.terms[2] = {previous_.data, previous_.ld, nullptr, -0.25f};
-  if (s_.norm == Norm::linf) {
-    mix.lo = lo_.data;
-    mix.hi = hi_.data;
-    mix.ld_limits = lo_.ld;
-  }
-  mix.out = previous_.data;
-  mix.ld = previous_.ld;
-  k_.combine(stream(), mix);
+  const auto mix = {Term{next_.data, next_.ld, nullptr, 0.75f}, Term{x_.data, x_.ld, nullptr, 0.5f},
+                    Term{previous_.data, previous_.ld, nullptr, -0.25f}};
+  if (s_.norm == Norm::linf) return combine(mix, previous_);  // the limits hold the ball
+  k_.combine(stream(), sum_of(mix, active_, features_, previous_));
   BallRows mixed = ball(ball_radius_);
   mixed.x = previous_.data;
-  if (s_.norm == Norm::l2) k_.project(stream(), mixed);
+  k_.project(stream(), mixed);
 }
 
 void ApgdSlab::begin_phase(float times, std::uint32_t run, bool start) {
-  CombineRows scaled;
-  scaled.rows = active_;
-  scaled.features = scaled.count = 1;
-  scaled.terms[0] = {radius_, 1, nullptr, times};
-  scaled.out = ball_radius_;
-  scaled.ld = 1;
-  k_.combine(stream(), scaled);
+  k_.combine(stream(), sum_of({{radius_, 1, nullptr, times}}, active_, 1, {ball_radius_, 1}));
   if (start) {
     k_.start(stream(), {ball(ball_radius_), Start::sphere, ids_, s_.seed, run});
   } else {
@@ -135,14 +118,8 @@ void ApgdSlab::begin_phase(float times, std::uint32_t run, bool start) {
 
 void ApgdSlab::evaluate_draws(bool gradient) {
   const auto add = [&](Rows to, Rows more, Index features, float times, bool fresh) {
-    CombineRows sum;
-    sum.rows = active_;
-    sum.features = features;
-    sum.count = fresh ? 1 : 2;
-    sum.terms[0] = {more.data, more.ld, nullptr, times};
-    sum.terms[1] = {to.data, to.ld};
-    sum.out = to.data;
-    sum.ld = to.ld;
+    CombineRows sum = sum_of({{more.data, more.ld, nullptr, times}, {to.data, to.ld}}, active_, features, to);
+    if (fresh) sum.count = 1;
     k_.combine(stream(), sum);
   };
   for (int draw = 0; draw < s_.draws; ++draw) {

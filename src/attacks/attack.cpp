@@ -103,16 +103,11 @@ void SlabAttack::aim(int rank) {
 }
 
 void SlabAttack::combine(std::initializer_list<Term> terms, Rows out) {
-  CombineRows c;
-  c.rows = active_;
-  c.features = features_;
-  for (const Term& term : terms) c.terms[c.count++] = term;
-  c.lo = lo_.data;
-  c.hi = hi_.data;
-  c.ld_limits = lo_.ld;
-  c.out = out.data;
-  c.ld = out.ld;
-  k_.combine(stream(), c);
+  CombineRows sum = sum_of(terms, active_, features_, out);
+  sum.lo = lo_.data;
+  sum.hi = hi_.data;
+  sum.ld_limits = lo_.ld;
+  k_.combine(stream(), sum);
 }
 
 void SlabAttack::fill_floats(float* values, float value) {

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "attacks/track_best.h"
+#include "combine.h"
 #include "recording.h"
 #include "slabs.h"
 #include "staging.h"

@@ -44,13 +44,7 @@ DecisionAttack::DecisionAttack(const Target& target, const DecisionSettings& set
 // ---- rows ----
 
 void DecisionAttack::add(std::initializer_list<Term> terms, Rows out) const {
-  CombineRows c;
-  c.rows = active_;
-  c.features = features_;
-  for (const Term& term : terms) c.terms[c.count++] = term;
-  c.out = out.data;
-  c.ld = out.ld;
-  k_.combine(stream(), c);
+  k_.combine(stream(), sum_of(terms, active_, features_, out));
 }
 
 void DecisionAttack::copy_where(Rows from, Rows to, const std::uint8_t* keep) const {

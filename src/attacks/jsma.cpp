@@ -35,14 +35,7 @@ void JsmaSlab::differentiate(bool target_only, Rows gradient) {
 
 // The others' gradient as the target's reversed: the map is then the square of the target's rise.
 void JsmaSlab::oppose() {
-  CombineRows c;
-  c.rows = active_;
-  c.features = features_;
-  c.count = 1;
-  c.terms[0] = {target_.data, target_.ld, nullptr, -1.0f};
-  c.out = others_.data;
-  c.ld = others_.ld;
-  k_.combine(stream(), c);
+  k_.combine(stream(), sum_of({{target_.data, target_.ld, nullptr, -1.0f}}, active_, features_, others_));
 }
 
 void JsmaSlab::move() {

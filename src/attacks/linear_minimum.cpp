@@ -8,10 +8,7 @@ void LinearMinimumSlab::project(Index rival) {
   evaluate(false);
   find_plane(rival, 1);
   for (const float beyond : kBeyond) {
-    CombineRows further{active_, 1, 1, {{value_, 1, nullptr, 1.0f + beyond}}};
-    further.out = value_;
-    further.ld = 1;
-    k_.combine(stream(), further);
+    k_.combine(stream(), sum_of({{value_, 1, nullptr, 1.0f + beyond}}, active_, 1, {value_, 1}));
     k_.hyperplane(stream(), {norm_, active_, features_, x0_.data, x0_.data, normal_.data, value_, lo_.data, hi_.data,
                              x_.ld, x_.data});
     evaluate(false);

@@ -49,15 +49,9 @@ void PgdSlab::begin(int run) {
 // Each gradient counts by its direction: divided by its L1 norm.
 void PgdSlab::remember() {
   k_.row_norms(stream(), {Norm::l1, active_, features_, gradient_.data, nullptr, gradient_.ld, length_});
-  CombineRows sum;
-  sum.rows = active_;
-  sum.features = features_;
-  sum.count = 2;
-  sum.terms[0] = {memory_.data, memory_.ld, nullptr, s_.decay};
-  sum.terms[1] = {gradient_.data, gradient_.ld, nullptr, 1.0f, length_};
-  sum.out = memory_.data;
-  sum.ld = memory_.ld;
-  k_.combine(stream(), sum);
+  k_.combine(stream(), sum_of({{memory_.data, memory_.ld, nullptr, s_.decay},
+                               {gradient_.data, gradient_.ld, nullptr, 1.0f, length_}},
+                              active_, features_, memory_));
 }
 
 StepRows PgdSlab::step_along(Rows direction) const {
@@ -65,18 +59,7 @@ StepRows PgdSlab::step_along(Rows direction) const {
 }
 
 void PgdSlab::add_to_x(Rows from, Rows direction, float times) {
-  CombineRows sum;
-  sum.rows = active_;
-  sum.features = features_;
-  sum.count = 2;
-  sum.terms[0] = {from.data, from.ld};
-  sum.terms[1] = {direction.data, direction.ld, step_size_, times};
-  sum.lo = lo_.data;
-  sum.hi = hi_.data;
-  sum.ld_limits = lo_.ld;
-  sum.out = x_.data;
-  sum.ld = x_.ld;
-  k_.combine(stream(), sum);
+  combine({{from.data, from.ld}, {direction.data, direction.ld, step_size_, times}}, x_);
   if (s_.norm != Norm::linf) k_.project(stream(), ball(radius_));
 }
 
@@ -111,26 +94,16 @@ void PgdSlab::move_adam() {
 
 // Adds (loss(x + reach v) - loss(x - reach v)) / (2 reach) * v / probes to the gradient, v being random.
 void PgdSlab::probe() {
-  const auto combine = [&](Rows out, Index n, Term a, Term b) {
-    CombineRows sum;
-    sum.rows = active_;
-    sum.features = n;
-    sum.count = 2;
-    sum.terms[0] = a;
-    sum.terms[1] = b;
-    sum.out = out.data;
-    sum.ld = out.ld;
-    k_.combine(stream(), sum);
-  };
+  const auto add = [&](Rows out, Index n, Term a, Term b) { k_.combine(stream(), sum_of({a, b}, active_, n, out)); };
   const float part = (s_.descend ? -0.5f : 0.5f) / (s_.reach * static_cast<float>(s_.probes));
   k_.noise(stream(), {s_.noise, active_, features_, ids_, s_.seed, draw_, noise_.data, noise_.ld});
-  combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.reach});
+  add(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.reach});
   evaluate(false);
   k_.copy_rows(stream(), active_, 1, loss_, 1, plus_, 1, nullptr, nullptr);
-  combine(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.reach});
+  add(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.reach});
   evaluate(false);
-  combine({plus_, 1}, 1, {plus_, 1}, {loss_, 1, nullptr, -1.0f});
-  combine(gradient_, features_, {gradient_.data, gradient_.ld}, {noise_.data, noise_.ld, plus_, part});
+  add({plus_, 1}, 1, {plus_, 1}, {loss_, 1, nullptr, -1.0f});
+  add(gradient_, features_, {gradient_.data, gradient_.ld}, {noise_.data, noise_.ld, plus_, part});
 }
 
 void PgdSlab::estimate_gradient(int run, int step) {

@@ -1,6 +1,8 @@
 // From the rows of the data to those of every part.
 #include "training/batch_maker.h"
 
+#include "combine.h"
+
 namespace epsball {
 
 BatchMaker::BatchMaker(const Plan& plan, const Companions* companions, const Batch& batch, std::uint64_t seed,
@@ -56,15 +58,9 @@ void BatchMaker::attack_rows(const Batch& batch, Index first, Index rows) {
 // x + times * gradient.
 void BatchMaker::shift(const Batch& batch, Source source, float times, Index first, Index rows) const {
   const Index d = batch.features;
-  CombineRows sum;
-  sum.rows = rows;
-  sum.features = d;
-  sum.count = 2;
-  sum.terms[0] = {batch.rows_from(Source::clean) + first * d, d, nullptr, 1.0f};
-  sum.terms[1] = {gradient.data, gradient.ld, nullptr, times};
-  sum.out = batch.rows_from(source) + first * d;
-  sum.ld = d;
-  k.combine(nullptr, sum);
+  const auto from = [&](Source s) { return Rows{batch.rows_from(s) + first * d, d}; };
+  k.combine(nullptr, sum_of({{from(Source::clean).data, d}, {gradient.data, gradient.ld, nullptr, times}}, rows, d,
+                            from(source)));
 }
 
 }  // namespace epsball

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "combine.h"
 #include "training/probe.h"
 
 namespace epsball {
@@ -20,16 +21,9 @@ Replay::Replay(const Kernels& kernels, Index features, Worker& worker)
 }
 
 void Replay::apply(const ReplayInputs& in, Index first, Index rows, Rows x, Rows x_adv) const {
-  CombineRows sum;
-  sum.rows = rows;
-  sum.features = features_;
-  sum.count = 2;
-  sum.terms[0] = {x.data, x.ld, nullptr, 1.0f};
-  sum.terms[1] = {in.perturbation + first * features_, features_, nullptr, 1.0f};
+  CombineRows sum = sum_of({{x.data, x.ld}, {in.perturbation + first * features_, features_}}, rows, features_, x_adv);
   sum.lo = in.box_lo;
   sum.hi = in.box_hi;
-  sum.out = x_adv.data;
-  sum.ld = x_adv.ld;
   k_.combine(stream_, sum);
 }
 
