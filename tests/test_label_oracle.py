@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import batch, labels, pair
+from cases import batch, labels, pair, threshold
 from epsball.attacks.base import Attack
 from epsball.sources import LabelSource
 
@@ -22,10 +22,6 @@ X = batch(ROWS, FEATURES)
 
 def model() -> Any:
     return pair([FEATURES, 8, CLASSES], "relu", scale=3.0)[0]
-
-
-def threshold(x: Any) -> Any:
-    return (x[:, 0] > 0.5).astype(int)
 
 
 KINDS = {
