@@ -14,11 +14,9 @@ class Recording {
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
 
-  // Does `work`, which gives the stream the same calls whenever it is done: noted at first, replayed from then on. The
-  // host, which has nothing to note, does it.
+  // Does `work`, which gives the stream the same calls whenever it is done: noted at first, replayed from then on.
   template <class F>
   void run(F&& work) {
-    if (!device_) return work();
     if (!noted_)
       noted_ = device_->record(stream_, [](void* f) { (*static_cast<std::remove_reference_t<F>*>(f))(); }, &work);
     device_->replay(stream_, noted_);

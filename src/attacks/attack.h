@@ -86,10 +86,10 @@ class SlabAttack {
   Stream stream() const { return worker_.context.stream; }
   // One round of a loop. Rounds of one kind (0, 1, ...) give a device the same calls, which are noted once in a slab
   // and replayed: what changes from round to round lies in the table's memory, where Kernels::put leaves it. A negative
-  // kind is like no other; a trace has a column for each round.
+  // kind is like no other; a trace has a column for each round. The host, which has nothing to note, does each.
   template <class F>
   void once(int kind, F&& round) {
-    if (kind < 0 || out_->trace) return round();
+    if (!k_.device || kind < 0 || out_->trace) return round();
     repeated_.try_emplace(kind, k_, stream()).first->second.run(round);
   }
   // Buffers whose rows move up when rows leave.
