@@ -432,6 +432,7 @@ struct NoiseRows {
 
 struct TrackBest;          // src/attacks/track_best.h
 struct PgdRows;            // src/attacks/pgd_rows.h
+struct LinearStep;         // the same
 struct ApgdRows;           // src/attacks/apgd_row.h
 struct SquareRows;         // src/attacks/square_row.h
 struct LinearCase;         // src/attacks/linear_row.h
@@ -664,6 +665,10 @@ struct Kernels {
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
   void (*apgd)(Stream, Index rows, const ApgdRows&) = nullptr;
+
+  // linear_step.cpp: a step of L-infinity PGD through one layer of few outputs, and the logits where it leads, in one
+  // pass over the rows. Null where pgd does.
+  void (*linear_step)(Stream, const LinearStep&) = nullptr;
 
   // pgd.cu: a whole run of L-infinity PGD in one launch. False: the model or the batch does not fit, and nothing is
   // done. Null where steps one by one are as good.
