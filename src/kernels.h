@@ -104,6 +104,7 @@ struct Conv {
   Index tap_columns = 0, taps = 0;  // of the whole kernel; all of its tap rows times columns
   bool dense = false;               // every weight serves one output only
   bool sparse = false;              // x is mostly zeros: a table may skip them if the epilogue is none or a derivative
+  Index row_step = 1;
   Index column_step = 1;            // outputs so far apart share their taps but for the borders: the stride, backward
   const Taps* down = nullptr;       // (out_height)
   const Taps* across = nullptr;     // (out_width)
