@@ -13,9 +13,7 @@ namespace {
 // Rows of a tile: a sum for each of their outputs, besides the gradients of kWide vectors, fits the registers.
 constexpr int kWide = 2;
 constexpr int kRegisters = EPSBALL_LANES >= 16 || EPSBALL_LANES == 4 ? 32 : 16;
-constexpr int rows_of_tile(int outputs) {
-  return 2 * outputs + 2 * kWide + 2 <= kRegisters ? 2 : 1;
-}
+constexpr int rows_of_tile(int outputs) { return 2 * outputs + 2 * kWide + 2 <= kRegisters ? 2 : 1; }
 
 // In a register: GCC would load it again for each use.
 template <bool Often>

@@ -114,8 +114,8 @@ void store_rows(Stream, const StoreRows& a) {
         for_lanes(a.features, [&](Index i, Index n) { store(out + i, load(y + i, n), n); });
         if (!a.distance) continue;
         const float* x = static_cast<const float*>(a.x.data) + at;
-        a.distance[a.first + r] = a.norm == Norm::linf ? farthest(a.features, x, out)
-                                                       : distance<Single>(a.norm, a.features, x, out);
+        a.distance[a.first + r] =
+            a.norm == Norm::linf ? farthest(a.features, x, out) : distance<Single>(a.norm, a.features, x, out);
       }
       return;
     }

@@ -105,9 +105,9 @@ struct Conv {
   bool dense = false;               // every weight serves one output only
   bool sparse = false;              // x is mostly zeros: a table may skip them if the epilogue is none or a derivative
   Index row_step = 1;
-  Index column_step = 1;            // outputs so far apart share their taps but for the borders: the stride, backward
-  const Taps* down = nullptr;       // (out_height)
-  const Taps* across = nullptr;     // (out_width)
+  Index column_step = 1;         // outputs so far apart share their taps but for the borders: the stride, backward
+  const Taps* down = nullptr;    // (out_height)
+  const Taps* across = nullptr;  // (out_width)
   const float* x = nullptr;
   Index ldx = 0;
   const float* b = nullptr;
