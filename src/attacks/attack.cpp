@@ -140,9 +140,9 @@ LossRows SlabAttack::loss_rows() const {
   return loss;
 }
 
-void SlabAttack::evaluate(bool gradient) { evaluate(pass_->forward(active_, x_), gradient); }
+void SlabAttack::evaluate(bool gradient) { evaluate_logits(pass_->forward(active_, x_), gradient); }
 
-void SlabAttack::evaluate(Rows logits, bool gradient) {
+void SlabAttack::evaluate_logits(Rows logits, bool gradient) {
   logits_ = logits;
   const Rows dlogits = pass_->dlogits();
   LossRows loss = loss_rows();

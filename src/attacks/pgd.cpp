@@ -168,7 +168,7 @@ void PgdSlab::iterate_once(int run, int step) {
   const Index column = static_cast<Index>(run) * (s_.steps + 1) + step;
   const bool last = step == s_.steps;
   const bool gradient = !last && s_.probes == 0;
-  step > 0 && next_logits_.data ? evaluate(next_logits_, gradient) : evaluate(gradient);
+  step > 0 && next_logits_.data ? evaluate_logits(next_logits_, gradient) : evaluate(gradient);
   const Index before = step == 0 ? evaluations_before(run) : 2 * s_.probes;
   if (s_.keep_best || last) track(column, (s_.keep_best ? 1 : s_.steps + 1) + before);
   last ? keep_improved() : move(run, step);
