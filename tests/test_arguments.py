@@ -113,6 +113,7 @@ BAD: list[tuple[str, str, Any]] = [
     *(("FreeTraining", "replays", v) for v in (0, 1.5, "a")),
     *(("LabelSmoothing", "smoothing", v) for v in (-0.1, 1.1, "a")),
     *(("VAT", "iterations", v) for v in (0, 1.5)),
+    *(("VAT", "ramp", v) for v in (1.5, -0.1, "a")),
     *(("VAT", "xi", v) for v in (0, -1, INF)),
     *(("DoubleBackprop", "h", v) for v in (0, -1, INF)),
     *(("Distillation", "temperature", v) for v in (0, -1, INF, "a")),

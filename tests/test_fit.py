@@ -247,6 +247,23 @@ def test_ramp_lets_eps_and_steps_grow_linearly(table: str) -> None:
         np.testing.assert_allclose(p, q, rtol=0, atol=1e-6)
 
 
+def test_ramp_lets_the_length_of_vat_grow_from_nothing(table: str) -> None:
+    """Of two epochs of one batch each, the first has no r, the second half of it."""
+    x, y = batch(30, 7, low=0.3, high=0.7), labels(30, 3)
+
+    def trained(**options: float) -> eb.Sequential:
+        model = engine(random_net([7, 9, 3], "tanh"))
+        eb.fit(model, x, y, method=T.VAT(**options), epochs=epochs, batch_size=30, optimizer=T.SGD(lr=0.1))
+        return model
+
+    epochs = 1
+    assert same_bits(trained(eps=0.5, ramp=1.0), trained(eps=0.0))
+    assert not same_bits(trained(eps=0.5), trained(eps=0.0))
+    epochs = 2
+    assert not same_bits(trained(eps=0.5, ramp=1.0), trained(eps=0.0))
+    assert not same_bits(trained(eps=0.5, ramp=1.0), trained(eps=0.5))
+
+
 def test_half_clean_training_descends_both_losses(table: str) -> None:
     x, y = batch(30, 7, low=0.3, high=0.7), labels(30, 3)
     models = [engine(random_net([7, 9, 3], "tanh")) for _ in range(2)]

@@ -9,7 +9,7 @@ from epsball.arguments import FLOAT32, number, settle, whole
 from epsball.attacks.base import Attack, Bounds
 from epsball.attacks.fgsm import FGSM
 from epsball.model import Sequential
-from epsball.training.method import Method, box, class_indices, part
+from epsball.training.method import Method, box, class_indices, part, ramp
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class VAT(Method):
         Length of the finite difference: in float32 the authors' 1e-6 drowns in rounding, 1e-2 finds the direction.
     bounds
         (lower, upper) as numbers that x + r is clipped to, or None as in the paper.
+    ramp
+        Share of the run over which eps grows from 0. With few labels a large r at once pushes whole classes to the
+        wrong side.
     """
 
     eps: float = 2.0
@@ -39,6 +42,7 @@ class VAT(Method):
     iterations: int = 1
     xi: float = 1e-2
     bounds: Bounds = None
+    ramp: float = 0.0
     unlabelled = True
 
     def __post_init__(self) -> None:
@@ -50,6 +54,7 @@ class VAT(Method):
             iterations=whole("iterations", self.iterations, 1),
             xi=number("xi", self.xi, 1e-6, most),
             bounds=None if self.bounds is None else box(self.bounds),
+            ramp=number("ramp", self.ramp, 0, 1),
         )
 
     def check(self, model: Sequential, y: Any) -> None:
@@ -62,6 +67,10 @@ class VAT(Method):
         return {"parts": [part("clean", 1.0), part("attacked", 0.0)], "partly_unlabelled": True,
                 "inner": "virtual_adversarial", "eps": self.eps, "steps": self.iterations, "probe": self.xi,
                 "pair": "kl_constant", "pair_weight": self.lam, "lo": lo, "hi": hi}  # fmt: skip
+
+    def budget(self, epoch: float, epochs: int) -> float:
+        """Return the factor on eps `epoch` epochs into a run of `epochs`."""
+        return ramp(self.ramp, epoch, epochs)
 
     def monitor(self) -> Attack:
         """Return the attack of `Standard`."""
