@@ -3,8 +3,8 @@
 
 #include <functional>
 
-#include "layers/layer.h"
 #include "slab.h"
+#include "target.h"
 
 namespace epsball {
 
@@ -21,6 +21,10 @@ struct Job {
   Index slab_rows = 0;        // fixed, and then the calling thread runs them all; 0: what suits caches and threads
   Index block = 1;            // rows that cost the same together, however few of them there are
 };
+
+// A call on `rows` rows that takes `passes` forward passes of each.
+Job job_on(const Target& target, ArenaPool& arenas, Interruption& interruption, Index rows, Index floats_per_row,
+           double passes);
 
 // The slabs of a call: runs of blocks, as equal as they can be, then the few rows that no block is worth, shared out
 // among the threads.

@@ -279,18 +279,4 @@ AttackOutputs staged(Staging& staging, const AttackOutputs& out) {
   return here;
 }
 
-Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,
-               Interruption& interruption) {
-  return {target.kernels(),
-          arenas,
-          interruption,
-          rows,
-          floats_per_row,
-          passes * static_cast<double>(rows) * static_cast<double>(target.multiply_adds()),
-          target.largest_product(),
-          target.slab_tile(),
-          target.slab_rows(),
-          target.block()};
-}
-
 }  // namespace epsball

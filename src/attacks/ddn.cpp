@@ -32,21 +32,11 @@ void DdnSlab::attack() {
   start_at_inputs();
   fill_floats(sphere_, s_.initial_radius);
   reach(Norm::l2, reach_);
-  for (int step = 0; active_ > 0; ++step) {
-    worker_.interruption.check();
-    const bool last = step == s_.steps;
+  const auto prepare = [&](int step) {
     const float size = cosine(1.0f, 0.01f, step, s_.steps);
     k_.put(stream(), size_, &size, sizeof size);
-    once(step > 0 && !last ? 0 : -1, [&] {
-      evaluate(!last);
-      track(step);
-      keep_improved();
-      if (last) return;
-      move();
-      drop_solved();
-    });
-    if (last) return;
-  }
+  };
+  take_steps(s_.steps, prepare, [&] { move(); });
 }
 
 }  // namespace epsball

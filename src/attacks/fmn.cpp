@@ -35,22 +35,12 @@ void FmnSlab::attack() {
   start_at_inputs();
   fill_floats(ball_, 1.0f);
   reach(s_.norm, reach_);
-  for (int step = 0; active_ > 0; ++step) {
-    worker_.interruption.check();
-    const bool last = step == s_.steps;
+  const auto prepare = [&](int step) {
     const FmnStep now{cosine(s_.gamma, s_.gamma / 50.0f, step, s_.steps),
                       cosine(s_.step_size, s_.step_size / 100.0f, step, s_.steps)};
     k_.put(stream(), step_, &now, sizeof now);
-    once(step > 0 && !last ? 0 : -1, [&] {
-      evaluate(!last);
-      track(step);
-      keep_improved();
-      if (last) return;
-      move();
-      drop_solved();
-    });
-    if (last) return;
-  }
+  };
+  take_steps(s_.steps, prepare, [&] { move(); });
 }
 
 }  // namespace epsball

@@ -115,17 +115,9 @@ struct Trainer::Round {
 
 Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
                               Interruption& interruption) const {
-  const double work = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
-  const Job job{k_,
-                model_.arenas(),
-                interruption,
-                batch.rows,
-                PgdSlab::floats_per_row(*plan_),
-                work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
-                0,
-                plan_->slab_tile(),
-                0,
-                plan_->block()};
+  const double passes = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
+  Job job = job_on(*plan_, model_.arenas(), interruption, batch.rows, PgdSlab::floats_per_row(*plan_), passes);
+  job.largest_product = 0;  // threads share the rows out, never a layer
   const std::vector<Lowered>& layers = plan_->training();
   std::vector<std::size_t> seams{0};
   for (std::size_t i = 0; i < layers.size(); ++i)
