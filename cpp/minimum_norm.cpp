@@ -28,7 +28,7 @@ double largest_of(DVec v) {
   return top;
 }
 
-void row_reach(Stream, const ReachRows& a) {
+void farthest_corner(Stream, const CornerRows& a) {
   for (Index r = 0; r < a.rows; ++r) {
     DVec total = {};
     for_lanes(a.features, [&](Index i, Index n) {
@@ -394,7 +394,7 @@ void saliency(Stream, Index rows, const SaliencyRows& a) {
 }  // namespace
 
 void add_minimum_norm(Kernels& k) {
-  k.row_reach = row_reach;
+  k.farthest_corner = farthest_corner;
   k.hyperplane = hyperplane;
   k.rank_rivals = decide_rows<RankRivals>;
   k.logit_pair = decide_rows<LogitPair>;
@@ -412,16 +412,16 @@ void add_minimum_norm(Kernels& k) {
   k.freeze = freeze;
   k.lbfgs = lbfgs;
   k.flip = flip;
-  k.ask = decide_rows<AskRows>;
-  k.answer = decide_rows<AnswerRows>;
-  k.begin = decide_rows<BeginRows>;
-  k.cut = decide_rows<CutRows>;
-  k.nearest = decide_rows<NearestRows>;
-  k.probe = decide_rows<ProbeRows>;
-  k.baseline = decide_rows<BaselineRows>;
-  k.leap = decide_rows<LeapRows>;
-  k.walk = decide_rows<WalkRows>;
-  k.adapt = decide_rows<AdaptRows>;
+  k.decision_ask = decide_rows<AskRows>;
+  k.decision_answer = decide_rows<AnswerRows>;
+  k.decision_begin = decide_rows<BeginRows>;
+  k.decision_cut = decide_rows<CutRows>;
+  k.decision_nearest = decide_rows<NearestRows>;
+  k.decision_sample = decide_rows<SampleRows>;
+  k.decision_baseline = decide_rows<BaselineRows>;
+  k.decision_leap = decide_rows<LeapRows>;
+  k.decision_walk = decide_rows<WalkRows>;
+  k.decision_adapt = decide_rows<AdaptRows>;
 }
 
 }  // namespace epsball::EPSBALL_ISA

@@ -27,7 +27,7 @@ __global__ void decide_kernel(Index rows, Rows a, const std::int32_t* active) {
   for_flat(rows_now(rows, active), [&](Index r) { decide(a, r); });
 }
 
-__global__ void reach_kernel(ReachRows a, const std::int32_t* active) {
+__global__ void farthest_corner_kernel(CornerRows a, const std::int32_t* active) {
   for_rows(rows_now(a.rows, active), [&](Index r) {
     const auto length = [&](Index i) {
       const Index at = r * a.ld + i;
@@ -327,9 +327,9 @@ void decide_rows(Stream stream, Index rows, const Rows& a) {
   launch(decide_kernel<Rows>, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
 }
 
-void row_reach(Stream stream, const ReachRows& a) {
+void farthest_corner(Stream stream, const CornerRows& a) {
   const DeviceStream s = device_stream(stream);
-  launch(reach_kernel, rows_grid(a.rows), kRowThreads, 0, s, a, s.active);
+  launch(farthest_corner_kernel, rows_grid(a.rows), kRowThreads, 0, s, a, s.active);
 }
 
 void hyperplane(Stream stream, const HyperplaneRows& a) {
@@ -370,7 +370,7 @@ void flip(Stream stream, Index rows, const FlipRows& a) {
 }  // namespace
 
 void add_minimum_norm(Kernels& k) {
-  k.row_reach = row_reach;
+  k.farthest_corner = farthest_corner;
   k.hyperplane = hyperplane;
   k.rank_rivals = decide_rows<RankRivals>;
   k.logit_pair = decide_rows<LogitPair>;
@@ -388,16 +388,16 @@ void add_minimum_norm(Kernels& k) {
   k.freeze = freeze;
   k.lbfgs = lbfgs;
   k.flip = flip;
-  k.ask = decide_rows<AskRows>;
-  k.answer = decide_rows<AnswerRows>;
-  k.begin = decide_rows<BeginRows>;
-  k.cut = decide_rows<CutRows>;
-  k.nearest = decide_rows<NearestRows>;
-  k.probe = decide_rows<ProbeRows>;
-  k.baseline = decide_rows<BaselineRows>;
-  k.leap = decide_rows<LeapRows>;
-  k.walk = decide_rows<WalkRows>;
-  k.adapt = decide_rows<AdaptRows>;
+  k.decision_ask = decide_rows<AskRows>;
+  k.decision_answer = decide_rows<AnswerRows>;
+  k.decision_begin = decide_rows<BeginRows>;
+  k.decision_cut = decide_rows<CutRows>;
+  k.decision_nearest = decide_rows<NearestRows>;
+  k.decision_sample = decide_rows<SampleRows>;
+  k.decision_baseline = decide_rows<BaselineRows>;
+  k.decision_leap = decide_rows<LeapRows>;
+  k.decision_walk = decide_rows<WalkRows>;
+  k.decision_adapt = decide_rows<AdaptRows>;
 }
 
 }  // namespace epsball::cuda

@@ -39,8 +39,8 @@ class Cut {
 
  private:
   Index rows_, block_;
-  Index blocks_, runs_;          // which are runs of so many blocks in all
-  Index alone_ = 0, apart_ = 0;  // slabs of rows by themselves, the first rows of two of them so far apart
+  Index blocks_, runs_;          // blocks in all, and the slabs that they are cut into
+  Index alone_ = 0, apart_ = 0;  // slabs of the few rows left over, and rows of each
   Index most_;
 };
 

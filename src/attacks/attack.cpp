@@ -115,8 +115,8 @@ void SlabAttack::fill_floats(float* values, float value) {
   k_.copy(stream(), values, constants_.data(), active_ * static_cast<Index>(sizeof(float)));
 }
 
-void SlabAttack::reach(Norm norm, float* out) {
-  k_.row_reach(stream(), {norm, active_, features_, x0_.data, lo_.data, hi_.data, x0_.ld, out});
+void SlabAttack::farthest_corner(Norm norm, float* out) {
+  k_.farthest_corner(stream(), {norm, active_, features_, x0_.data, lo_.data, hi_.data, x0_.ld, out});
 }
 
 void SlabAttack::slope(Rows gradient, float* out) {

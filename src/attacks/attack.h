@@ -106,7 +106,7 @@ class SlabAttack {
   void fill_floats(float* values, float value);
   // Minimum norm: the distance of the box's farthest corner from x0, and a gradient's size in the dual norm, over the
   // features that can move.
-  void reach(Norm norm, float* out);
+  void farthest_corner(Norm norm, float* out);
   void slope(Rows gradient, float* out);
   // What the loss is computed of, but for logits and their gradient.
   LossRows loss_rows() const;

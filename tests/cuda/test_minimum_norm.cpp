@@ -59,12 +59,12 @@ std::vector<std::int32_t> classes_of_rows(Index classes, int shift) {
   return out;
 }
 
-void test_reach(Norm norm, Index n) {
+void test_farthest_corner(Norm norm, Index n) {
   const Index ld = n + 2;
   Twin<float> x(floats(kRows * ld, 1, 0.0f, 1.0f)), lo(std::vector<float>(kRows * ld, 0.0f)),
       hi(std::vector<float>(kRows * ld, 1.0f)), out(std::vector<float>(kRows, -7.0f));
   on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
-    k.row_reach(s, {norm, rows, n, x.on(d), lo.on(d), hi.on(d), ld, out.on(d)});
+    k.farthest_corner(s, {norm, rows, n, x.on(d), lo.on(d), hi.on(d), ld, out.on(d)});
   });
   CHECK(all_near(out.gpu.host(), out.cpu, 0x1p-22) && out.cpu[kActive] == -7.0f);
 }
@@ -130,7 +130,7 @@ void test_planes(Index classes) {
 void test_radii() {
   Twin<std::int32_t> predicted(classes_of_rows(3, 0)), labels(classes_of_rows(2, 0)), slot({3, 0, 1, 4, 2});
   Twin<std::uint8_t> success({1, 0, 1, 0, 1});
-  Twin<float> reach(floats(kRows, 1, 1, 9)), radius(floats(kRows, 2, 1, 4)), size(floats(kRows, 3)),
+  Twin<float> farthest(floats(kRows, 1, 1, 9)), radius(floats(kRows, 2, 1, 4)), size(floats(kRows, 3)),
       best(floats(kRows, 4, 0, 3)), distance(floats(kRows, 5, 0, 2)), loss(floats(kRows, 6)),
       slope(floats(kRows, 7, 0, 1)), scale(floats(kRows, 8)), rest(floats(kRows, 9)), reached(floats(kRows, 10)),
       ddn_size({0.5f});
@@ -138,11 +138,12 @@ void test_radii() {
   for (const bool targeted : {false, true})
     for (const bool count : {false, true})
       on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
-        k.ddn(s, rows,
-              {predicted.on(d), labels.on(d), reach.on(d), targeted, 0.05f, ddn_size.on(d), radius.on(d), size.on(d)});
+        k.ddn(
+            s, rows,
+            {predicted.on(d), labels.on(d), farthest.on(d), targeted, 0.05f, ddn_size.on(d), radius.on(d), size.on(d)});
         k.sphere(s, rows, {radius.on(d), distance.on(d), scale.on(d), rest.on(d)});
-        FmnRows f{predicted.on(d), labels.on(d), slot.on(d),  success.on(d), best.on(d), distance.on(d),
-                  loss.on(d),      slope.on(d),  reach.on(d), targeted,      count};
+        FmnRows f{predicted.on(d), labels.on(d), slot.on(d),     success.on(d), best.on(d), distance.on(d),
+                  loss.on(d),      slope.on(d),  farthest.on(d), targeted,      count};
         f.step = step.on(d);
         f.radius = radius.on(d);
         f.step_size = size.on(d);
@@ -300,10 +301,11 @@ void test_lbfgs(Index n) {
   const Index ld = n + 2, history_ld = 2 * kPairs * ld + 1;
   const auto slopes = floats(ld, 1), curves = floats(ld, 2, 0.0f, 3.0f);
   Twin<float> x0(floats(kRows * ld, 3, 0, 1)), x(x0.cpu), lo(std::vector<float>(kRows * ld, 0.0f)),
-      hi(std::vector<float>(kRows * ld, 1.0f)), at(x.cpu), slope(x.cpu), direction(x.cpu),
-      history(std::vector<float>(kRows * history_ld, 0.0f)), stride(std::vector<float>(kRows, 0.0f)),
-      constant(std::vector<float>(kRows, 2.0f)), lower(stride.cpu), upper(std::vector<float>(kRows, 1e10f)),
-      before(std::vector<float>(kRows, __builtin_inff())), push(stride.cpu), power1(stride.cpu), power2(stride.cpu);
+      hi(std::vector<float>(kRows * ld, 1.0f)), x_k(x.cpu), slope(x.cpu), direction(x.cpu),
+      history(std::vector<float>(kRows * history_ld, 0.0f)), step_length(std::vector<float>(kRows, 0.0f)),
+      constant(std::vector<float>(kRows, 2.0f)), lower(step_length.cpu), upper(std::vector<float>(kRows, 1e10f)),
+      before(std::vector<float>(kRows, __builtin_inff())), push(step_length.cpu), power1(step_length.cpu),
+      power2(step_length.cpu);
   Twin<std::int32_t> predicted(std::vector<std::int32_t>(kRows, 0)), labels(predicted.cpu), step(predicted.cpu),
       search(predicted.cpu), pairs(std::vector<std::int32_t>(kRows, -1));
   const std::vector<std::uint8_t> none(kRows, 0);
@@ -329,12 +331,12 @@ void test_lbfgs(Index n) {
       c.restart = restart.on(d), c.push = push.on(d), c.power1 = power1.on(d), c.power2 = power2.on(d);
       c.done = done.on(d);
       a.features = n, a.ld = ld, a.x0 = x0.on(d), a.lo = lo.on(d), a.hi = hi.on(d), a.gradient = gs.on(d);
-      a.x = x.on(d), a.at = at.on(d), a.slope = slope.on(d), a.direction = direction.on(d);
-      a.history = history.on(d), a.history_ld = history_ld, a.stride = stride.on(d), a.pairs = pairs.on(d);
+      a.x = x.on(d), a.x_k = x_k.on(d), a.slope = slope.on(d), a.direction = direction.on(d);
+      a.history = history.on(d), a.history_ld = history_ld, a.step_length = step_length.on(d), a.pairs = pairs.on(d);
       a.moving = moving.on(d);
       k.lbfgs(s, rows, a);
       // A row that has ended begins again: what counts is where it was then.
-      const std::vector<float> points = d ? at.gpu.host() : at.cpu;
+      const std::vector<float> points = d ? x_k.gpu.host() : x_k.cpu;
       const std::vector<std::uint8_t> over = d ? done.gpu.host() : done.cpu;
       for (Index r = 0; r < kActive; ++r)
         if (over[r] && !ended[d][r]) std::copy_n(&points[r * ld], n, &reached[d][r * ld]);
@@ -394,29 +396,29 @@ void test_decisions(bool targeted) {
   Twin<float> losses(loss.cpu);
   for (int round = 0; round < 40; ++round)
     on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
-      k.ask(s, rows, {round < 2 ? waiting.on(d) : nullptr, slot.on(d), 35, queries.on(d), unasked.on(d)});
-      k.answer(s, rows,
-               {kRows, nullptr, predicted.on(d), losses.on(d), labels.on(d), slot.on(d), unasked.on(d), targeted,
-                adversarial.on(d), broken.on(d)});
-      k.begin(s, rows, {adversarial.on(d), waiting.on(d)});
-      k.cut(s, rows,
-            {round == 0 ? nullptr : unasked.on(d), adversarial.on(d), distance.on(d), low.on(d), high.on(d),
-             middle.on(d), rest.on(d), radius.on(d)});
+      k.decision_ask(s, rows, {round < 2 ? waiting.on(d) : nullptr, slot.on(d), 35, queries.on(d), unasked.on(d)});
+      k.decision_answer(s, rows,
+                        {kRows, nullptr, predicted.on(d), losses.on(d), labels.on(d), slot.on(d), unasked.on(d),
+                         targeted, adversarial.on(d), broken.on(d)});
+      k.decision_begin(s, rows, {adversarial.on(d), waiting.on(d)});
+      k.decision_cut(s, rows,
+                     {round == 0 ? nullptr : unasked.on(d), adversarial.on(d), distance.on(d), low.on(d), high.on(d),
+                      middle.on(d), rest.on(d), radius.on(d)});
       NearestRows n{waiting.on(d), slot.on(d), distance.on(d), queries.on(d), 35, best.on(d), success.on(d)};
       n.improved = improved.on(d), n.done = done.on(d), n.trace = trace.on(d), n.trace_ld = 2;
-      k.nearest(s, rows, n);
-      k.probe(s, rows, {unasked.on(d), adversarial.on(d), sign.on(d), ones.on(d), sum.on(d), count.on(d)});
-      k.baseline(s, rows, {sum.on(d), count.on(d), weight.on(d)});
-      k.leap(
+      k.decision_nearest(s, rows, n);
+      k.decision_sample(s, rows, {unasked.on(d), adversarial.on(d), sign.on(d), ones.on(d), sum.on(d), count.on(d)});
+      k.decision_baseline(s, rows, {sum.on(d), count.on(d), weight.on(d)});
+      k.decision_leap(
           s, rows,
           {round == 0 ? nullptr : unasked.on(d), adversarial.on(d), distance.on(d), 0.5f, size.on(d), leaping.on(d)});
-      k.walk(s, rows,
-             {distance.on(d), round % 2 ? reached.on(d) : nullptr, orthogonal.on(d), towards.on(d), stay.on(d),
-              move.on(d)});
+      k.decision_walk(s, rows,
+                      {distance.on(d), round % 2 ? reached.on(d) : nullptr, orthogonal.on(d), towards.on(d), stay.on(d),
+                       move.on(d)});
       AdaptRows a{unasked.on(d), adversarial.on(d), round % 2 == 0, distance.on(d),
                   reached.on(d), orthogonal.on(d),  towards.on(d)};
       a.asked = asked.on(d), a.passed = passed.on(d), a.improved = improved.on(d);
-      k.adapt(s, rows, a);
+      k.decision_adapt(s, rows, a);
     });
   CHECK(queries.same() && unasked.same() && adversarial.same() && broken.same() && waiting.same() && success.same());
   CHECK(improved.same() && done.same() && leaping.same() && asked.same() && passed.same());
@@ -450,7 +452,7 @@ void test_ranks(Index rows, Index classes, std::int32_t active_rows) {
 int main() {
   for (const Index n : kSizes) {
     for (const Norm norm : {Norm::linf, Norm::l2, Norm::l1, Norm::l0}) {
-      test_reach(norm, n);
+      test_farthest_corner(norm, n);
       if (norm != Norm::l0) test_hyperplane(norm, n);
     }
     test_searches_and_steps(n);
