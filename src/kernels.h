@@ -672,9 +672,25 @@ struct Kernels {
   // square.cpp
   void (*square)(Stream, const SquareRows&) = nullptr;
 
-  // minimum_norm.cpp
+  // hyperplane.cpp
   void (*farthest_corner)(Stream, const CornerRows&) = nullptr;
   void (*hyperplane)(Stream, const HyperplaneRows&) = nullptr;
+
+  // search.cpp
+  void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
+  void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
+  void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
+
+  // lbfgs.cpp
+  void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
+
+  // flip.cpp
+  void (*flip)(Stream, Index rows, const FlipRows&) = nullptr;
+
+  // saliency.cpp
+  void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
+
+  // decide.cpp
   void (*rank_rivals)(Stream, Index rows, const RankRivals&) = nullptr;
   void (*logit_pair)(Stream, Index rows, const LogitPair&) = nullptr;
   void (*nearest_plane)(Stream, Index rows, const NearestPlane&) = nullptr;
@@ -684,13 +700,7 @@ struct Kernels {
   void (*fab)(Stream, Index rows, const FabRows&) = nullptr;
   void (*fab_start)(Stream, Index rows, const FabStartRows&) = nullptr;
   void (*search)(Stream, Index rows, const SearchRows&) = nullptr;
-  void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
-  void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
-  void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
   void (*tighten)(Stream, Index rows, const TightenRows&) = nullptr;
-  void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
-  void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
-  void (*flip)(Stream, Index rows, const FlipRows&) = nullptr;
   void (*decision_ask)(Stream, Index rows, const AskRows&) = nullptr;
   void (*decision_answer)(Stream, Index rows, const AnswerRows&) = nullptr;
   void (*decision_begin)(Stream, Index rows, const BeginRows&) = nullptr;
