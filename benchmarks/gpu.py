@@ -38,7 +38,7 @@ class Work:
 
 
 def work_of(layers: list[tuple[int, int, int]], rows: int) -> Work:
-    """Return it of layers with so many inputs, outputs and multiply-adds; see benchmarks/gpu.md for what is counted."""
+    """Return it, each layer being (inputs, outputs, multiply-adds); see benchmarks/gpu.md for what is counted."""
     flops = 4.0 * rows * sum(macs for _, _, macs in layers)
     values = 2 * rows * sum(n + m for n, m, _ in layers) + 3 * rows * layers[0][0]  # both ways; the step's limits
     weights = 2 * sum(min(n * m, macs) for n, m, macs in layers)

@@ -94,6 +94,7 @@ set_source_files_properties(${emulator_sources} PROPERTIES COMPILE_OPTIONS -fno-
 
 add_cuda_module(_cuda_emulated epsball_cuda_emulated)
 if(EPSBALL_PYTHON)
+  target_sources(_cuda_emulated PRIVATE python/bindings/cuda/bind_emulator.cpp)
   target_compile_definitions(_cuda_emulated PRIVATE EPSBALL_EMULATED)
 endif()
 

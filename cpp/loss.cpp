@@ -12,7 +12,7 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-// Rows row .. row + n - 1, one per lane.
+// Rows row .. row + n - 1, one per lane: a LossRow.
 struct LaneRows {
   const LossRows& a;
   Index row, n;
@@ -99,7 +99,7 @@ void loss(Stream, const LossRows& a) {
   });
 }
 
-// A pair of rows per lane, as src/losses/pair.h wants it.
+// A pair of rows per lane, as src/losses/pair.h asks of it.
 struct LanePairs {
   const PairRows& p;
   Index row, n;

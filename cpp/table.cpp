@@ -27,7 +27,12 @@ Kernels filled() {
   add_reduce(k);
   add_rows(k);
   add_linear_exact(k);
-  add_minimum_norm(k);
+  add_decide(k);
+  add_flip(k);
+  add_hyperplane(k);
+  add_lbfgs(k);
+  add_saliency(k);
+  add_search(k);
   add_optim(k);
   add_roofline(k);
   add_square(k);

@@ -73,7 +73,7 @@ __device__ Output output_of(const Conv& c, const Line& line, Index number) {
   return o;
 }
 
-// How a block, one of so many of a multiprocessor, comes to its height x width sums: by a Tile's chains, or as
+// How a block, one of `blocks` on a multiprocessor, comes to its height x width sums: by a Tile's chains, or as
 // fragments.
 template <class Kind>
 struct Sums {

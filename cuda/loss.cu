@@ -11,7 +11,7 @@
 namespace epsball::cuda {
 namespace {
 
-// A pair of rows, as src/losses/pair.h wants it.
+// A pair of rows, as src/losses/pair.h asks of it.
 struct PairRow {
   const PairRows& p;
   Index row;

@@ -14,13 +14,13 @@
 
 namespace epsball::cuda {
 
-// One row of logits, as src/losses/ wants it.
-struct LossRow {
+// One row of logits, a LossRow.
+struct ThreadRow {
   const LossRows& a;
   Index row;
   std::int32_t label, rival;
 
-  EPSBALL_HD LossRow(const LossRows& args, Index r)
+  EPSBALL_HD ThreadRow(const LossRows& args, Index r)
       : a(args), row(r), label(args.labels ? args.labels[r] : 0), rival(args.rivals ? args.rivals[r] : 0) {}
   EPSBALL_HD bool hard() const { return a.labels != nullptr; }
   EPSBALL_HD float z(Index j) const { return a.logits[row * a.ld + j] * a.sharpness; }
@@ -35,7 +35,7 @@ struct LossRow {
   EPSBALL_HD float get_dz(Index j) const { return a.dlogits[row * a.dlogits_ld + j]; }
 };
 
-__device__ inline float value(const LossRow& row) {
+__device__ inline float value(const ThreadRow& row) {
   const LossRows& a = row.a;
   const bool gradient = a.dlogits != nullptr;
   const float scale = a.scale * a.sharpness;
@@ -62,7 +62,7 @@ __device__ inline float value(const LossRow& row) {
 
 // The class of the largest logit, the first of equals; one class: logit > 0. `poison` is 0, or NaN if a logit is not
 // finite, so that no later comparison hides it.
-__device__ inline std::int32_t predict(const LossRow& row, float& poison) {
+__device__ inline std::int32_t predict(const ThreadRow& row, float& poison) {
   if (row.a.classes == 1) {
     poison = row.z(0) * 0.0f;
     return row.z(0) > 0.0f;
@@ -78,7 +78,7 @@ __device__ inline std::int32_t predict(const LossRow& row, float& poison) {
   return at;
 }
 
-__device__ inline float weighted(const LossRow& row, float value) {
+__device__ inline float weighted(const ThreadRow& row, float value) {
   if (!row.a.weights) return value;
   const float weight = row.a.weights[row.row];
   for (Index j = 0; row.a.dlogits && j < row.a.classes; ++j) row.dz(j, row.get_dz(j) * weight);
@@ -86,7 +86,7 @@ __device__ inline float weighted(const LossRow& row, float value) {
 }
 
 __device__ inline void loss_of_row(const LossRows& a, Index r) {
-  const LossRow row(a, r);
+  const ThreadRow row(a, r);
   float poison;
   a.predicted[r] = predict(row, poison);
   a.loss[r] = weighted(row, value(row)) + poison;

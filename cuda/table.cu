@@ -20,13 +20,16 @@ Kernels filled(const char* name, Precision precision) {
   add_activation(k);
   add_channels(k);
   add_conv(k, precision);
+  add_decide(k);
   add_device(k);
+  add_flip(k);
   add_gemm(k, precision);
+  add_hyperplane(k);
+  add_lbfgs(k);
   add_linear_exact(k);
   add_loss(k);
   add_maxout(k);
   add_one_vs_one(k);
-  add_minimum_norm(k);
   add_optim(k);
   if (precision == Precision::float32) add_pgd(k);  // its products are
   add_pool(k);
@@ -35,6 +38,8 @@ Kernels filled(const char* name, Precision precision) {
   add_rbf(k);
   add_reduce(k);
   add_rows(k);
+  add_saliency(k);
+  add_search(k);
   add_square(k);
   add_step(k);
   add_vectors(k);

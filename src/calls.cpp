@@ -8,16 +8,7 @@ namespace {
 
 Job job_of(const Caller& c, const Array& x, double passes) {
   const Index floats = 2 * padded(c.target.features()) + c.target.floats_per_row();
-  return {c.target.kernels(),
-          c.arenas,
-          c.interruption,
-          x.rows,
-          floats,
-          passes * static_cast<double>(x.rows) * static_cast<double>(c.target.multiply_adds()),
-          c.target.largest_product(),
-          c.target.slab_tile(),
-          c.target.slab_rows(),
-          c.target.block()};
+  return job_on(c.target, c.arenas, c.interruption, x.rows, floats, passes);
 }
 
 }  // namespace

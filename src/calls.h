@@ -2,7 +2,6 @@
 #pragma once
 
 #include "slabs.h"
-#include "target.h"
 
 namespace epsball {
 

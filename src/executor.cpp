@@ -17,10 +17,14 @@
 #include "dispatch.h"
 
 namespace epsball {
+
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
 namespace {
 
 std::int64_t now_ms() {
-  using std::chrono::duration_cast, std::chrono::milliseconds, std::chrono::steady_clock;
+  using std::chrono::duration_cast, std::chrono::milliseconds;
   return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
@@ -143,10 +147,14 @@ void run_workers(int workers, Interruption& interruption, const std::function<vo
         --busy;
         return;
       }
-      // The others may work for minutes yet: go on listening for Ctrl-C.
+      // The others may work for minutes yet: go on listening for Ctrl-C, but leave the core to whoever can use it.
+      const auto spin_until = steady_clock::now() + 1ms;
       while (busy != 0) {
         interruption.poll();
-        std::this_thread::yield();
+        if (steady_clock::now() < spin_until)
+          std::this_thread::yield();
+        else
+          std::this_thread::sleep_for(100us);
       }
     };
 #if defined(EPSBALL_EXECUTOR_OPENMP)

@@ -295,16 +295,9 @@ void call_bounds(const Plan& plan, ArenaPool& arenas, Interruption& interruption
   Companions companions(plan);
   companions.pack(interruption);
   constexpr double kPasses = 2.0;
-  const Job job{k,
-                arenas,
-                interruption,
-                low.rows,
-                4 * padded(features) + 6 * plan.floats_per_row(),
-                kPasses * static_cast<double>(low.rows) * static_cast<double>(plan.multiply_adds()),
-                0,
-                plan.slab_tile(),
-                0,
-                plan.block()};
+  const Index floats = 4 * padded(features) + 6 * plan.floats_per_row();
+  Job job = job_on(plan, arenas, interruption, low.rows, floats, kPasses);
+  job.largest_product = 0;  // threads share the rows out, never a layer
   for_slabs(job, [&](Worker& w) {
     const Stream stream = w.context.stream;
     Rows box[2], end[2];

@@ -443,7 +443,7 @@ struct FoldChannels;       // the same
 // ---- minimum-norm attacks ----
 
 // out(i) = distance of x(i) from the farthest corner of [lo, hi], infinite without a box.
-struct ReachRows {
+struct CornerRows {
   Norm norm = Norm::l2;
   Index rows = 0, features = 0;
   const float* x = nullptr;
@@ -489,7 +489,7 @@ struct AnswerRows;
 struct BeginRows;
 struct CutRows;
 struct NearestRows;
-struct ProbeRows;
+struct SampleRows;
 struct BaselineRows;
 struct LeapRows;
 struct WalkRows;
@@ -678,9 +678,25 @@ struct Kernels {
   // square.cpp
   void (*square)(Stream, const SquareRows&) = nullptr;
 
-  // minimum_norm.cpp
-  void (*row_reach)(Stream, const ReachRows&) = nullptr;
+  // hyperplane.cpp
+  void (*farthest_corner)(Stream, const CornerRows&) = nullptr;
   void (*hyperplane)(Stream, const HyperplaneRows&) = nullptr;
+
+  // search.cpp
+  void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
+  void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
+  void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
+
+  // lbfgs.cpp
+  void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
+
+  // flip.cpp
+  void (*flip)(Stream, Index rows, const FlipRows&) = nullptr;
+
+  // saliency.cpp
+  void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
+
+  // decide.cpp
   void (*rank_rivals)(Stream, Index rows, const RankRivals&) = nullptr;
   void (*logit_pair)(Stream, Index rows, const LogitPair&) = nullptr;
   void (*nearest_plane)(Stream, Index rows, const NearestPlane&) = nullptr;
@@ -690,23 +706,17 @@ struct Kernels {
   void (*fab)(Stream, Index rows, const FabRows&) = nullptr;
   void (*fab_start)(Stream, Index rows, const FabStartRows&) = nullptr;
   void (*search)(Stream, Index rows, const SearchRows&) = nullptr;
-  void (*box_adam)(Stream, Index rows, const BoxAdam&) = nullptr;
-  void (*shrink)(Stream, Index rows, const Shrinkage&) = nullptr;
-  void (*saliency)(Stream, Index rows, const SaliencyRows&) = nullptr;
   void (*tighten)(Stream, Index rows, const TightenRows&) = nullptr;
-  void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
-  void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
-  void (*flip)(Stream, Index rows, const FlipRows&) = nullptr;
-  void (*ask)(Stream, Index rows, const AskRows&) = nullptr;
-  void (*answer)(Stream, Index rows, const AnswerRows&) = nullptr;
-  void (*begin)(Stream, Index rows, const BeginRows&) = nullptr;
-  void (*cut)(Stream, Index rows, const CutRows&) = nullptr;
-  void (*nearest)(Stream, Index rows, const NearestRows&) = nullptr;
-  void (*probe)(Stream, Index rows, const ProbeRows&) = nullptr;
-  void (*baseline)(Stream, Index rows, const BaselineRows&) = nullptr;
-  void (*leap)(Stream, Index rows, const LeapRows&) = nullptr;
-  void (*walk)(Stream, Index rows, const WalkRows&) = nullptr;
-  void (*adapt)(Stream, Index rows, const AdaptRows&) = nullptr;
+  void (*decision_ask)(Stream, Index rows, const AskRows&) = nullptr;
+  void (*decision_answer)(Stream, Index rows, const AnswerRows&) = nullptr;
+  void (*decision_begin)(Stream, Index rows, const BeginRows&) = nullptr;
+  void (*decision_cut)(Stream, Index rows, const CutRows&) = nullptr;
+  void (*decision_nearest)(Stream, Index rows, const NearestRows&) = nullptr;
+  void (*decision_sample)(Stream, Index rows, const SampleRows&) = nullptr;
+  void (*decision_baseline)(Stream, Index rows, const BaselineRows&) = nullptr;
+  void (*decision_leap)(Stream, Index rows, const LeapRows&) = nullptr;
+  void (*decision_walk)(Stream, Index rows, const WalkRows&) = nullptr;
+  void (*decision_adapt)(Stream, Index rows, const AdaptRows&) = nullptr;
 
   // linear_exact.cpp
   void (*linear_exact)(Stream, const LinearCase&) = nullptr;

@@ -35,6 +35,20 @@ Index fixed_rows(const Job& job) {
 
 }  // namespace
 
+Job job_on(const Target& target, ArenaPool& arenas, Interruption& interruption, Index rows, Index floats_per_row,
+           double passes) {
+  return {.kernels = target.kernels(),
+          .arenas = arenas,
+          .interruption = interruption,
+          .rows = rows,
+          .floats_per_row = floats_per_row,
+          .multiply_adds = passes * static_cast<double>(rows) * static_cast<double>(target.multiply_adds()),
+          .largest_product = target.largest_product(),
+          .tile = target.slab_tile(),
+          .slab_rows = target.slab_rows(),
+          .block = target.block()};
+}
+
 Cut::Cut(Index rows, Index slab_rows)
     : rows_(rows), block_(slab_rows), blocks_(up(rows, slab_rows)), runs_(blocks_), most_(slab_rows) {}
 

@@ -3,8 +3,8 @@
 
 #include <functional>
 
-#include "layers/layer.h"
 #include "slab.h"
+#include "target.h"
 
 namespace epsball {
 
@@ -22,6 +22,10 @@ struct Job {
   Index block = 1;            // rows that cost the same together, however few of them there are
 };
 
+// A call on `rows` rows that takes `passes` forward passes of each.
+Job job_on(const Target& target, ArenaPool& arenas, Interruption& interruption, Index rows, Index floats_per_row,
+           double passes);
+
 // The slabs of a call: runs of blocks, as equal as they can be, then the few rows that no block is worth, shared out
 // among the threads.
 class Cut {
@@ -35,8 +39,8 @@ class Cut {
 
  private:
   Index rows_, block_;
-  Index blocks_, runs_;          // which are runs of so many blocks in all
-  Index alone_ = 0, apart_ = 0;  // slabs of rows by themselves, the first rows of two of them so far apart
+  Index blocks_, runs_;          // blocks in all, and the slabs that they are cut into
+  Index alone_ = 0, apart_ = 0;  // slabs of the few rows left over, and rows of each
   Index most_;
 };
 

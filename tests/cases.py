@@ -30,7 +30,7 @@ LAYERS = {
 
 
 def use_threads(threads: int) -> None:
-    """So many threads share work from now on to the end of the test, however small it is."""
+    """Let `threads` threads share all work until the test ends, however little there is."""
     eb._native.set_share_all(True)
     eb._native.set_threads(threads)
 

@@ -103,7 +103,7 @@ def taps_inside(size: int, kernel: int, stride: int, padding: int, out: int) -> 
 
 
 def conv(what: str, outputs: int, lines: int, channels: int, flops: float, moved: float) -> Launch:
-    """A convolution of so many outputs in each of `lines` lines, `channels` each."""
+    """A convolution of `outputs` outputs in each of `lines` lines, `channels` each."""
     _, tile, height, width = next(t for t in TILES if channels <= t[0])
     blocks = math.ceil(outputs / height) * lines * math.ceil(channels / width)
     return Launch(f"conv.cu conv_kernel<{tile} >", what, blocks, 256, flops, moved)

@@ -41,9 +41,9 @@ PgdSettings pgd_settings(const py::dict& o) {
   s.decay = get<float>(o, "decay");
   s.decay_squares = get<float>(o, "decay_squares");
   s.top = get<int>(o, "top");
-  s.probes = get<int>(o, "probes");
+  s.samples = get<int>(o, "samples");
   s.noise = by_name(kNoises, "noise", get<std::string>(o, "noise"));
-  s.reach = get<float>(o, "reach");
+  s.delta = get<float>(o, "delta");
   return s;
 }
 
@@ -73,7 +73,7 @@ VirtualAdversarialSettings virtual_adversarial_settings(const py::dict& o) {
   VirtualAdversarialSettings s;
   read_common(s, o);
   s.steps = get<int>(o, "steps");
-  s.reach = get<float>(o, "reach");
+  s.xi = get<float>(o, "xi");
   return s;
 }
 
@@ -185,9 +185,9 @@ BoundarySettings boundary_settings(const py::dict& o) {
 
 HopSkipJumpSettings hop_skip_jump_settings(const py::dict& o) {
   auto s = decision_settings<HopSkipJumpSettings>(o);
-  s.probes = get<int>(o, "probes");
-  s.most_probes = get<int>(o, "most_probes");
-  s.first_reach = get<float>(o, "first_reach");
+  s.init_evals = get<int>(o, "init_evals");
+  s.max_evals = get<int>(o, "max_evals");
+  s.first_delta = get<float>(o, "first_delta");
   return s;
 }
 

@@ -68,12 +68,12 @@ MethodSettings method_of(const py::dict& d) {
   s.sharpness = 1.0f / get<float>(d, "temperature");
   s.partly_unlabelled = get<bool>(d, "partly_unlabelled");
   s.parts = parts_of(d);
-  s.halves = get<bool>(d, "halves");
+  s.paired_halves = get<bool>(d, "paired_halves");
   s.pair = named<PairLoss>(d, "pair",
                            {"none", "squared_distance", "squared_size", "kl", "kl_constant", "mart", "worst_case"});
   s.pair_weight = get<float>(d, "pair_weight");
   s.coupling = get<float>(d, "coupling");
-  s.traded = get<bool>(d, "traded");
+  s.ramps_pair_weight = get<bool>(d, "ramps_pair_weight");
   s.inner = named<Inner>(d, "inner", {"loop", "virtual_adversarial", "replay"});
   s.reference = named<Reference>(d, "reference", {"labels", "predictions", "probabilities"});
   s.attack.loss = s.reference == Reference::probabilities ? Loss::cross_entropy : s.loss;
@@ -89,7 +89,7 @@ MethodSettings method_of(const py::dict& d) {
   s.lo = get<double>(d, "lo");
   s.hi = get<double>(d, "hi");
   s.replays = get<int>(d, "replays");
-  s.probe = get<float>(d, "probe");
+  s.finite_difference = get<float>(d, "finite_difference");
   for (const py::handle& source : get<py::list>(d, "sources")) s.sources.push_back(&source.cast<Model&>());
   return s;
 }

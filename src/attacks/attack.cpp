@@ -115,8 +115,8 @@ void SlabAttack::fill_floats(float* values, float value) {
   k_.copy(stream(), values, constants_.data(), active_ * static_cast<Index>(sizeof(float)));
 }
 
-void SlabAttack::reach(Norm norm, float* out) {
-  k_.row_reach(stream(), {norm, active_, features_, x0_.data, lo_.data, hi_.data, x0_.ld, out});
+void SlabAttack::farthest_corner(Norm norm, float* out) {
+  k_.farthest_corner(stream(), {norm, active_, features_, x0_.data, lo_.data, hi_.data, x0_.ld, out});
 }
 
 void SlabAttack::slope(Rows gradient, float* out) {
@@ -279,20 +279,6 @@ AttackOutputs staged(Staging& staging, const AttackOutputs& out) {
   here.broken = staging.out(out.broken, rows);
   here.trace = staging.update(out.trace, rows * out.trace_ld);
   return here;
-}
-
-Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,
-               Interruption& interruption) {
-  return {target.kernels(),
-          arenas,
-          interruption,
-          rows,
-          floats_per_row,
-          passes * static_cast<double>(rows) * static_cast<double>(target.multiply_adds()),
-          target.largest_product(),
-          target.slab_tile(),
-          target.slab_rows(),
-          target.block()};
 }
 
 }  // namespace epsball

@@ -8,7 +8,6 @@
 #include "recording.h"
 #include "slabs.h"
 #include "staging.h"
-#include "target.h"
 
 namespace epsball {
 
@@ -107,7 +106,7 @@ class SlabAttack {
   void fill_floats(float* values, float value);
   // Minimum norm: the distance of the box's farthest corner from x0, and a gradient's size in the dual norm, over the
   // features that can move.
-  void reach(Norm norm, float* out);
+  void farthest_corner(Norm norm, float* out);
   void slope(Rows gradient, float* out);
   // What the loss is computed of, but for logits and their gradient.
   LossRows loss_rows() const;
@@ -126,6 +125,10 @@ class SlabAttack {
   void keep_improved();
   // Rows that are solved leave, if they may; minimum norm: those that nothing can be nearer to always do.
   void drop_solved();
+  // Judges x, then moves it along the gradient and judges it again, `steps` times. `prepare(step)` puts where the calls
+  // read it what changes from step to step.
+  template <class Prepare, class Move>
+  void take_steps(int steps, Prepare&& prepare, Move&& move);
 
   const Kernels& k_;
   Worker& worker_;
@@ -167,21 +170,33 @@ T* SlabAttack::moved(Index of_row) {
   return data;
 }
 
+template <class Prepare, class Move>
+void SlabAttack::take_steps(int steps, Prepare&& prepare, Move&& move) {
+  for (int step = 0; step <= steps && active_ > 0; ++step) {
+    worker_.interruption.check();
+    const bool last = step == steps;
+    prepare(step);
+    once(step > 0 && !last ? 0 : -1, [&] {
+      evaluate(!last);
+      track(step);
+      keep_improved();
+      if (last) return;
+      move();
+      drop_solved();
+    });
+  }
+}
+
 // The same in memory of the table.
 AttackInputs staged(Staging& staging, const AttackInputs& in, Index classes);
 AttackOutputs staged(Staging& staging, const AttackOutputs& out);
-
-// What a call of `passes` forward passes a row asks of the executor.
-Job attack_job(const Target& target, ArenaPool& arenas, Index rows, Index floats_per_row, double passes,
-               Interruption& interruption);
 
 // Attacks every row of `in` with a Slab(target, settings, worker) for each worker, Slab::passes(settings) saying how
 // many passes through the model a row costs.
 template <class Slab, class Settings>
 void run_attack(const Target& target, ArenaPool& arenas, const Settings& settings, const AttackInputs& in,
                 const AttackOutputs& out, Interruption& interruption) {
-  const Job job =
-      attack_job(target, arenas, in.x.rows, Slab::floats_per_row(target), Slab::passes(settings), interruption);
+  const Job job = job_on(target, arenas, interruption, in.x.rows, Slab::floats_per_row(target), Slab::passes(settings));
   Staging staging(target.kernels(), arenas);
   const AttackInputs inputs = staged(staging, in, target.classes());
   const AttackOutputs outputs = staged(staging, out);

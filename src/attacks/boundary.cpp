@@ -26,11 +26,11 @@ void BoundarySlab::propose() {
   add({{noise_.data, noise_.ld}, {away_.data, away_.ld, dot_, -1.0f, square_}}, noise_);
   k_.row_norms(stream(), {Norm::l2, active_, features_, noise_.data, nullptr, noise_.ld, length_, lo_.data, hi_.data});
   WalkRows walk{distance_, nullptr, orthogonal_, towards_, stay_, move_};
-  k_.walk(stream(), active_, walk);
+  k_.decision_walk(stream(), active_, walk);
   combine({{x0_.data, x0_.ld}, {away_.data, away_.ld, stay_}, {noise_.data, noise_.ld, move_, 1.0f, length_}}, around_);
   norms(around_, x0_.data, reached_);
   walk.around = reached_;
-  k_.walk(stream(), active_, walk);
+  k_.decision_walk(stream(), active_, walk);
   combine({{around_.data, around_.ld, stay_}, {x0_.data, x0_.ld, move_}}, x_);
 }
 
@@ -39,7 +39,7 @@ void BoundarySlab::adapt(bool sideways) {
   a.asked = counts_[sideways][0];
   a.passed = counts_[sideways][1];
   a.improved = sideways ? nullptr : improved_;
-  k_.adapt(stream(), active_, a);
+  k_.decision_adapt(stream(), active_, a);
 }
 
 void BoundarySlab::attack() {

@@ -10,7 +10,7 @@ DdnSlab::DdnSlab(const Target& target, const DdnSettings& settings, Worker& work
     : SlabAttack(target, settings, worker), s_(settings) {
   gradient_ = worker.arena.take_rows(worker.slab_rows, features_);
   sphere_ = moved<float>();
-  reach_ = moved<float>();
+  farthest_ = moved<float>();
   scale_ = worker.arena.take<float>(worker.slab_rows);
   size_ = worker.arena.take<float>(1);
   rest_ = worker.arena.take<float>(worker.slab_rows);
@@ -18,7 +18,7 @@ DdnSlab::DdnSlab(const Target& target, const DdnSettings& settings, Worker& work
 
 void DdnSlab::move() {
   pass_->backward(active_, x_, gradient_, nullptr);
-  DdnRows d{predicted_, judge_, reach_, s_.targeted, s_.gamma, size_};
+  DdnRows d{predicted_, judge_, farthest_, s_.targeted, s_.gamma, size_};
   d.radius = sphere_;
   d.step_size = step_size_;
   k_.ddn(stream(), active_, d);
@@ -31,22 +31,12 @@ void DdnSlab::move() {
 void DdnSlab::attack() {
   start_at_inputs();
   fill_floats(sphere_, s_.initial_radius);
-  reach(Norm::l2, reach_);
-  for (int step = 0; active_ > 0; ++step) {
-    worker_.interruption.check();
-    const bool last = step == s_.steps;
+  farthest_corner(Norm::l2, farthest_);
+  const auto prepare = [&](int step) {
     const float size = cosine(1.0f, 0.01f, step, s_.steps);
     k_.put(stream(), size_, &size, sizeof size);
-    once(step > 0 && !last ? 0 : -1, [&] {
-      evaluate(!last);
-      track(step);
-      keep_improved();
-      if (last) return;
-      move();
-      drop_solved();
-    });
-    if (last) return;
-  }
+  };
+  take_steps(s_.steps, prepare, [&] { move(); });
 }
 
 }  // namespace epsball

@@ -27,7 +27,7 @@ class DdnSlab : public SlabAttack {
 
   const DdnSettings s_;
   Rows gradient_;
-  float *sphere_, *reach_, *scale_, *rest_, *size_;
+  float *sphere_, *farthest_, *scale_, *rest_, *size_;
 };
 
 }  // namespace epsball

@@ -9,7 +9,7 @@ namespace epsball {
 struct DdnRows {
   const std::int32_t* predicted = nullptr;  // (rows) at the point being left
   const std::int32_t* labels = nullptr;     // (rows)
-  const float* reach = nullptr;             // (rows) of the box: a larger radius means nothing
+  const float* farthest = nullptr;  // (rows) distance of the box's farthest corner: no larger radius means anything
   bool targeted = false;
   float gamma = 0.0f;
   const float* size = nullptr;  // (1) of this step
@@ -29,7 +29,7 @@ namespace EPSBALL_ISA {
 
 EPSBALL_HD void decide(const DdnRows& a, Index row) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
-  a.radius[row] = min(a.radius[row] * (adversarial ? 1.0f - a.gamma : 1.0f + a.gamma), a.reach[row]);
+  a.radius[row] = min(a.radius[row] * (adversarial ? 1.0f - a.gamma : 1.0f + a.gamma), a.farthest[row]);
   a.step_size[row] = *a.size;
 }
 

@@ -81,7 +81,7 @@ Rows DecisionAttack::gathered(Rows points, Index count, Index asked) {
 bool DecisionAttack::ask(Rows points, Index blocks, const std::uint8_t* waiting) {
   const Index count = blocks * active_;
   for (Index b = 0; b < blocks; ++b)
-    k_.ask(stream(), active_, {waiting, slot_, s_.queries, out_->queries + first_, unasked_ + b * active_});
+    k_.decision_ask(stream(), active_, {waiting, slot_, s_.queries, out_->queries + first_, unasked_ + b * active_});
   k_.fill(stream(), adversarial_, 0, count);
   Index asked = count;
   if (!k_.device) {  // where compact would change how many rows there are
@@ -101,9 +101,9 @@ bool DecisionAttack::ask(Rows points, Index blocks, const std::uint8_t* waiting)
   loss.loss = sent_loss_;
   loss.predicted = sent_predicted_;
   k_.loss(stream(), loss);
-  k_.answer(stream(), asked,
-            {active_, k_.device ? nullptr : number_, sent_predicted_, sent_loss_, judge_, slot_, unasked_, s_.targeted,
-             adversarial_, out_->broken + first_});
+  k_.decision_answer(stream(), asked,
+                     {active_, k_.device ? nullptr : number_, sent_predicted_, sent_loss_, judge_, slot_, unasked_,
+                      s_.targeted, adversarial_, out_->broken + first_});
   return true;
 }
 
@@ -136,7 +136,7 @@ void DecisionAttack::begin() {
       k_.start(stream(), {ball(radius_), Start::box, ids_, s_.seed, static_cast<std::uint32_t>(i)});
     if (!ask(x_, 1, waiting_)) return;
     copy_where(x_, point_, adversarial_);
-    k_.begin(stream(), active_, {adversarial_, waiting_});
+    k_.decision_begin(stream(), active_, {adversarial_, waiting_});
   }
 }
 
@@ -147,7 +147,7 @@ void DecisionAttack::bisect(int cuts) {
   norms(point_, x0_.data, before_);
   copy_where(point_, near_, nullptr);
   CutRows cut{nullptr, adversarial_, before_, low_, high_, middle_, rest_, radius_of_cut_};
-  k_.cut(stream(), active_, cut);
+  k_.decision_cut(stream(), active_, cut);
   cut.unasked = unasked_;
   for (int i = 0; i < cuts; ++i) {
     worker_.interruption.check();
@@ -159,7 +159,7 @@ void DecisionAttack::bisect(int cuts) {
     }
     if (!ask(x_, 1, nullptr)) break;
     copy_where(x_, near_, adversarial_);
-    k_.cut(stream(), active_, cut);
+    k_.decision_cut(stream(), active_, cut);
   }
   copy_where(near_, point_, nullptr);
 }
@@ -174,7 +174,7 @@ void DecisionAttack::keep_nearest(Index column) {
   n.done = done_;
   n.trace_ld = out_->trace_ld;
   n.trace = out_->trace ? out_->trace + first_ * out_->trace_ld + column : nullptr;
-  k_.nearest(stream(), active_, n);
+  k_.decision_nearest(stream(), active_, n);
   keep_improved();
   drop_solved();
 }

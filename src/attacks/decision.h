@@ -14,7 +14,7 @@ struct DecisionSettings : AttackSettings {
   int starts = 100;                                                 // random points tried, if none are given
 };
 
-// On a device their calls are given one by one, not replayed: how many probes a step has, and which points it asks
+// On a device their calls are given one by one, not replayed: how many samples a step has, and which points it asks
 // about, changes from step to step.
 class DecisionAttack : public SlabAttack {
  public:

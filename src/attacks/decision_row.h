@@ -65,8 +65,8 @@ struct NearestRows {
 
 // ---- HopSkipJump ----
 
-// How a probe counts in a row's direction, +1 or -1, 0 where it was not asked; and how far probes lie from the point.
-struct ProbeRows {
+// How a sample counts in a row's direction, +1 or -1, 0 where it was not asked; and how far samples lie from the point.
+struct SampleRows {
   const std::uint8_t* unasked = nullptr;      // (rows)
   const std::uint8_t* adversarial = nullptr;  // (rows)
   float* sign = nullptr;                      // (rows)
@@ -75,7 +75,7 @@ struct ProbeRows {
   float* count = nullptr;                     // (rows)
 };
 
-// What the mean probe counts in the direction: it takes the signs' mean away, unless all of them are alike.
+// What the mean sample counts in the direction: it takes the signs' mean away, unless all of them are alike.
 struct BaselineRows {
   const float* sum = nullptr;
   const float* count = nullptr;
@@ -159,7 +159,7 @@ EPSBALL_HD void decide(const NearestRows& a, Index row) {
   if (a.trace && a.success[slot]) a.trace[slot * a.trace_ld] = a.best_distance[slot];
 }
 
-EPSBALL_HD void decide(const ProbeRows& a, Index row) {
+EPSBALL_HD void decide(const SampleRows& a, Index row) {
   a.asked[row] = a.unasked[row] ? 0.0f : 1.0f;
   a.sign[row] = a.adversarial[row] ? a.asked[row] : -a.asked[row];
   a.sum[row] += a.sign[row];

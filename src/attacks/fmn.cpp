@@ -9,7 +9,7 @@ FmnSlab::FmnSlab(const Target& target, const FmnSettings& settings, Worker& work
     : SlabAttack(target, settings, worker), s_(settings) {
   gradient_ = worker.arena.take_rows(worker.slab_rows, features_);
   ball_ = moved<float>();
-  reach_ = moved<float>();
+  farthest_ = moved<float>();
   step_ = worker.arena.take<FmnStep>(1);
   slope_ = worker.arena.take<float>(worker.slab_rows);
 }
@@ -18,7 +18,7 @@ void FmnSlab::move() {
   pass_->backward(active_, x_, gradient_, nullptr);
   slope(gradient_, slope_);
   const TrackBest best = tracked();
-  FmnRows f{predicted_, judge_, slot_, best.success, best_distance_, distance_, loss_, slope_, reach_};
+  FmnRows f{predicted_, judge_, slot_, best.success, best_distance_, distance_, loss_, slope_, farthest_};
   f.targeted = s_.targeted;
   f.count = s_.norm == Norm::l0;
   f.step = step_;
@@ -34,23 +34,13 @@ void FmnSlab::move() {
 void FmnSlab::attack() {
   start_at_inputs();
   fill_floats(ball_, 1.0f);
-  reach(s_.norm, reach_);
-  for (int step = 0; active_ > 0; ++step) {
-    worker_.interruption.check();
-    const bool last = step == s_.steps;
+  farthest_corner(s_.norm, farthest_);
+  const auto prepare = [&](int step) {
     const FmnStep now{cosine(s_.gamma, s_.gamma / 50.0f, step, s_.steps),
                       cosine(s_.step_size, s_.step_size / 100.0f, step, s_.steps)};
     k_.put(stream(), step_, &now, sizeof now);
-    once(step > 0 && !last ? 0 : -1, [&] {
-      evaluate(!last);
-      track(step);
-      keep_improved();
-      if (last) return;
-      move();
-      drop_solved();
-    });
-    if (last) return;
-  }
+  };
+  take_steps(s_.steps, prepare, [&] { move(); });
 }
 
 }  // namespace epsball

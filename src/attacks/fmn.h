@@ -29,7 +29,7 @@ class FmnSlab : public SlabAttack {
 
   const FmnSettings s_;
   Rows gradient_;
-  float *ball_, *reach_, *slope_;
+  float *ball_, *farthest_, *slope_;
   FmnStep* step_;
 };
 

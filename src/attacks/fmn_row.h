@@ -20,11 +20,11 @@ struct FmnRows {
   const float* distance = nullptr;          // (rows)
   const float* loss = nullptr;              // (rows) the margin
   const float* slope = nullptr;             // (rows) its gradient in the dual norm
-  const float* reach = nullptr;             // (rows) of the box: a larger radius means nothing
-  bool targeted = false, count = false;     // count: L0, whose radius is a number of features
-  const FmnStep* step = nullptr;            // (1)
-  float* radius = nullptr;                  // (rows)
-  float* step_size = nullptr;               // (rows)
+  const float* farthest = nullptr;  // (rows) distance of the box's farthest corner: no larger radius means anything
+  bool targeted = false, count = false;  // count: L0, whose radius is a number of features
+  const FmnStep* step = nullptr;         // (1)
+  float* radius = nullptr;               // (rows)
+  float* step_size = nullptr;            // (rows)
 };
 
 namespace EPSBALL_ISA {
@@ -49,7 +49,7 @@ EPSBALL_HD void decide(const FmnRows& a, Index row) {
     const float beyond = (1.0f + gamma) * margin / slope;
     r = a.success[slot] ? grown : slope > 0.0f ? a.distance[row] + beyond : __builtin_inff();
   }
-  a.radius[row] = min(r, a.reach[row]);
+  a.radius[row] = min(r, a.farthest[row]);
   a.step_size[row] = a.step->size;
 }
 

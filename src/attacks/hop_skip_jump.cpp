@@ -22,49 +22,49 @@ HopSkipJumpSlab::HopSkipJumpSlab(const Target& target, const HopSkipJumpSettings
   const Index rows = worker.slab_rows;
   direction_ = arena.take_rows(rows, features_);
   total_ = arena.take_rows(rows, features_);
-  probes_ = arena.take_rows(capacity_, features_);
+  samples_ = arena.take_rows(capacity_, features_);
   for (float** each : {&sign_, &asked_, &sum_, &count_, &weight_, &size_}) *each = arena.take<float>(rows);
   leaping_ = arena.take<std::uint8_t>(rows);
 }
 
-// Probes lie on a sphere around the point, whose radius follows from how far the point lay from x0.
-void HopSkipJumpSlab::draw_probes(int step, Index blocks) {
-  const bool first = step == 0 && s_.first_reach > 0.0f;
+// Samples lie on a sphere around the point, whose radius follows from how far the point lay from x0.
+void HopSkipJumpSlab::draw_samples(int step, Index blocks) {
+  const bool first = step == 0 && s_.first_delta > 0.0f;
   for (Index b = 0; b < blocks; ++b) {
     draw_direction();
-    Term displacement{noise_.data, noise_.ld, nullptr, s_.first_reach, length_};
+    Term displacement{noise_.data, noise_.ld, nullptr, s_.first_delta, length_};
     if (!first) displacement.by = before_, displacement.times = 1.0f / static_cast<float>(features_);
-    combine({{point_.data, point_.ld}, displacement}, {probes_.data + b * active_ * probes_.ld, probes_.ld});
+    combine({{point_.data, point_.ld}, displacement}, {samples_.data + b * active_ * samples_.ld, samples_.ld});
   }
 }
 
-void HopSkipJumpSlab::count_probes(Index blocks) {
+void HopSkipJumpSlab::count_samples(Index blocks) {
   for (Index b = 0; b < blocks; ++b) {
     const Index first = b * active_;
-    const float* probe = probes_.data + first * probes_.ld;
-    k_.probe(stream(), active_, {unasked_ + first, adversarial_ + first, sign_, asked_, sum_, count_});
-    add({{direction_.data, direction_.ld}, {probe, probes_.ld, sign_}, {point_.data, point_.ld, sign_, -1.0f}},
+    const float* sample = samples_.data + first * samples_.ld;
+    k_.decision_sample(stream(), active_, {unasked_ + first, adversarial_ + first, sign_, asked_, sum_, count_});
+    add({{direction_.data, direction_.ld}, {sample, samples_.ld, sign_}, {point_.data, point_.ld, sign_, -1.0f}},
         direction_);
-    add({{total_.data, total_.ld}, {probe, probes_.ld, asked_}, {point_.data, point_.ld, asked_, -1.0f}}, total_);
+    add({{total_.data, total_.ld}, {sample, samples_.ld, asked_}, {point_.data, point_.ld, asked_, -1.0f}}, total_);
   }
 }
 
-// The boundary's normal: the mean of the displacements, each signed by its probe's label less the labels' mean.
+// The boundary's normal: the mean of the displacements, each signed by its sample's label less the labels' mean.
 void HopSkipJumpSlab::estimate(int step) {
   zero(direction_);
   zero(total_);
   fill_floats(sum_, 0.0f);
   fill_floats(count_, 0.0f);
-  const double wanted = std::min(s_.probes * std::sqrt(step + 1.0), static_cast<double>(s_.most_probes));
+  const double wanted = std::min(s_.init_evals * std::sqrt(step + 1.0), static_cast<double>(s_.max_evals));
   for (Index left = static_cast<Index>(wanted); left > 0;) {
     worker_.interruption.check();
     const Index blocks = std::min<Index>(blocks_at_once(), left);
-    draw_probes(step, blocks);
-    if (!ask(probes_, blocks, nullptr)) break;
-    count_probes(blocks);
+    draw_samples(step, blocks);
+    if (!ask(samples_, blocks, nullptr)) break;
+    count_samples(blocks);
     left -= blocks;
   }
-  k_.baseline(stream(), active_, {sum_, count_, weight_});
+  k_.decision_baseline(stream(), active_, {sum_, count_, weight_});
   add({{direction_.data, direction_.ld}, {total_.data, total_.ld, weight_}}, direction_);
 }
 
@@ -73,7 +73,7 @@ void HopSkipJumpSlab::leap(int step) {
   constexpr int kHalvings = 24;
   norms(point_, x0_.data, distance_);
   LeapRows leap{nullptr, adversarial_, distance_, 1.0f / std::sqrt(static_cast<float>(step + 1)), size_, leaping_};
-  k_.leap(stream(), active_, leap);
+  k_.decision_leap(stream(), active_, leap);
   leap.unasked = unasked_;
   for (int i = 0; i < kHalvings; ++i) {
     worker_.interruption.check();
@@ -81,7 +81,7 @@ void HopSkipJumpSlab::leap(int step) {
     k_.step(stream(), {ball(radius_), direction_.data, direction_.ld, size_, nullptr});
     if (!ask(x_, 1, leaping_)) break;
     copy_where(x_, point_, adversarial_);  // where the next leaps start, which nobody asks about any more
-    k_.leap(stream(), active_, leap);
+    k_.decision_leap(stream(), active_, leap);
   }
 }
 

@@ -13,11 +13,11 @@ Index history_floats(Index features) { return 2 * kPairs * padded(features); }
 
 LbfgsSlab::LbfgsSlab(const Target& target, const SearchSettings& settings, Worker& worker)
     : SearchAttack(target, settings, worker) {
-  at_ = moved_rows(features_);
+  x_k_ = moved_rows(features_);
   slope_ = moved_rows(features_);
   direction_ = moved_rows(features_);
   history_ = moved_rows(history_floats(features_));
-  stride_ = moved<float>();
+  step_length_ = moved<float>();
   pairs_ = moved<std::int32_t>();
 }
 
@@ -35,12 +35,12 @@ void LbfgsSlab::move() {
   a.hi = hi_.data;
   a.gradient = gradient_.data;
   a.x = x_.data;
-  a.at = at_.data;
+  a.x_k = x_k_.data;
   a.slope = slope_.data;
   a.direction = direction_.data;
   a.history = history_.data;
   a.history_ld = history_.ld;
-  a.stride = stride_;
+  a.step_length = step_length_;
   a.pairs = pairs_;
   a.moving = moving_;
   k_.lbfgs(stream(), active_, a);

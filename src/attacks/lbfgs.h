@@ -17,8 +17,8 @@ class LbfgsSlab : public SearchAttack {
   void attack() override;
   void move();
 
-  Rows at_, slope_, direction_, history_;
-  float* stride_;
+  Rows x_k_, slope_, direction_, history_;
+  float* step_length_;
   std::int32_t* pairs_;
 };
 

@@ -18,12 +18,12 @@ struct LbfgsRows {
   const float* hi = nullptr;
   const float* gradient = nullptr;  // of -loss
   float* x = nullptr;               // the point being left, then the next
-  float* at = nullptr;              // accepted last
+  float* x_k = nullptr;             // accepted last
   float* slope = nullptr;           // of the objective there
   float* direction = nullptr;
-  float* history = nullptr;  // (rows) with stride history_ld: kPairs of a move and a change of slope, ld floats each
+  float* history = nullptr;  // (rows) with stride history_ld: kPairs of s = x_k+1 - x_k and y, the slope's change
   Index history_ld = 0;
-  float* stride = nullptr;         // (rows) part of `direction` that was taken
+  float* step_length = nullptr;    // (rows) part of `direction` that was taken
   std::int32_t* pairs = nullptr;   // (rows) seen so far; -1: x is the first point of a search
   std::uint8_t* moving = nullptr;  // (rows) set to 1 where any gradient element is not 0
 };
@@ -44,7 +44,7 @@ struct LbfgsRow {
   const Ops& ops;
   Index row, start;
   const float *x0, *lo, *hi, *gradient;
-  float *x, *at, *slope, *direction;
+  float *x, *x_k, *slope, *direction;
 
   EPSBALL_DEVICE LbfgsRow(const LbfgsRows& rows, const Ops& o, Index r)
       : a(rows),
@@ -56,12 +56,12 @@ struct LbfgsRow {
         hi(rows.hi + start),
         gradient(rows.gradient + start),
         x(rows.x + start),
-        at(rows.at + start),
+        x_k(rows.x_k + start),
         slope(rows.slope + start),
         direction(rows.direction + start) {}
 
-  EPSBALL_DEVICE float* move(int pair) const { return a.history + row * a.history_ld + (2 * pair) * a.ld; }
-  EPSBALL_DEVICE float* change(int pair) const { return move(pair) + a.ld; }
+  EPSBALL_DEVICE float* s(int pair) const { return a.history + row * a.history_ld + (2 * pair) * a.ld; }
+  EPSBALL_DEVICE float* y(int pair) const { return s(pair) + a.ld; }
 
   template <class P>
   EPSBALL_DEVICE auto new_slope(P p, float constant) const {
@@ -71,7 +71,7 @@ struct LbfgsRow {
   EPSBALL_DEVICE double free_dot(const float* u, const float* v) const {
     return ops.sum([&](auto p) {
       using V = decltype(p.load(u));
-      const auto free = free_to_move(p.load(at), p.load(lo), p.load(hi), p.load(slope));
+      const auto free = free_to_move(p.load(x_k), p.load(lo), p.load(hi), p.load(slope));
       return select(free, p.load(u) * p.load(v), V{});
     });
   }
@@ -85,46 +85,46 @@ struct LbfgsRow {
     if (pairs < 0) {
       pairs = 0;
     } else {
-      float* const moved = move(pairs % kPairs);
-      float* const changed = change(pairs % kPairs);
+      float* const s_new = s(pairs % kPairs);
+      float* const y_new = y(pairs % kPairs);
       ops.each([&](auto p) {
-        p.store(moved, p.load(x) - p.load(at));
-        p.store(changed, new_slope(p, constant) - p.load(slope));
+        p.store(s_new, p.load(x) - p.load(x_k));
+        p.store(y_new, new_slope(p, constant) - p.load(slope));
       });
-      const double along = ops.sum([&](auto p) { return p.load(moved) * p.load(changed); });
-      const double size = ops.sum([&](auto p) { return p.load(changed) * p.load(changed); });
+      const double along = ops.sum([&](auto p) { return p.load(s_new) * p.load(y_new); });
+      const double size = ops.sum([&](auto p) { return p.load(y_new) * p.load(y_new); });
       pairs += along > 1e-6 * size ? 1 : 0;
     }
     ops.each([&](auto p) {
       p.store(slope, new_slope(p, constant));
-      p.store(at, p.load(x));
+      p.store(x_k, p.load(x));
     });
     return pairs;
   }
 
-  // direction = -(inverse Hessian, as far as the pairs tell) slope, of the free features.
-  EPSBALL_DEVICE void aim(std::int32_t pairs) const {
+  // The two-loop recursion: direction = -(inverse Hessian, as far as the pairs tell) slope, of the free features.
+  EPSBALL_DEVICE void two_loop(std::int32_t pairs) const {
     double part[kPairs];
     ops.each([&](auto p) { p.store(direction, -p.load(slope)); });
     double scale = 0.5;  // the inverse Hessian of the distance
     const std::int32_t count = pairs < kPairs ? pairs : kPairs - 1;
     for (std::int32_t k = 0; k < count; ++k) {
       const int pair = static_cast<int>((pairs - 1 - k) % kPairs);
-      const double along = free_dot(move(pair), change(pair));
-      part[k] = along > 0.0 ? free_dot(move(pair), direction) / along : 0.0;
-      if (along > 0.0) add(-part[k], change(pair));
-      if (k == 0 && along > 0.0) scale = along / free_dot(change(pair), change(pair));
+      const double along = free_dot(s(pair), y(pair));
+      part[k] = along > 0.0 ? free_dot(s(pair), direction) / along : 0.0;
+      if (along > 0.0) add(-part[k], y(pair));
+      if (k == 0 && along > 0.0) scale = along / free_dot(y(pair), y(pair));
     }
     ops.each([&](auto p) { p.store(direction, p.load(direction) * static_cast<float>(scale)); });
     for (std::int32_t k = count; k-- > 0;) {
       const int pair = static_cast<int>((pairs - 1 - k) % kPairs);
-      const double along = free_dot(move(pair), change(pair));
-      if (along > 0.0) add(part[k] - free_dot(change(pair), direction) / along, move(pair));
+      const double along = free_dot(s(pair), y(pair));
+      if (along > 0.0) add(part[k] - free_dot(y(pair), direction) / along, s(pair));
     }
     const bool falls = free_dot(direction, slope) < 0.0;
     ops.each([&](auto p) {
       using V = decltype(p.load(x));
-      const auto free = free_to_move(p.load(at), p.load(lo), p.load(hi), p.load(slope));
+      const auto free = free_to_move(p.load(x_k), p.load(lo), p.load(hi), p.load(slope));
       p.store(direction, select(free, falls ? p.load(direction) : p.load(slope) * -0.5f, V{}));
     });
   }
@@ -138,27 +138,27 @@ EPSBALL_DEVICE void lbfgs_row(const LbfgsRows& a, const Ops& ops, Index row) {
   const bool adversarial = (s.predicted[row] == s.labels[row]) == s.targeted;
   bool over = s.step[row] + 1 > s.steps;  // read before the first sum: the leader writes when the others may be behind
   std::int32_t pairs = a.pairs[row];
-  float stride = a.stride[row];
+  float step_length = a.step_length[row];
   const double length = ops.sum([&](auto p) {
     const auto d = p.load(r.x) - p.load(r.x0);
     return d * d;
   });
   const bool sloped = ops.sum([&](auto p) { return abs(p.load(r.gradient)); }) > 0.0;
   const float value = static_cast<float>(length + static_cast<double>(constant) * static_cast<double>(s.loss[row]));
-  const double promised = ops.sum([&](auto p) { return p.load(r.slope) * (p.load(r.x) - p.load(r.at)); });
-  const bool first = pairs < 0, accepted = first || value <= before + 1e-4f * static_cast<float>(promised);
+  const double expected = ops.sum([&](auto p) { return p.load(r.slope) * (p.load(r.x) - p.load(r.x_k)); });
+  const bool first = pairs < 0, accepted = first || value <= before + 1e-4f * static_cast<float>(expected);
   if (accepted) {
     over |= !first && before - value <= 1e-6f * abs(before);
     pairs = r.accept(constant, pairs);
-    r.aim(pairs);
-    stride = 1.0f;
+    r.two_loop(pairs);
+    step_length = 1.0f;
   } else {
-    stride *= 0.5f;
-    over |= stride < 1e-6f;
+    step_length *= 0.5f;
+    over |= step_length < 1e-6f;
   }
   ops.each([&](auto p) {
     using V = decltype(p.load(r.x));
-    const V next = clip(p.load(r.at) + p.load(r.direction) * stride, p.load(r.lo), p.load(r.hi));
+    const V next = clip(p.load(r.x_k) + p.load(r.direction) * step_length, p.load(r.lo), p.load(r.hi));
     p.store(r.x, over ? p.load(r.x0) : next);
   });
   if (!ops.leads()) return;
@@ -166,7 +166,7 @@ EPSBALL_DEVICE void lbfgs_row(const LbfgsRows& a, const Ops& ops, Index row) {
   s.found[row] |= adversarial;
   ++s.step[row];
   if (accepted) s.before[row] = value;
-  a.stride[row] = stride;
+  a.step_length[row] = step_length;
   a.pairs[row] = over ? -1 : pairs;
   if (over) next_search(s, row);
 }

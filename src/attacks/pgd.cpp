@@ -10,7 +10,7 @@ namespace epsball {
 PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
     : SlabAttack(target, settings, worker),
       s_(settings),
-      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()) {
+      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.samples == 0 && target.fuses_step()) {
   is_dense_ = pass_->dense(dense_);
   if (fused_ && k_.linear_step && is_dense_ && dense_.takes_linear_step()) next_logits_ = moved_rows(classes_);
   if (!fused_) gradient_ = moved_rows(features_);
@@ -22,7 +22,7 @@ PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& work
     corrections_ = worker.arena.take<AdamCorrections>(1);
   }
   if (s_.direction != Direction::gradient) length_ = worker.arena.take<float>(worker.slab_rows);
-  if (s_.probes > 0) {
+  if (s_.samples > 0) {
     centre_ = worker.arena.take_rows(worker.slab_rows, features_);
     noise_ = worker.arena.take_rows(worker.slab_rows, features_);
     plus_ = worker.arena.take<float>(worker.slab_rows);
@@ -93,15 +93,15 @@ void PgdSlab::move_adam() {
   add_to_x(x_, away_, 1.0f);
 }
 
-// Adds (loss(x + reach v) - loss(x - reach v)) / (2 reach) * v / probes to the gradient, v being random.
-void PgdSlab::probe() {
+// Adds (loss(x + delta v) - loss(x - delta v)) / (2 delta) * v / samples to the gradient, v being random.
+void PgdSlab::sample() {
   const auto add = [&](Rows out, Index n, Term a, Term b) { k_.combine(stream(), sum_of({a, b}, active_, n, out)); };
-  const float part = (s_.descend ? -0.5f : 0.5f) / (s_.reach * static_cast<float>(s_.probes));
+  const float part = (s_.descend ? -0.5f : 0.5f) / (s_.delta * static_cast<float>(s_.samples));
   k_.noise(stream(), {s_.noise, active_, features_, ids_, s_.seed, draw_, noise_.data, noise_.ld});
-  add(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.reach});
+  add(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, s_.delta});
   evaluate(false);
   k_.copy_rows(stream(), active_, 1, loss_, 1, plus_, 1, nullptr, nullptr);
-  add(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.reach});
+  add(x_, features_, {centre_.data, centre_.ld}, {noise_.data, noise_.ld, nullptr, -s_.delta});
   evaluate(false);
   add({plus_, 1}, 1, {plus_, 1}, {loss_, 1, nullptr, -1.0f});
   add(gradient_, features_, {gradient_.data, gradient_.ld}, {noise_.data, noise_.ld, plus_, part});
@@ -110,11 +110,11 @@ void PgdSlab::probe() {
 void PgdSlab::estimate_gradient(int run, int step) {
   k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, centre_.data, centre_.ld, nullptr, nullptr);
   k_.fill(stream(), gradient_.data, 0, active_ * gradient_.ld * static_cast<Index>(sizeof(float)));
-  for (int i = 0; i < s_.probes; ++i) {
+  for (int i = 0; i < s_.samples; ++i) {
     const std::int64_t point = static_cast<std::int64_t>(run) * s_.steps + step;
-    const auto draw = static_cast<std::uint32_t>(point * s_.probes + i) & 0xffffffu;
+    const auto draw = static_cast<std::uint32_t>(point * s_.samples + i) & 0xffffffu;
     k_.put(stream(), draw_, &draw, sizeof draw);
-    once(kProbe, [&] { probe(); });
+    once(kSample, [&] { sample(); });
   }
   k_.copy_rows(stream(), active_, features_, centre_.data, centre_.ld, x_.data, x_.ld, nullptr, nullptr);
 }
@@ -138,7 +138,7 @@ void PgdSlab::move(int run, int step) {
     return pass_->backward(active_, x_, gradient_, &sign);
   }
   keep_improved();
-  if (s_.probes > 0)
+  if (s_.samples > 0)
     estimate_gradient(run, step);
   else
     pass_->backward(active_, x_, gradient_, nullptr);
@@ -167,9 +167,9 @@ void PgdSlab::prepare(int step) {
 void PgdSlab::iterate_once(int run, int step) {
   const Index column = static_cast<Index>(run) * (s_.steps + 1) + step;
   const bool last = step == s_.steps;
-  const bool gradient = !last && s_.probes == 0;
+  const bool gradient = !last && s_.samples == 0;
   step > 0 && next_logits_.data ? evaluate_logits(next_logits_, gradient) : evaluate(gradient);
-  const Index before = step == 0 ? evaluations_before(run) : 2 * s_.probes;
+  const Index before = step == 0 ? evaluations_before(run) : 2 * s_.samples;
   if (s_.keep_best || last) track(column, (s_.keep_best ? 1 : s_.steps + 1) + before);
   last ? keep_improved() : move(run, step);
   drop_solved();
@@ -200,7 +200,7 @@ void PgdSlab::iterate(int run) {
   for (int step = 0; step < steps && active_ > 0; ++step) {
     worker_.interruption.check();
     prepare(step);
-    const bool repeats = step > 0 && step + 1 < s_.steps && s_.probes == 0;
+    const bool repeats = step > 0 && step + 1 < s_.steps && s_.samples == 0;
     once(repeats ? kStep : -1, [&] { iterate_once(run, step); });
   }
 }

@@ -17,9 +17,9 @@ struct PgdSettings : AttackSettings {
   Direction direction = Direction::gradient;
   float decay = 1.0f;          // of what is remembered of earlier gradients; Adam: beta1
   float decay_squares = 0.0f;  // Adam: beta2
-  int probes = 0;  // pairs of points on either side of x that estimate the gradient; 0: the model's own is taken
-  Noise noise = Noise::signs;  // the probes' directions
-  float reach = 0.01f;         // how far they are from x
+  int samples = 0;  // pairs of points on either side of x that estimate the gradient; 0: the model's own is taken
+  Noise noise = Noise::signs;  // the samples' directions
+  float delta = 0.01f;         // how far they are from x
   int top = 0;                 // L1: number of features that share a step; 0: the steepest is filled first
 };
 
@@ -32,7 +32,7 @@ class PgdSlab : public SlabAttack {
   static Index floats_per_row(const Target& target) {
     return SlabAttack::floats_per_row(target) + 6 * padded(target.features());
   }
-  static double passes(const PgdSettings& s) { return 2.0 * static_cast<double>(iterates(s) * (1 + s.probes)); }
+  static double passes(const PgdSettings& s) { return 2.0 * static_cast<double>(iterates(s) * (1 + s.samples)); }
 
  private:
   void attack() override;
@@ -50,7 +50,7 @@ class PgdSlab : public SlabAttack {
   void move(int run, int step);
   void move_through_layer();
   void estimate_gradient(int run, int step);
-  void probe();
+  void sample();
   void remember();
   StepRows step_along(Rows direction) const;
   // x = from + times * step size * direction, brought back into the ball.
@@ -58,8 +58,8 @@ class PgdSlab : public SlabAttack {
   void move_nesterov(bool last);
   void move_adam();
 
-  // Rounds that repeat: all steps but the first and the last; the probes of a step.
-  enum Kind : int { kStep, kProbe };
+  // Rounds that repeat: all steps but the first and the last; the samples of a step.
+  enum Kind : int { kStep, kSample };
 
   const PgdSettings s_;
   const bool fused_;  // the model's backward pass ends in the step
@@ -70,9 +70,9 @@ class PgdSlab : public SlabAttack {
   Rows memory_;          // momentum, or Adam's average; null without
   Rows squares_, away_;  // Adam's average of squares, and its direction
   Rows base_;            // Nesterov: where x has been before it looked ahead
-  Rows centre_, noise_;  // probes: x, and a direction from it
+  Rows centre_, noise_;  // samples: x, and a direction from it
   float* plus_ = nullptr;
-  std::uint32_t* draw_ = nullptr;           // of the probe
+  std::uint32_t* draw_ = nullptr;           // of the sample
   AdamCorrections* corrections_ = nullptr;  // of the step
   float* length_ = nullptr;
   float* top_ = nullptr;

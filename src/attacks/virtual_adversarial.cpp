@@ -7,7 +7,7 @@ VirtualAdversarialSlab::VirtualAdversarialSlab(const Target& target, const Virtu
                                                Worker& worker)
     : SlabAttack(target, settings, worker),
       s_(settings),
-      direction_(target, VirtualSettings{s_.steps, s_.reach, s_.seed}, worker) {}
+      direction_(target, VirtualSettings{s_.steps, s_.xi, s_.seed}, worker) {}
 
 void VirtualAdversarialSlab::attack() {
   VirtualInputs in{x0_, ids_, radius_, in_->box_lo, in_->box_hi};

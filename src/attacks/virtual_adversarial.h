@@ -8,7 +8,7 @@ namespace epsball {
 
 struct VirtualAdversarialSettings : AttackSettings {
   int steps = 1;  // of the power iteration
-  float reach = 1e-2f;
+  float xi = 1e-2f;
 };
 
 class VirtualAdversarialSlab : public SlabAttack {

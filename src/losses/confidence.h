@@ -1,14 +1,14 @@
 // Log-likelihood of classes that are judged each by itself: logits z <= 0 are log confidences, p = exp(z).
 #pragma once
 
-#include "cross_entropy.h"
+#include "losses/cross_entropy.h"
 
 namespace epsball::EPSBALL_ISA {
 
-// `Row` as in cross_entropy.h. loss = -sum_j (t_j log p_j + (1 - t_j) log(1 - p_j)), dz_j = (1 - t_j) p_j / (1 - p_j) -
-// t_j. A confidence above 1 - 2^-24 in another class counts as that, for the loss would be infinite at its centre; a
-// logit above 0 is no log confidence: NaN.
-template <class V, class Row>
+// loss = -sum_j (t_j log p_j + (1 - t_j) log(1 - p_j)), dz_j = (1 - t_j) p_j / (1 - p_j) - t_j. A
+// confidence above 1 - 2^-24 in another class counts as that, for the loss would be infinite at its centre; a logit
+// above 0 is no log confidence: NaN.
+template <class V, LossRow<V> Row>
 EPSBALL_HD V confidence(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   const V one = splat<V>(1.0f);
   V loss = V{};

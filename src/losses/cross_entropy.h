@@ -1,15 +1,12 @@
 // Cross-entropy of a softmax (one class: of a sigmoid) with its logit gradient, for hard and soft labels.
-//
-// A `Row` is one row of logits, or one row per lane: z(j), hard(), is_label(j), target(j), dz(j, v) and get_dz(j).
 #pragma once
 
-#include "array.h"
-#include "formulas.h"
+#include "losses/row.h"
 
 namespace epsball::EPSBALL_ISA {
 
 // One logit z, target t: t softplus(-z) + (1 - t) softplus(z).
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD V logistic(const Row& row, bool gradient, bool unit, float scale) {
   const V one = splat<V>(1.0f);
   V z = row.z(0), t = row.target(0);
@@ -24,7 +21,7 @@ EPSBALL_HD V logistic(const Row& row, bool gradient, bool unit, float scale) {
 
 // Hard label y. With a = logsumexp over j != y minus z_y: loss = softplus(a), p_j = q_j sigmoid(a) where q is the
 // softmax over the other classes, and the true-class derivative is -sigmoid(a) = -sum of the others, never p_y - 1.
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD V cross_entropy_hard(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   V other = splat<V>(-__builtin_inff()), zy = V{};
   for (Index j = 0; j < classes; ++j) {
@@ -49,7 +46,7 @@ EPSBALL_HD V cross_entropy_hard(const Row& row, Index classes, bool gradient, bo
 }
 
 // Divides a row's dz by its largest magnitude, if that is not 0, and multiplies by `scale`.
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale) {
   V top = V{};
   for (Index j = 0; j < classes; ++j) top = max(top, abs(row.get_dz(j)));
@@ -59,7 +56,7 @@ EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale) {
 
 // Soft targets t with sum T: T logsumexp(z) - sum t_j z_j; dz_j = p_j (T - t_j) - t_j (1 - p_j), which has no
 // cancellation where t is one-hot.
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD V cross_entropy_soft(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   V top = splat<V>(-__builtin_inff()), at = V{}, weight = V{};
   for (Index j = 0; j < classes; ++j) {
@@ -87,7 +84,7 @@ EPSBALL_HD V cross_entropy_soft(const Row& row, Index classes, bool gradient, bo
   return loss + weight * log(total);
 }
 
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD V cross_entropy(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   if (classes == 1) return logistic<V>(row, gradient, unit, scale);
   if (row.hard()) return cross_entropy_hard<V>(row, classes, gradient, unit, scale);

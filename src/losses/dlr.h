@@ -3,7 +3,7 @@
 // Croce and Hein 2020. Neither a shift nor a positive scale of the logits changes it.
 #pragma once
 
-#include "cross_entropy.h"
+#include "losses/cross_entropy.h"
 
 namespace epsball::EPSBALL_ISA {
 
@@ -13,7 +13,7 @@ struct TopLogits {
   V z[4], at[4];
 };
 
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD TopLogits<V> top_logits(const Row& row, Index classes) {
   TopLogits<V> top;
   for (int k = 0; k < 4; ++k) top.z[k] = splat<V>(-__builtin_inff()), top.at[k] = splat<V>(-1.0f);
@@ -33,7 +33,7 @@ EPSBALL_HD TopLogits<V> top_logits(const Row& row, Index classes) {
 
 // d(gain / spread), where dgain is 1 at class `up` and -1 at the label, and dspread 1 at the first class, -third at the
 // third and -fourth at the fourth. `unit`: times spread^2, then rescaled, as only its direction counts.
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD void ratio_gradient(const Row& row, Index classes, const TopLogits<V>& top, V up, V gain, V spread,
                                float third, float fourth, bool unit, float scale) {
   V by = unit ? splat<V>(1.0f) : splat<V>(scale) / spread / spread;
@@ -49,8 +49,8 @@ EPSBALL_HD void ratio_gradient(const Row& row, Index classes, const TopLogits<V>
 
 inline constexpr float kLeastSpread = 1e-12f;  // where the largest logits are all equal
 
-// `Row` as in cross_entropy.h. (max_{j != y} z_j - z_y) / (z_(1) - z_(3)), positive where y is not predicted.
-template <class V, class Row>
+// (max_{j != y} z_j - z_y) / (z_(1) - z_(3)), positive where y is not predicted.
+template <class V, LossRow<V> Row>
 EPSBALL_HD V dlr(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   const TopLogits<V> top = top_logits<V>(row, classes);
   V zy = V{}, label = V{};
@@ -65,8 +65,8 @@ EPSBALL_HD V dlr(const Row& row, Index classes, bool gradient, bool unit, float 
   return gain / spread;
 }
 
-// `Row` as in cross_entropy.h, and is_rival(j). (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2) with t the rival.
-template <class V, class Row>
+// (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2) with t the rival.
+template <class V, RivalRow<V> Row>
 EPSBALL_HD V dlr_targeted(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   const TopLogits<V> top = top_logits<V>(row, classes);
   V zy = V{}, zt = V{}, up = V{};

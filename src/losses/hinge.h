@@ -2,15 +2,14 @@
 // -1.
 #pragma once
 
-#include "array.h"
-#include "formulas.h"
+#include "losses/row.h"
 
 namespace epsball::EPSBALL_ISA {
 
-// `Row` as in cross_entropy.h; one class: max(0, 1 - s z) with s = -1 or 1. At the kink, where 1 - s_j z_j = 0, the
-// derivative is 0 as beyond it, so that a row that has reached its margin asks for nothing. Elsewhere it is -s_j: its
-// gradient has unit size as it is.
-template <class V, class Row>
+// One class: max(0, 1 - s z) with s = -1 or 1. At the kink, where 1 - s_j z_j = 0, the derivative is 0 as
+// beyond it, so that a row that has reached its margin asks for nothing. Elsewhere it is -s_j: its gradient has unit
+// size as it is.
+template <class V, LossRow<V> Row>
 EPSBALL_HD V hinge(const Row& row, Index classes, bool gradient, float scale) {
   V loss = V{};
   for (Index j = 0; j < classes; ++j) {

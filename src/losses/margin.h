@@ -1,13 +1,12 @@
 // Margin loss of Carlini and Wagner: the best other logit minus the label's, positive once the row is misclassified.
 #pragma once
 
-#include "array.h"
-#include "formulas.h"
+#include "losses/row.h"
 
 namespace epsball::EPSBALL_ISA {
 
-// `Row` as in cross_entropy.h; one class: the logits are (0, z). Its gradient has unit size as it is.
-template <class V, class Row>
+// One class: the logits are (0, z). Its gradient has unit size as it is.
+template <class V, LossRow<V> Row>
 EPSBALL_HD V margin(const Row& row, Index classes, bool gradient, float scale) {
   if (classes == 1) {
     V away = splat<V>(1.0f) - 2.0f * row.target(0);

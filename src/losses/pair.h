@@ -1,17 +1,27 @@
 // What couples two passes of the same rows, with the gradients of both logits: logit pairing, squeezing, TRADES, MART;
 // and the worst case over intervals.
-//
-// A `Row` is one pair of rows, or one per lane: a(j), b(j), is_label(j), add_a(j, v) and add_b(j, v). For divergences
-// of a single logit it plays two classes, of which the first has logit 0.
 #pragma once
+
+#include <concepts>
 
 #include "formulas.h"
 #include "kernels.h"
 
 namespace epsball::EPSBALL_ISA {
 
+// One pair of rows of logits, or with a vector V one pair in each lane. For divergences of a single logit it plays two
+// classes, of which the first has logit 0.
+template <class Row, class V>
+concept PairedRows = requires(const Row& row, Index j, V v) {
+  { row.a(j) } -> std::same_as<V>;  // the logits of class j
+  { row.b(j) } -> std::same_as<V>;
+  { select(row.is_label(j), v, v) } -> std::same_as<V>;  // whether j is the label
+  row.add_a(j, v);                                       // adds to the derivatives by a(j) and b(j)
+  row.add_b(j, v);
+};
+
 // sum (a - b)^2, or without b sum a^2.
-template <class V, class Row>
+template <class V, PairedRows<V> Row>
 EPSBALL_HD V squared_distance(const Row& row, Index classes, bool single, float scale) {
   V total = V{};
   for (Index j = 0; j < classes; ++j) {
@@ -40,7 +50,7 @@ EPSBALL_HD SoftRow<V> soft_row(Index classes, Logit z) {
 }
 
 // KL(p || q) = sum p (log p - log q), and its gradients: q_j - p_j, and p_j (log p_j - log q_j - KL).
-template <class V, class Row>
+template <class V, PairedRows<V> Row>
 EPSBALL_HD V divergence(const Row& row, Index classes, bool constant, V scale) {
   const SoftRow<V> p = soft_row<V>(classes, [&](Index j) { return row.a(j); });
   const SoftRow<V> q = soft_row<V>(classes, [&](Index j) { return row.b(j); });
@@ -60,7 +70,7 @@ EPSBALL_HD V divergence(const Row& row, Index classes, bool constant, V scale) {
 
 // -log q_y - log(1 - max_{k != y} q_k). With m that k and r the softmax over all but m, the second term's gradient is
 // q_m at m and -q_m r_j elsewhere.
-template <class V, class Row>
+template <class V, PairedRows<V> Row>
 EPSBALL_HD V boosted_cross_entropy(const Row& row, Index classes, float scale) {
   V best = splat<V>(-__builtin_inff()), at = V{};
   for (Index j = 0; j < classes; ++j) {
@@ -88,7 +98,7 @@ EPSBALL_HD V boosted_cross_entropy(const Row& row, Index classes, float scale) {
 }
 
 // Boosted cross-entropy of b plus coupling (1 - p_y) KL(p || q).
-template <class V, class Row>
+template <class V, PairedRows<V> Row>
 EPSBALL_HD V mart(const Row& row, Index classes, float coupling, float scale) {
   const SoftRow<V> p = soft_row<V>(classes, [&](Index j) { return row.a(j); });
   V doubt = V{};  // 1 - p_y
@@ -103,7 +113,7 @@ EPSBALL_HD V mart(const Row& row, Index classes, float coupling, float scale) {
 }
 
 // The cross-entropy of the worst logits: the label's is a - b, all others are a + b.
-template <class V, class Row>
+template <class V, PairedRows<V> Row>
 EPSBALL_HD V worst_case(const Row& row, Index classes, float scale) {
   const auto worst = [&](Index j) { return row.a(j) + select(row.is_label(j), -row.b(j), row.b(j)); };
   const SoftRow<V> p = soft_row<V>(classes, worst);
@@ -125,7 +135,7 @@ EPSBALL_HD V worst_case(const Row& row, Index classes, float scale) {
   return total;
 }
 
-template <class V, class Row>
+template <class V, PairedRows<V> Row>
 EPSBALL_HD V pair_loss(const Row& row, Index classes, PairLoss kind, float coupling, float scale) {
   switch (kind) {
     case PairLoss::none:

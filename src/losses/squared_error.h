@@ -1,12 +1,11 @@
 // Squared error of the logits against one-hot or given targets; a logistic model's labels stand for -1 and 1.
 #pragma once
 
-#include "cross_entropy.h"
+#include "losses/cross_entropy.h"
 
 namespace epsball::EPSBALL_ISA {
 
-// `Row` as in cross_entropy.h.
-template <class V, class Row>
+template <class V, LossRow<V> Row>
 EPSBALL_HD V squared_error(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   V loss = V{};
   for (Index j = 0; j < classes; ++j) {

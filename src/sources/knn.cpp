@@ -28,12 +28,12 @@ double norm_of(const double* x, const double* centre, Index features) {
 }
 
 // By how much ||p||^2 - 2 x . p in float and ||x - p||^2 in double may be wrong, together, where ||x|| + ||p|| <=
-// reach: n roundings of terms whose magnitudes add up to reach^2 at most, and what underflows. Infinite where floats
+// norm: n roundings of terms whose magnitudes add up to norm^2 at most, and what underflows. Infinite where floats
 // overflow.
-double error_of(double reach, Index features) {
+double error_of(double norm, Index features) {
   const double n = static_cast<double>(features) + 16.0, unit = 0x1p-24;
-  if (!(reach * reach < kMostSquared) || n * unit > 0.5) return std::numeric_limits<double>::infinity();
-  return n * unit / (1.0 - n * unit) * reach * reach + 4.0 * n * static_cast<double>(std::numeric_limits<float>::min());
+  if (!(norm * norm < kMostSquared) || n * unit > 0.5) return std::numeric_limits<double>::infinity();
+  return n * unit / (1.0 - n * unit) * norm * norm + 4.0 * n * static_cast<double>(std::numeric_limits<float>::min());
 }
 
 }  // namespace
@@ -88,13 +88,14 @@ Knn::Knn(const Kernels& kernels, const double* points, const std::int64_t* label
   for (Index p = 0; p < count; ++p)
     for (std::size_t f = 0; f < centre_.size(); ++f)
       centre_[f] += points[p * features + static_cast<Index>(f)] / static_cast<double>(count);
-  for (Index p = 0; p < count; ++p) reach_ = std::max(reach_, norm_of(points + p * features, centre_.data(), features));
+  for (Index p = 0; p < count; ++p)
+    largest_norm_ = std::max(largest_norm_, norm_of(points + p * features, centre_.data(), features));
   pack();
 }
 
 // Points too far out for floats are left as zeros: no distance is then good for anything.
 void Knn::pack() {
-  const bool usable = std::isfinite(error_of(reach_, features_));
+  const bool usable = std::isfinite(error_of(largest_norm_, features_));
   std::vector<float> rows(static_cast<std::size_t>(kColumns * features_));
   for (Index block = 0; block < blocks_of(count_, kColumns); ++block) {
     for (Index i = 0; usable && i < columns(block); ++i) {
@@ -116,7 +117,7 @@ Index Knn::columns(Index block) const { return std::min(kColumns, count_ - block
 
 // Writes -2 x, from the centre, as floats, and returns the error of the row's distances.
 double Knn::begin(const double* x, float* to) const {
-  const double error = error_of(norm_of(x, centre_.data(), features_) + reach_, features_);
+  const double error = error_of(norm_of(x, centre_.data(), features_) + largest_norm_, features_);
   for (Index f = 0; f < features_; ++f)
     to[f] = std::isfinite(error) ? static_cast<float>(-2.0 * (x[f] - centre_[static_cast<std::size_t>(f)])) : 0.0f;
   return error;

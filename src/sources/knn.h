@@ -43,7 +43,7 @@ class Knn {
   std::vector<double> points_;  // (count, features)
   std::vector<std::int64_t> labels_;
   std::vector<double> centre_;  // mean of the points
-  double reach_ = 0.0;          // the largest norm of a point, from the centre
+  double largest_norm_ = 0.0;   // the largest norm of a point, from the centre
   Arena memory_;
   float *packed_, *squares_;  // the points from the centre, in blocks packed for a product; their squared norms
 };

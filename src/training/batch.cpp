@@ -75,7 +75,7 @@ void Batch::refill(T* to, Index count, T value) const {
 
 void Batch::begin(const TrainingData& data, const Index* order, const Index* batch_ids, Index batch_rows) {
   ids = batch_ids;
-  rows = method.halves ? batch_rows / 2 : batch_rows;
+  rows = method.paired_halves ? batch_rows / 2 : batch_rows;
   const Index count = drawn();
   for (Index i = 0; i < count; ++i) {
     host_labels[static_cast<std::size_t>(i)] = data.labels ? data.labels[order[i]] : 0;

@@ -52,13 +52,13 @@ struct Batch {
   std::shared_ptr<Plan> attacked_plan;
 
   Index parts() const { return static_cast<Index>(method.parts.size()); }
-  float pair_weight() const { return method.traded ? method.pair_weight * budget : method.pair_weight; }
-  float own_share() const { return method.traded ? 1.0f - pair_weight() : 1.0f; }
-  Index drawn() const { return method.halves ? 2 * rows : rows; }  // rows of the data
+  float pair_weight() const { return method.ramps_pair_weight ? method.pair_weight * budget : method.pair_weight; }
+  float own_share() const { return method.ramps_pair_weight ? 1.0f - pair_weight() : 1.0f; }
+  Index drawn() const { return method.paired_halves ? 2 * rows : rows; }  // rows of the data
   // Where the first part from this source stands, or behind all.
   float* rows_from(Source source) const;
   // The first row of the data that a part holds, its others following.
-  Index offset(Index part) const { return method.halves ? part * rows : 0; }
+  Index offset(Index part) const { return method.paired_halves ? part * rows : 0; }
   Rows input_of(const Lowered& l) const { return l.inputs.empty() ? Rows{inputs, features} : tape.out[l.inputs[0].of]; }
 };
 

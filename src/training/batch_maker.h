@@ -2,7 +2,7 @@
 #pragma once
 
 #include "training/batch_boxes.h"
-#include "training/probe.h"
+#include "training/evaluator.h"
 #include "training/replay.h"
 #include "training/virtual_adversarial.h"
 
@@ -20,7 +20,7 @@ struct BatchMaker {
   std::unique_ptr<PgdSlab> attack;
   std::unique_ptr<VirtualAdversarial> virtual_adversarial;
   std::unique_ptr<Replay> replay;
-  std::unique_ptr<Probe> probe;
+  std::unique_ptr<Evaluator> evaluator;
   Rows gradient;
 
   std::unique_ptr<BatchBoxes> boxes;

@@ -32,11 +32,12 @@ struct MethodSettings {
   float sharpness = 1.0f;          // of the logits in the losses: 1 / temperature
   bool partly_unlabelled = false;  // a label of -1 is none: such a row's own loss is left out
   std::vector<PartSettings> parts{PartSettings{}};
-  bool halves = false;  // the two parts are the halves of a batch, not the same rows twice; an odd last row is left out
+  // The two parts are the halves of a batch, not the same rows twice; an odd last row is left out.
+  bool paired_halves = false;
   PairLoss pair = PairLoss::none;  // of the last two parts, or of the one there is
   float pair_weight = 0.0f, coupling = 0.0f;
-  bool traded =
-      false;  // as eps ramps up, the pair's weight rises from 0 and the others' falls by as much (IBP's kappa)
+  // As eps ramps up, the pair's weight rises from 0 and the other losses' falls by as much (kappa of IBP).
+  bool ramps_pair_weight = false;
 
   Inner inner = Inner::loop;
   Reference reference = Reference::labels;
@@ -45,8 +46,8 @@ struct MethodSettings {
   float step_size = 0.0f, start_radius = 0.0f;
   double lo = 0.0, hi = 0.0;
   int replays = 1;
-  float probe = 0.0f;           // VAT's finite difference; of ascended and descended rows, the factor on the gradient
-  std::vector<Model*> sources;  // other models, one of which (or this one) each batch is attacked on
+  float finite_difference = 0.0f;  // of VAT's power iteration; of ascended and descended rows: times the gradient
+  std::vector<Model*> sources;     // other models, one of which (or this one) each batch is attacked on
 
   bool has(Source source) const {
     for (const PartSettings& part : parts)

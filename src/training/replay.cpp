@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "combine.h"
-#include "training/probe.h"
+#include "training/evaluator.h"
 
 namespace epsball {
 

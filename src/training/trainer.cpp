@@ -101,46 +101,38 @@ void Trainer::pair_loss(const TrainingData& data, Batch& batch, Index first, Ind
   k_.pair_loss(nullptr, pair);
 }
 
-// What all phases of one batch's passes share. A layer that gathers statistics of the batch is a seam: all slabs come
-// up to it before any goes on.
-struct Trainer::Round {
+// What all phases of one batch's passes share. At a layer that gathers statistics of the batch all slabs
+// stop before any goes on.
+struct Trainer::Step {
   const TrainingData& data;
   Batch& batch;
   Mode mode;
   std::uint64_t seed;
   Job job;
-  std::vector<std::size_t> seams;  // layers that passes stop at on their way up, the first being 0
+  std::vector<std::size_t> stops;  // layers that passes stop at on their way up, the first being 0
   std::size_t lowest;              // no gradient is wanted below the first parameters
 };
 
-Trainer::Round Trainer::round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
-                              Interruption& interruption) const {
-  const double work = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
-  const Job job{k_,
-                model_.arenas(),
-                interruption,
-                batch.rows,
-                PgdSlab::floats_per_row(*plan_),
-                work * static_cast<double>(batch.rows) * static_cast<double>(plan_->multiply_adds()),
-                0,
-                plan_->slab_tile(),
-                0,
-                plan_->block()};
+Trainer::Step Trainer::step(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
+                            Interruption& interruption) const {
+  const double passes = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
+  Job job = job_on(*plan_, model_.arenas(), interruption, batch.rows, PgdSlab::floats_per_row(*plan_), passes);
+  job.largest_product = 0;  // threads share the rows out, never a layer
   const std::vector<Lowered>& layers = plan_->training();
-  std::vector<std::size_t> seams{0};
+  std::vector<std::size_t> stops{0};
   for (std::size_t i = 0; i < layers.size(); ++i)
-    if (batch.tape.statistics[i]) seams.push_back(i);
+    if (batch.tape.statistics[i]) stops.push_back(i);
   std::size_t lowest = 0;
   if (method_.inner != Inner::replay)  // which goes on to the input
     while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
-  return {data, batch, mode, seed, job, seams, lowest};
+  return {data, batch, mode, seed, job, stops, lowest};
 }
 
 // Gradients that the attack takes of every row.
 double Trainer::attack_passes() const {
-  const double probes = method_.has(Source::ascended) ? 1.0 : 0.0;
-  if (!method_.has(Source::attacked) || method_.inner == Inner::replay) return probes;
-  return probes + static_cast<double>(method_.attack.steps) + 1.0;
+  const double ascents = method_.has(Source::ascended) ? 1.0 : 0.0;
+  if (!method_.has(Source::attacked) || method_.inner == Inner::replay) return ascents;
+  return ascents + static_cast<double>(method_.attack.steps) + 1.0;
 }
 
 // What the attack of a batch looks at: this model, or one of the others, by turns drawn from the seed.
@@ -152,55 +144,55 @@ std::shared_ptr<Plan> Trainer::attacked_plan(std::uint64_t seed, Index batch) co
 
 // Calls f(pass, x, part) for every part with a loss of its own of the slab that starts at row `first`.
 template <class F>
-void Trainer::for_parts(const Round& r, const Worker& worker, Index first, F f) const {
+void Trainer::for_parts(const Step& s, const Worker& worker, Index first, F f) const {
   for (Index part = 0; part < method_.with_losses(); ++part) {
-    const Index at = part * r.batch.rows + first;
-    const DropoutDraw draw{r.mode == Mode::training ? r.batch.ids + r.batch.offset(part) + first : nullptr, r.seed,
+    const Index at = part * s.batch.rows + first;
+    const DropoutDraw draw{s.mode == Mode::training ? s.batch.ids + s.batch.offset(part) + first : nullptr, s.seed,
                            static_cast<std::uint32_t>(updates_)};
     const Source source = method_.parts[static_cast<std::size_t>(part)].source;
     const bool shifted = source == Source::ascended || source == Source::descended;
-    PlanPass pass(*plan_, worker.context, r.batch.tape.from(at), &draw, shifted ? r.batch.tape.from(first) : Tape{});
-    f(pass, Rows{r.batch.inputs + at * r.batch.features, r.batch.features}, part);
+    PlanPass pass(*plan_, worker.context, s.batch.tape.from(at), &draw, shifted ? s.batch.tape.from(first) : Tape{});
+    f(pass, Rows{s.batch.inputs + at * s.batch.features, s.batch.features}, part);
   }
 }
 
-// All slabs from one seam to the next; from the last one to the loss, and back down to it.
-void Trainer::pass_up(const Round& r, std::size_t seam) const {
-  const bool last = seam + 1 == r.seams.size();
+// All slabs from one stop to the next; from the last one to the loss, and back down to it.
+void Trainer::pass_up(const Step& s, std::size_t stop) const {
+  const bool last = stop + 1 == s.stops.size();
   const std::size_t end = plan_->training().size();
-  for_slabs(r.job, [&](Worker& worker) {
+  for_slabs(s.job, [&](Worker& worker) {
     std::unique_ptr<BatchMaker> maker;
-    if (seam == 0) maker = std::make_unique<BatchMaker>(*plan_, companions_.get(), r.batch, r.seed, worker);
+    if (stop == 0) maker = std::make_unique<BatchMaker>(*plan_, companions_.get(), s.batch, s.seed, worker);
     for (Index first, rows; worker.next(first, rows);) {
-      if (maker) maker->make(r.data, r.batch, first, rows);
-      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index part) {
-        pass.forward(rows, x, r.seams[seam], last ? end : r.seams[seam + 1]);
-        if (last) loss(r.data, r.batch, part, first, rows);
+      if (maker) maker->make(s.data, s.batch, first, rows);
+      for_parts(s, worker, first, [&](PlanPass& pass, Rows x, Index part) {
+        pass.forward(rows, x, s.stops[stop], last ? end : s.stops[stop + 1]);
+        if (last) loss(s.data, s.batch, part, first, rows);
       });
       if (!last) continue;
       const BatchBoxes* const boxes = maker ? maker->boxes.get() : nullptr;
-      if (boxes) boxes->forward(r.batch, first, rows);
-      pair_loss(r.data, r.batch, first, rows);
-      if (boxes) boxes->backward(r.batch, first, rows, r.lowest);
-      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
+      if (boxes) boxes->forward(s.batch, first, rows);
+      pair_loss(s.data, s.batch, first, rows);
+      if (boxes) boxes->backward(s.batch, first, rows, s.lowest);
+      for_parts(s, worker, first, [&](PlanPass& pass, Rows x, Index) {
         pass.begin_backward(rows);
-        pass.backward(rows, x, end - 1, std::max(r.seams[seam], r.lowest));
-        if (maker && maker->replay) maker->replay->move(maker->replayed(r.batch), first, rows, pass, x);
+        pass.backward(rows, x, end - 1, std::max(s.stops[stop], s.lowest));
+        if (maker && maker->replay) maker->replay->move(maker->replayed(s.batch), first, rows, pass, x);
       });
     }
   });
 }
 
-// All slabs from one seam down to the one below.
-void Trainer::pass_down(const Round& r, std::size_t seam) const {
-  for_slabs(r.job, [&](Worker& worker) {
+// All slabs from one stop down to the one below.
+void Trainer::pass_down(const Step& s, std::size_t stop) const {
+  for_slabs(s.job, [&](Worker& worker) {
     std::unique_ptr<BatchMaker> maker;
-    if (seam == 1 && method_.inner == Inner::replay)
-      maker = std::make_unique<BatchMaker>(*plan_, companions_.get(), r.batch, r.seed, worker);
+    if (stop == 1 && method_.inner == Inner::replay)
+      maker = std::make_unique<BatchMaker>(*plan_, companions_.get(), s.batch, s.seed, worker);
     for (Index first, rows; worker.next(first, rows);)
-      for_parts(r, worker, first, [&](PlanPass& pass, Rows x, Index) {
-        pass.backward(rows, x, r.seams[seam], std::max(r.seams[seam - 1], r.lowest));
-        if (maker) maker->replay->move(maker->replayed(r.batch), first, rows, pass, x);
+      for_parts(s, worker, first, [&](PlanPass& pass, Rows x, Index) {
+        pass.backward(rows, x, s.stops[stop], std::max(s.stops[stop - 1], s.lowest));
+        if (maker) maker->replay->move(maker->replayed(s.batch), first, rows, pass, x);
       });
   });
 }
@@ -209,15 +201,15 @@ void Trainer::pass_down(const Round& r, std::size_t seam) const {
 // losses.
 double Trainer::passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
                        Interruption& interruption) {
-  const Round r = round(data, batch, mode, seed, interruption);
-  const std::size_t last = r.seams.size() - 1;
-  for (std::size_t seam = 0; seam <= last; ++seam) {
-    if (seam > 0) gather_forward(batch, mode, r.seams[seam]);
-    pass_up(r, seam);
+  const Step s = step(data, batch, mode, seed, interruption);
+  const std::size_t last = s.stops.size() - 1;
+  for (std::size_t stop = 0; stop <= last; ++stop) {
+    if (stop > 0) gather_forward(batch, mode, s.stops[stop]);
+    pass_up(s, stop);
   }
-  for (std::size_t seam = last; seam > 0; --seam) {
-    gather_backward(batch, r.seams[seam]);
-    pass_down(r, seam);
+  for (std::size_t stop = last; stop > 0; --stop) {
+    gather_backward(batch, s.stops[stop]);
+    pass_down(s, stop);
   }
   return batch.total_loss();
 }

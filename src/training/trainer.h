@@ -55,14 +55,14 @@ class Trainer {
   enum class Mode : bool { training, inference };  // inference: no dropout, running statistics
 
   double train(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
-  struct Round;
-  Round round(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
+  struct Step;
+  Step step(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
   double attack_passes() const;
   std::shared_ptr<Plan> attacked_plan(std::uint64_t seed, Index batch) const;
   template <class F>
-  void for_parts(const Round& round, const Worker& worker, Index first, F f) const;
-  void pass_up(const Round& round, std::size_t seam) const;
-  void pass_down(const Round& round, std::size_t seam) const;
+  void for_parts(const Step& step, const Worker& worker, Index first, F f) const;
+  void pass_up(const Step& step, std::size_t stop) const;
+  void pass_down(const Step& step, std::size_t stop) const;
   double passes(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption);
   void loss(const TrainingData& data, Batch& batch, Index part, Index first, Index rows) const;
   void pair_loss(const TrainingData& data, Batch& batch, Index first, Index rows) const;

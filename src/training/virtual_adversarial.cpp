@@ -10,7 +10,7 @@ VirtualAdversarial::VirtualAdversarial(const Target& target, const VirtualSettin
       stream_(worker.context.stream),
       s_(settings),
       features_(target.features()),
-      probe_(target, worker) {
+      evaluator_(target, worker) {
   const Index rows = worker.slab_rows;
   for (Rows* buffer : {&x0_, &x_, &direction_, &lo_, &hi_, &free_lo_, &free_hi_})
     *buffer = worker.arena.take_rows(rows, features_);
@@ -42,11 +42,11 @@ void VirtualAdversarial::run(const VirtualInputs& in, Index rows, Rows x_adv) {
                       hi_.data});
   k_.limits(stream_, {rows, features_, x0_.data, x0_.ld, nullptr, negative_, infinite_, in.mask, in.mask_ld,
                       free_lo_.data, free_hi_.data});
-  probe_.probabilities(rows, x0_, p_);
+  evaluator_.probabilities(rows, x0_, p_);
   draw(in, rows);
   for (int i = 0; i < s_.iterations; ++i) {
     step(rows, xi_, free_lo_, free_hi_, nullptr);
-    probe_.gradient(rows, x_, Loss::cross_entropy, nullptr, p_, true, direction_);
+    evaluator_.gradient(rows, x_, Loss::cross_entropy, nullptr, p_, true, direction_);
   }
   step(rows, in.radius, lo_, hi_, in.moving);
   k_.copy_rows(stream_, rows, features_, x_.data, x_.ld, x_adv.data, x_adv.ld, nullptr, nullptr);

@@ -2,7 +2,7 @@
 // 1704.03976).
 #pragma once
 
-#include "training/probe.h"
+#include "training/evaluator.h"
 
 namespace epsball {
 
@@ -40,7 +40,7 @@ class VirtualAdversarial {
   const Stream stream_;
   const VirtualSettings s_;
   const Index features_;
-  Probe probe_;
+  Evaluator evaluator_;
   Rows x0_, x_, direction_, lo_, hi_, free_lo_, free_hi_;
   float *p_, *xi_, *ones_, *infinite_, *negative_;
 };

@@ -1,4 +1,4 @@
-"""HopSkipJump: the boundary's direction from labels of random probes."""
+"""HopSkipJump: the boundary's direction from labels of random samples."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class HopSkipJump(Attack):
 
     It asks for labels and for nothing else, so that it runs on `LabelOracle`, `Trees` and `KNN` as on every model. A
     row begins at an adversarial point, and bisection takes it to the boundary. In step t, the labels (±1, less their
-    mean) of random probes around the point estimate the boundary's normal; the row moves along it by distance / √t,
+    mean) of random samples around the point estimate the boundary's normal; the row moves along it by distance / √t,
     a length that is halved until the new point is adversarial; bisection takes it back to the boundary. Step t uses √t
-    times the probes of the first. Of d features, bisection ends at d^(−3/2) of the segment (L∞: d^−2), but after 10
+    times the samples of the first. Of d features, bisection ends at d^(−3/2) of the segment (L∞: d^−2), but after 10
     halvings at least, as that is coarse for small d, and 24 at most. Probes lie on a sphere around the point, of a
     tenth of the box's longest side in the first step, later of 1/d of the distance before the bisection.
 
@@ -42,7 +42,7 @@ class HopSkipJump(Attack):
     bounds, mask
         As in `PGD`; without bounds `start` is needed.
     seed
-        Of the random points and probes, in [0, 2**64).
+        Of the random points and samples, in [0, 2**64).
     """
 
     reads_x: ClassVar[bool] = True
@@ -75,5 +75,5 @@ class HopSkipJump(Attack):
         side = widest(self.bounds)
         return run_decision(
             self, _native.hop_skip_jump, model, x, y, index, judged=judged, trace=trace,
-            probes=self.init_evals, most_probes=self.max_evals, first_reach=0.1 * side if side < 1e37 else 0.0,
+            init_evals=self.init_evals, max_evals=self.max_evals, first_delta=0.1 * side if side < 1e37 else 0.0,
         )  # fmt: skip

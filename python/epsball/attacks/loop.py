@@ -34,7 +34,7 @@ class Loop:
         "gradient", "momentum", "nesterov" or "adam", with its averages' decay: of the gradient, and of its square.
     top
         SLIDE: features that move by step_size / top each; 0: those of largest gradient fill the box first.
-    probes, noise, reach
+    samples, noise, delta
         Pairs of points that estimate a gradient (0: the model's own), along "signs" or "normal" directions, at this
         distance.
     native
@@ -58,9 +58,9 @@ class Loop:
     decay: float = 0.0
     decay_squares: float = 0.0
     top: int = 0
-    probes: int = 0
+    samples: int = 0
     noise: str = "signs"
-    reach: float = 0.01
+    delta: float = 0.01
     native: Any = _native.pgd
     gradients: bool = True
     more: dict[str, Any] = field(default_factory=dict)
@@ -102,9 +102,9 @@ def run_loop(
         "decay": loop.decay,
         "decay_squares": loop.decay_squares,
         "top": loop.top,
-        "probes": loop.probes,
+        "samples": loop.samples,
         "noise": loop.noise,
-        "reach": loop.reach,
+        "delta": loop.delta,
         "targets": loop.targets,
         "keep_best": loop.keep_best,
         "early_stop": loop.early_stop,

@@ -84,14 +84,14 @@ class NES(Attack):
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
 
-def _loop(attack: SPSA | NES, reach: float) -> Loop:
+def _loop(attack: SPSA | NES, delta: float) -> Loop:
     size = attack.step_size
     return Loop(
         steps=attack.steps,
         step_size=default_step_size(attack.eps, attack.steps) if size is None else size,
         early_stop=attack.early_stop,
         seed=attack.seed,
-        probes=attack.samples,
-        reach=reach,
+        samples=attack.samples,
+        delta=delta,
         gradients=False,
     )

@@ -55,6 +55,6 @@ class VirtualAdversarial(Attack):
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = Loop(
-            steps=self.steps, reach=self.xi, keep_best=False, seed=self.seed, native=_native.virtual_adversarial
+            steps=self.steps, keep_best=False, seed=self.seed, native=_native.virtual_adversarial, more={"xi": self.xi}
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

@@ -44,7 +44,7 @@ class CLP(Method):
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""
-        return {**noise("gaussian", self.sigma, self.bounds), "halves": True,
+        return {**noise("gaussian", self.sigma, self.bounds), "paired_halves": True,
                 "parts": [part("attacked", 0.5), part("attacked", 0.5)],
                 "pair": "squared_distance", "pair_weight": self.lam}  # fmt: skip
 

@@ -54,7 +54,7 @@ class DoubleBackprop(Method):
         """Return the native trainer's settings."""
         up = self.lam / self.h  # the value lam · ‖g‖² is half of what its gradient says
         parts = [part("clean", 1.0), part("ascended", up, up / 2), part("descended", -up, -up / 2)]
-        return {"parts": parts, "probe": self.h}
+        return {"parts": parts, "finite_difference": self.h}
 
     def monitor(self) -> Attack:
         """Return the attack of `Standard`."""

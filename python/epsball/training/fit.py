@@ -207,7 +207,7 @@ class _Run:
                     f"batch_size: wanted at least two values per channel for layer {place.name} ({place.layer}), but "
                     f"of {len(self.data[0])} rows in batches of {self.batch_size} the last batch has one row"
                 )
-        if rows == 1 and self.method.settings().get("halves", False):
+        if rows == 1 and self.method.settings().get("paired_halves", False):
             raise ValueError(
                 f"batch_size: {type(self.method).__name__} pairs the rows of a batch, but of {len(self.data[0])} rows "
                 f"in batches of {self.batch_size} the last batch has one row"

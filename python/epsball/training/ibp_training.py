@@ -73,7 +73,7 @@ class IBPTraining(Method):
         """Return the native trainer's settings."""
         lo, hi = box(self.bounds)
         parts = [part("clean", 1.0), part("centre", 0.0), part("radius", 0.0)]
-        return {"parts": parts, "pair": "worst_case", "pair_weight": 1 - self.kappa, "traded": True,
+        return {"parts": parts, "pair": "worst_case", "pair_weight": 1 - self.kappa, "ramps_pair_weight": True,
                 "eps": self.eps, "lo": lo, "hi": hi}  # fmt: skip
 
     def budget(self, epoch: float, epochs: int) -> float:

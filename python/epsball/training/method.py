@@ -18,11 +18,11 @@ from epsball.training.optimizers import Adam, Optimizer
 
 # What the native trainer is told of a method (src/training/method.h), and what it is if a method does not say.
 NATIVE: dict[str, Any] = {
-    "temperature": 1.0, "partly_unlabelled": False, "halves": False,
-    "pair": "none", "pair_weight": 0.0, "coupling": 0.0, "traded": False,
+    "temperature": 1.0, "partly_unlabelled": False, "paired_halves": False,
+    "pair": "none", "pair_weight": 0.0, "coupling": 0.0, "ramps_pair_weight": False,
     "inner": "loop", "reference": "labels", "norm": "linf", "steps": 0, "start": "none",
     "eps": 0.0, "step_size": 0.0, "start_radius": 0.0, "lo": -math.inf, "hi": math.inf,
-    "replays": 1, "probe": 0.0, "sources": [],
+    "replays": 1, "finite_difference": 0.0, "sources": [],
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ class VAT(Method):
         """Return the native trainer's settings."""
         lo, hi = box(self.bounds)
         return {"parts": [part("clean", 1.0), part("attacked", 0.0)], "partly_unlabelled": True,
-                "inner": "virtual_adversarial", "eps": self.eps, "steps": self.iterations, "probe": self.xi,
+                "inner": "virtual_adversarial", "eps": self.eps, "steps": self.iterations, "finite_difference": self.xi,
                 "pair": "kl_constant", "pair_weight": self.lam, "lo": lo, "hi": hi}  # fmt: skip
 
     def budget(self, epoch: float, epochs: int) -> float:

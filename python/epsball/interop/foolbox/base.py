@@ -30,7 +30,7 @@ class Attack(ABC):
         return f"{type(self).__name__}({options})"
 
     def repeat(self, times: int) -> Repeated:
-        """Return the attack with so many runs per row, the best of which counts."""
+        """Return the attack repeated `times` times for each row, of which the best counts."""
         return Repeated(self, times)
 
     def __call__(self, model: Any, inputs: Any, criterion: Any, *, epsilons: Any) -> Any:
@@ -60,7 +60,7 @@ class Attack(ABC):
         return self.attack(model, inputs, criterion, epsilons, 1)
 
     def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
-        """Do what `__call__` says, the best of so many runs."""
+        """Do what `__call__` says, and keep the best of all runs."""
         target, x, restore, labels, common = taken(model, inputs, criterion)
         budgets, several = as_budgets(epsilons)
         found, solved = [], []
@@ -90,7 +90,7 @@ class Repeated:
         return f"Repeated({self.attack}, times={self.times})"
 
     def repeat(self, times: int) -> Repeated:
-        """Return the attack with so many times as many runs."""
+        """Return the attack with `times` as many runs."""
         return Repeated(self.attack, self.times * times)
 
     def __call__(self, model: Any, inputs: Any, criterion: Any, *, epsilons: Any) -> Any:
@@ -113,7 +113,7 @@ class MinimizationAttack(Attack):
         return self.norm
 
     def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
-        """Do what `__call__` says, the nearest of so many runs."""
+        """Do what `__call__` says, and keep the nearest point of all runs."""
         return self._attack(model, inputs, criterion, epsilons, times)
 
     def _attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int, **more: Any) -> Any:

@@ -55,7 +55,7 @@ class _Decision(MinimizationAttack):
         return self._from(model, inputs, criterion, epsilons, 1, starting_points)
 
     def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
-        """Do what `__call__` says, the nearest of so many runs."""
+        """Do what `__call__` says, and keep the nearest point of all runs."""
         return self._from(model, inputs, criterion, epsilons, times, None)
 
     def _from(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int, starting_points: Any) -> Any:

@@ -28,7 +28,7 @@ class SpatialAttack:
         return f"SpatialAttack({options})"
 
     def repeat(self, times: int) -> SpatialAttack:
-        """Return the attack with so many times as many random transformations."""
+        """Return the attack with `times` as many random transformations."""
         if flag("grid_search", self.grid_search):
             raise ValueError("times: the grid is the same every time; wanted an attack with grid_search=False")
         return replace(self, random_steps=self.random_steps * whole("times", times, 1))

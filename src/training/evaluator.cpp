@@ -1,5 +1,5 @@
 // Forward passes, and losses without a step.
-#include "training/probe.h"
+#include "training/evaluator.h"
 
 namespace epsball {
 
@@ -10,7 +10,7 @@ float* filled(const Kernels& kernels, Worker& worker, Index count, float value) 
   return to;
 }
 
-Probe::Probe(const Target& target, Worker& worker)
+Evaluator::Evaluator(const Target& target, Worker& worker)
     : k_(target.kernels()),
       stream_(worker.context.stream),
       pass_(target.open(worker.context, worker.arena, worker.slab_rows)),
@@ -18,7 +18,7 @@ Probe::Probe(const Target& target, Worker& worker)
       loss_(worker.arena.take<float>(worker.slab_rows)),
       predicted_(worker.arena.take<std::int32_t>(worker.slab_rows)) {}
 
-LossRows Probe::loss_rows(Index rows, Rows logits) const {
+LossRows Evaluator::loss_rows(Index rows, Rows logits) const {
   LossRows a;
   a.rows = rows;
   a.classes = classes_;
@@ -30,7 +30,7 @@ LossRows Probe::loss_rows(Index rows, Rows logits) const {
 }
 
 // The prediction comes with any loss; the labels do not matter.
-void Probe::predict(Index rows, Rows x, std::int32_t* labels) {
+void Evaluator::predict(Index rows, Rows x, std::int32_t* labels) {
   LossRows a = loss_rows(rows, pass_->forward(rows, x));
   a.predicted = labels;
   a.labels = predicted_;
@@ -38,13 +38,13 @@ void Probe::predict(Index rows, Rows x, std::int32_t* labels) {
   k_.loss(stream_, a);
 }
 
-void Probe::probabilities(Index rows, Rows x, float* p) {
+void Evaluator::probabilities(Index rows, Rows x, float* p) {
   const Rows logits = pass_->forward(rows, x);
   k_.softmax(stream_, rows, classes_, logits.data, logits.ld, p, classes_);
 }
 
-void Probe::gradient(Index rows, Rows x, Loss loss, const std::int32_t* labels, const float* targets, bool unit,
-                     Rows dx) {
+void Evaluator::gradient(Index rows, Rows x, Loss loss, const std::int32_t* labels, const float* targets, bool unit,
+                         Rows dx) {
   LossRows a = loss_rows(rows, pass_->forward(rows, x));
   a.kind = loss;
   a.labels = labels;

@@ -9,9 +9,9 @@ namespace epsball {
 // A worker's buffer of equal values, in memory of the table.
 float* filled(const Kernels& kernels, Worker& worker, Index count, float value);
 
-class Probe {
+class Evaluator {
  public:
-  Probe(const Target& target, Worker& worker);
+  Evaluator(const Target& target, Worker& worker);
 
   void predict(Index rows, Rows x, std::int32_t* labels);
   // p (rows, classes), one row after another.

@@ -1,0 +1,137 @@
+// The nearest point of a plane within the box, and how far the box goes.
+#include "project.h"
+#include "table.h"
+
+namespace epsball::EPSBALL_ISA {
+namespace {
+
+double largest_of(DVec v) {
+  double lanes[kLanes], top = 0.0;
+  __builtin_memcpy(lanes, &v, sizeof(lanes));
+  for (const double lane : lanes) top = lane > top ? lane : top;
+  return top;
+}
+
+void farthest_corner(Stream, const CornerRows& a) {
+  for (Index r = 0; r < a.rows; ++r) {
+    DVec total = {};
+    for_lanes(a.features, [&](Index i, Index n) {
+      const Index at = r * a.ld + i;
+      const DVec x = to_double(load(a.x + at, n));
+      const DVec down = x - to_double(load(a.lo + at, n)), up = to_double(load(a.hi + at, n)) - x;
+      const DVec d = up > down ? up : down;
+      if (a.norm == Norm::linf) total = d > total ? d : total;
+      if (a.norm == Norm::l2) total = total + d * d;
+      if (a.norm == Norm::l1) total = total + d;
+      if (a.norm == Norm::l0) total = total + (d > 0.0 ? DVec{} + 1.0 : DVec{});
+    });
+    const double norm = a.norm == Norm::linf ? largest_of(total) : sum(total);
+    a.out[r] = static_cast<float>(a.norm == Norm::l2 ? __builtin_sqrt(norm) : norm);
+  }
+}
+
+// One row of HyperplaneRows; `gap` is what the value must still rise.
+struct PlaneRow {
+  Norm norm;
+  Index features;
+  const float* x;
+  const float* normal;
+  const float* lo;
+  const float* hi;
+  float sign;
+  double gap;
+
+  PlaneRow(const HyperplaneRows& a, Index r)
+      : norm(a.norm),
+        features(a.features),
+        x(a.x + r * a.ld),
+        normal(a.normal + r * a.ld),
+        lo(a.lo + r * a.ld),
+        hi(a.hi + r * a.ld) {
+    const float* at = a.at + r * a.ld;
+    DVec rise = {};
+    for_lanes(features, [&](Index i, Index n) {
+      rise = rise + to_double(load(normal + i, n)) * (to_double(load(x + i, n)) - to_double(load(at + i, n)));
+    });
+    const double value = static_cast<double>(a.value[r]) + sum(rise);
+    sign = value < 0.0 ? 1.0f : -1.0f;
+    gap = value < 0.0 ? -value : value;
+  }
+
+  // |normal|, and how far x can move in the direction that closes the gap. Floats, in which comparisons are the table's
+  // own vectors; what they add up to is summed in float64.
+  struct Way {
+    Vec steepness, room;
+  };
+  EPSBALL_INLINE Way way(Index i, Index n) const {
+    const Vec towards = load(normal + i, n) * sign, from = load(x + i, n);
+    const Vec down = from - load(lo + i, n), up = load(hi + i, n) - from;
+    const Vec room = select(towards > 0.0f, up, select(towards < 0.0f, down, Vec{}));
+    return {abs(towards), max(room, Vec{})};
+  }
+
+  // Length of the features' moves under a multiplier, as in LinearRow.
+  EPSBALL_INLINE Vec length(const Way& w, float t) const {
+    if (norm == Norm::l1) return select(w.steepness > t, w.room, Vec{});
+    return min(norm == Norm::linf ? splat<Vec>(t) : w.steepness * t, w.room);
+  }
+  double gain(float t) const {
+    DVec total = {};
+    for_lanes(features, [&](Index i, Index n) {
+      const Way w = way(i, n);
+      total = total + to_double(w.steepness) * to_double(length(w, t));
+    });
+    return sum(total);
+  }
+
+  EPSBALL_INLINE void move(float* z, Index i, Index n, Vec length) const {
+    const Vec moved = load(x + i, n) + with_sign_of(length, load(normal + i, n) * sign);
+    store(z + i, clip(moved, load(lo + i, n), load(hi + i, n)), n);
+  }
+};
+
+// The multiplier grows until the gap is closed, or every feature is at its end of the box.
+void nearest_of_plane(const PlaneRow& p, float* z) {
+  constexpr float kMost = 0x1.fffffep127f;
+  const float t = p.gain(kMost) < p.gap ? kMost : first_float(kMost, [&](float v) { return p.gain(v) >= p.gap; });
+  for_lanes(p.features, [&](Index i, Index n) { p.move(z, i, n, p.length(p.way(i, n), t)); });
+}
+
+// Fills the steepest features' room first; equals in order of their index.
+void nearest_of_plane_l1(const PlaneRow& p, float* z) {
+  Vec tops = {};
+  for_lanes(p.features, [&](Index i, Index n) { tops = max(tops, abs(load(p.normal + i, n))); });
+  const float t = first_float(largest(tops), [&](float v) { return p.gain(v) <= p.gap; });
+  double left = p.gap - p.gain(t);
+  for_lanes(p.features, [&](Index i, Index n) {
+    const PlaneRow::Way w = p.way(i, n);
+    float steepness[kLanes], room[kLanes], length[kLanes];
+    store(steepness, w.steepness);
+    store(room, w.room);
+    store(length, p.length(w, t));
+    for (Index j = 0; j < n; ++j) {
+      if (steepness[j] != t || !(t > 0.0f)) continue;
+      const float wanted = static_cast<float>(left / t);
+      length[j] = wanted < room[j] ? wanted : room[j];
+      left -= static_cast<double>(length[j]) * t;
+    }
+    p.move(z, i, n, load(length));
+  });
+}
+
+void hyperplane(Stream, const HyperplaneRows& a) {
+  for (Index r = 0; r < a.rows; ++r) {
+    const PlaneRow p(a, r);
+    float* z = a.z + r * a.ld;
+    a.norm == Norm::l1 ? nearest_of_plane_l1(p, z) : nearest_of_plane(p, z);
+  }
+}
+
+}  // namespace
+
+void add_hyperplane(Kernels& k) {
+  k.farthest_corner = farthest_corner;
+  k.hyperplane = hyperplane;
+}
+
+}  // namespace epsball::EPSBALL_ISA
