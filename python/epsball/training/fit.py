@@ -364,8 +364,9 @@ def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: 
     inputs = as_numpy(x_name, x, device=model.device)
     labels = as_numpy(y_name, y, device=model.device)
     known = np.where(labels == -1, 0, labels) if unlabelled and labels.dtype.kind == "i" else labels
-    _native.check_data(model._native, inputs, known, loss)
-    model._native.loss_and_gradient(inputs[:1], known[:1], loss, False)  # what is wrong with the model itself
+    engine = model._engine(inputs, True)
+    _native.check_data(engine, inputs, known, loss)
+    engine.loss_and_gradient(inputs[:1], known[:1], loss, False)  # what is wrong with the model itself
     return inputs, labels
 
 
