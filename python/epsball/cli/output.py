@@ -87,7 +87,7 @@ def _lines(header: str, width: int) -> list[str]:
 
 
 def _least_widths(content: Table) -> list[int]:
-    """Return the narrowest columns: labels break between words, headers behind hyphens and slashes too, numbers never."""
+    """Return the narrowest columns: labels break between words, headers at hyphens and slashes too, numbers never."""
     labels, *numbers = zip(content.header, *content.rows, strict=True)
     words = " ".join(labels).split(" ")
     return [max(map(len, words)), *(max(map(len, [*_pieces(header), *cells])) for header, *cells in numbers)]
