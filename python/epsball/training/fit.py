@@ -19,7 +19,7 @@ from epsball import _native
 from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_own_model, has_options_per_row, normal_bounds
-from epsball.files import fingerprint
+from epsball.files import fingerprint_of_rows
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
@@ -175,8 +175,8 @@ class _Run:
             "layers": repr(self.model.layers), "method": self.method.identity(), "optimizer": repr(self.optimizer),
             "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
             "patience": self.patience,
-            "monitor": self.history.attack.to_dict(), "data": fingerprint(*self.data),
-            "validation": None if self.validation is None else fingerprint(*self.validation),
+            "monitor": self.history.attack.to_dict(), "data": fingerprint_of_rows(*self.data),
+            "validation": None if self.validation is None else fingerprint_of_rows(*self.validation),
             "table": _native.table(),
         }  # fmt: skip
 
