@@ -9,7 +9,8 @@ import numpy as np
 
 from epsball import _native
 from epsball.arrays import as_numpy, is_on_cuda, is_tensor
-from epsball.attacks.base import Bounds, box_of, check_eps, check_step_size
+from epsball.attacks.base import Bounds
+from epsball.attacks.options import box_of, check_eps, check_step_size
 
 __all__ = ["project_", "sign_step_"]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from epsball.arguments import BELOW_ONE, number, settle
 from epsball.arrays import Array
-from epsball.attacks.base import Attack, Bounds, Found, Loop, default_step_size, run_loop
+from epsball.attacks.base import Attack, Bounds, Found
+from epsball.attacks.loop import Loop, default_step_size, run_loop
 from epsball.classifier import Classifier
 
 

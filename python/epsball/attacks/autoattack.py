@@ -14,8 +14,9 @@ import numpy as np
 from epsball.arguments import class_indices, one_of
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.apgd import APGD
-from epsball.attacks.base import Attack, Bounds, Found, check_index, check_model, configured, device_of
+from epsball.attacks.base import Attack, Bounds, Found, check_model, configured, device_of
 from epsball.attacks.fab import FAB
+from epsball.attacks.options import check_index
 from epsball.attacks.square import Square
 from epsball.classifier import Classifier
 

@@ -1,30 +1,28 @@
-"""What all attacks share: arguments, the call, the result, configurations as dictionaries."""
+"""What an attack and its result are: the call, configurations as dictionaries, which models it takes."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from numbers import Real
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, require_targets, settle, whole
-from epsball.arrays import Array, as_numpy, for_engine, like, room
+from epsball.arguments import FLOAT32, number, one_of, require_targets, settle
+from epsball.arrays import Array, as_numpy, for_engine, like
 from epsball.attacks.broken import BrokenRows, broken_rows
-from epsball.classifier import Classifier, labels_for_engine
+from epsball.attacks.options import OPTIONS
+from epsball.classifier import Classifier
 from epsball.model import Sequential
 from epsball.reports.files import plain
 from epsball.sources.base import LabelSource
 
 Bounds: TypeAlias = tuple[Any, Any] | None
 CONFIG_VERSION = 1
-LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "dlr")
 Found: TypeAlias = tuple[Any, ...]  # the fields of AttackResult, in order
 ATTACKS: dict[str, type[Attack]] = {}
 
@@ -311,148 +309,7 @@ def _check_options(kind: type[Attack], options: dict[str, Any]) -> None:
             raise ValueError(f"configuration: wanted a value of {name!r}, which {kind.__name__} needs, got none")
 
 
-# ---- the native loops
-
-
-@dataclass(slots=True)  # not frozen: that would cost microseconds of every call
-class Loop:
-    """What an attack asks of a native loop beyond the fields all of them have.
-
-    Attributes
-    ----------
-    steps, step_size, restarts, early_stop, seed
-        As in `PGD`; step_size is settled here.
-    random_start, start
-        "none", "ball", "signs", "sphere", "gaussian" or "salt_and_pepper", and the radius of it where that is not eps.
-    keep_best
-        Return a row's best iterate; False: the last.
-    targets
-        Classes attacked one after another, in order of the logits at x, the label left out; 0: the loss is the label's.
-    direction, decay, decay_squares
-        "gradient", "momentum", "nesterov" or "adam", with its averages' decay: of the gradient, and of its square.
-    top
-        SLIDE: features that move by step_size / top each; 0: those of largest gradient fill the box first.
-    probes, noise, reach
-        Pairs of points that estimate a gradient (0: the model's own), along "signs" or "normal" directions, at this
-        distance.
-    native
-        The engine's loop.
-    gradients
-        False: the loop needs the model's logits only.
-    more
-        Options that this loop alone has.
-    """
-
-    steps: int = 0
-    step_size: Any = 0.0
-    restarts: int = 1
-    random_start: str = "none"
-    start: Any = None
-    keep_best: bool = True
-    early_stop: bool = False
-    seed: int = 0
-    targets: int = 0
-    direction: str = "gradient"
-    decay: float = 0.0
-    decay_squares: float = 0.0
-    top: int = 0
-    probes: int = 0
-    noise: str = "signs"
-    reach: float = 0.01
-    native: Any = _native.pgd
-    gradients: bool = True
-    more: dict[str, Any] = field(default_factory=dict)
-
-
-def run_loop(
-    attack: Any,
-    loop: Loop,
-    model: Classifier,
-    x: Array,
-    y: Any,
-    index: Any,
-    *,
-    judged: bool,
-    trace: bool,
-    target: npt.NDArray[np.int64] | None = None,
-) -> Found:
-    """Run a native loop for an attack; with `target` it descends towards these labels while `y` judges."""
-    check_model(model)
-    engine = model._engine(x, loop.gradients)  # before anything that needs to know how many classes there are
-    if loop.targets > max(engine.classes - 1, 1):
-        raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
-                         f"got {loop.targets}")  # fmt: skip
-    labels = _labels(model, x, y)
-    if target is not None:  # y judges beside it, on the host
-        labels = as_numpy("y", labels, device=device_of(model))
-    judge = _hard(labels, model) if target is not None or labels.dtype.kind == "f" else None
-    options = {
-        **common_options(attack, x, index, judged=judged, trace=trace),
-        "judge": judge,
-        "eps": attack.eps,
-        "start": loop.start,
-        "step_size": loop.step_size,
-        "loss": attack.loss,
-        "steps": loop.steps,
-        "restarts": loop.restarts,
-        "random_start": loop.random_start,
-        "direction": loop.direction,
-        "decay": loop.decay,
-        "decay_squares": loop.decay_squares,
-        "top": loop.top,
-        "probes": loop.probes,
-        "noise": loop.noise,
-        "reach": loop.reach,
-        "targets": loop.targets,
-        "keep_best": loop.keep_best,
-        "early_stop": loop.early_stop,
-        "seed": loop.seed,
-        **loop.more,
-    }
-    options["descend"] |= target is not None or (loop.targets > 0 and attack.loss != "dlr")
-    found: Found = loop.native(engine, x, labels if target is None else target, options)
-    return found
-
-
-def common_options(attack: Any, x: Array, index: Any, *, judged: bool, trace: bool) -> dict[str, Any]:
-    """Return what every native attack is told; a loop that has the option itself says it after this."""
-    targeted = bool(getattr(attack, "targeted", False))
-    return {
-        "judge": None,
-        "start": None,
-        "step_size": 0.0,
-        "norm": attack.norm,
-        "descend": targeted,
-        "targeted": targeted,
-        "keep_best": True,
-        "measured": judged,
-        "early_stop": False,
-        "targets": 0,
-        "seed": getattr(attack, "seed", 0),
-        "box": box_of(attack.bounds, x.shape[1:]),
-        "mask": None if attack.mask is None else _mask(attack.mask, x.shape),
-        "index": None if index is None else check_index(index, len(x)),
-        "trace": trace,
-        "out": room(x, x.shape, x.dtype),
-    }
-
-
-def default_step_size(eps: Any, steps: int) -> Any:
-    """Return 2.5 eps / steps (Madry et al. 2018), per row where eps is, and no more than float32 holds."""
-    if steps == 0:
-        return 0.0
-    most = float(FLOAT32.max)
-    if isinstance(eps, int | float):
-        return min(2.5 * eps / steps, most)
-    return np.minimum(2.5 * np.asarray(eps, dtype=np.float64) / steps, most)
-
-
-# ---- arguments; every error names the argument
-
-
-def _labels(model: Classifier, x: Any, y: Any) -> Any:
-    """Return y for the engine; None stands for the model's own predictions."""
-    return labels_for_engine(x, model.predict(x) if y is None else y, device_of(model))
+# ---- the model attacked; every error names the argument
 
 
 def device_of(model: object) -> str:
@@ -484,122 +341,3 @@ def check_own_model(model: object, what: str) -> Sequential:
     if not isinstance(model, Sequential):
         raise TypeError(f"model: wanted an epsball model, got {type(model).__name__}")
     return model
-
-
-def _own(name: str, value: Any, kinds: str, wanted: str) -> Array:
-    """Return a read-only copy, which no later write to the caller's array changes."""
-    own = np.array(as_numpy(name, value, wanted))
-    if own.dtype.kind not in kinds:
-        raise TypeError(f"{name}: wanted {wanted}, got {own.dtype}")
-    own.flags.writeable = False
-    return own
-
-
-def check_eps(value: Any, name: str = "eps") -> Any:
-    """Return one finite non-negative number, or an array of one per row."""
-    if isinstance(value, Real):
-        return number(name, value, 0.0, float(FLOAT32.max))
-    own = _own(name, value, "iuf", "a number or one per row")
-    if not ((own >= 0) & (own <= float(FLOAT32.max))).all():
-        raise ValueError(f"{name}: wanted numbers from 0 to {FLOAT32.max:g}, got {own}")
-    return own
-
-
-def check_step_size(value: Any, name: str = "step_size") -> Any:
-    """Return None, or what eps may be."""
-    return None if value is None else check_eps(value, name)
-
-
-def _bounds(name: str, value: Any) -> Any:
-    return None if value is None else tuple(_bound(name, side) for side in pair(name, value))
-
-
-def _bound(name: str, side: Any) -> Any:
-    return (
-        number(name, side, -np.inf, np.inf) if isinstance(side, Real) else _own(name, side, "biuf", "numbers or arrays")
-    )
-
-
-OPTIONS: dict[str, Callable[[str, Any], Any]] = {
-    "eps": lambda name, value: check_eps(value, name),
-    "alpha": lambda name, value: check_step_size(value, name),
-    "step_size": lambda name, value: check_step_size(value, name),
-    "steps": lambda name, value: whole(name, value, 0),
-    "restarts": lambda name, value: whole(name, value, 1),
-    "targets": lambda name, value: whole(name, value, 0),
-    "queries": lambda name, value: whole(name, value, 1),
-    "samples": lambda name, value: whole(name, value, 1),
-    "init_evals": lambda name, value: whole(name, value, 1),
-    "delta": lambda name, value: number(name, value, 1e-9, float(FLOAT32.max)),
-    "sigma": lambda name, value: number(name, value, 1e-9, float(FLOAT32.max)),
-    "model_draws": lambda name, value: whole(name, value, 1),
-    "draws": lambda name, value: whole(name, value, 1),
-    "decay": lambda name, value: number(name, value, 0.0, 1e6),
-    "random_start": flag,
-    "targeted": flag,
-    "early_stop": flag,
-    "loss": lambda name, value: one_of(name, value, LOSSES),
-    "bounds": _bounds,
-    "mask": lambda name, value: None if value is None else _own(name, value, "biuf", "an array of 0 and 1"),
-    "seed": lambda name, value: check_seed(value, name),
-}
-
-
-def box_of(bounds: Any, shape: tuple[int, ...]) -> _native.Box:
-    """Return the box as the engine takes it; one of numbers is made once."""
-    lower, upper = (None, None) if bounds is None else normal_bounds(bounds, shape)
-    make = _native.Box if isinstance(lower, np.ndarray) or isinstance(upper, np.ndarray) else _plain_box
-    return make(lower, upper, math.prod(shape))
-
-
-@lru_cache(maxsize=16)
-def _plain_box(lower: float | None, upper: float | None, features: int) -> _native.Box:
-    return _native.Box(lower, upper, features)
-
-
-def normal_bounds(bounds: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Return (lower, upper), each a float or a float64 array of one input, flattened."""
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise ValueError(f"bounds: wanted a pair (lower, upper) or None, got {bounds!r}")
-    return _side(bounds[0], shape), _side(bounds[1], shape)
-
-
-def _side(value: Any, shape: tuple[int, ...]) -> Any:
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        return float(value)
-    try:
-        a = np.asarray(as_numpy("bounds", value), dtype=np.float64)
-        return np.ascontiguousarray(np.broadcast_to(a, shape)).ravel()
-    except (TypeError, ValueError):
-        raise ValueError(f"bounds: wanted numbers or arrays that broadcast to one input of shape {shape}, "
-                         f"got {value!r}") from None  # fmt: skip
-
-
-def _mask(mask: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    a = as_numpy("mask", mask)
-    if not ((a == 0) | (a == 1)).all():
-        raise ValueError("mask: wanted 0 (fixed) and 1 (may change) only")
-    try:
-        one = a.ndim < len(shape) or a.shape[0] == 1
-        target = shape[1:] if one else shape
-        flat = np.broadcast_to(a.reshape(a.shape[1:]) if one and a.ndim == len(shape) else a, target)
-    except ValueError:
-        raise ValueError(f"mask: wanted a shape that broadcasts to x {shape}, got {a.shape}") from None
-    return np.ascontiguousarray(flat, dtype=np.uint8).reshape(-1)
-
-
-def check_index(index: Any, rows: int) -> Array:
-    """Return one integer in [0, 2**63) per row."""
-    a = as_numpy("index", index)
-    if a.dtype.kind not in "iu" or a.shape != (rows,):
-        raise TypeError(f"index: wanted {rows} integers, one per row, got {a.dtype} of shape {a.shape}")
-    if a.size and not 0 <= a.min() <= a.max() < 2**63:
-        raise ValueError(f"index: wanted integers >= 0 and < 2**63, got {a.min()} to {a.max()}")
-    return a
-
-
-def _hard(labels: Array, model: Classifier) -> Array:
-    """Return the class indices that judge success where the loss has soft targets."""
-    if labels.dtype.kind != "f" or labels.ndim != 2:
-        return labels
-    return (labels[:, 0] > 0.5).astype(np.int64) if model.classes == 1 else labels.argmax(axis=1)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import FLOAT32, class_indices, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import AttackResult, Found, check_model, common_options, device_of
+from epsball.attacks.base import AttackResult, Found, check_model, device_of
+from epsball.attacks.loop import common_options
 from epsball.classifier import Classifier
 from epsball.sources.base import GradientSource, LabelSource, shape_of_rows
 

@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import (
-    Attack,
-    Bounds,
-    Found,
-    Loop,
-    check_model,
-    default_step_size,
-    run_loop,
-)
+from epsball.attacks.base import Attack, Bounds, Found, check_model
+from epsball.attacks.loop import Loop, default_step_size, run_loop
 from epsball.classifier import Classifier
 
 

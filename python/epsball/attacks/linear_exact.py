@@ -10,16 +10,8 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import (
-    Attack,
-    Bounds,
-    Found,
-    box_of,
-    check_index,
-    check_own_model,
-    configured,
-    device_of,
-)
+from epsball.attacks.base import Attack, Bounds, Found, check_own_model, configured, device_of
+from epsball.attacks.options import box_of, check_index
 from epsball.model import Sequential
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Found, _labels, check_model, common_options, device_of
+from epsball.attacks.base import Found, check_model, device_of
+from epsball.attacks.loop import common_options, labels_of
 from epsball.classifier import Classifier
 
 MARGIN = "margin"
@@ -36,7 +37,7 @@ def run_minimum_norm(
     """
     check_model(model)
     engine = model._engine(x, True)  # before anything that needs to know how many classes there are
-    labels = _labels(model, x, y)
+    labels = labels_of(model, x, y)
     if target is not None:  # y judges beside it, on the host
         labels = as_numpy("y", labels, device=device_of(model))
     options = {

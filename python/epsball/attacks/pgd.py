@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball.arrays import Array
-from epsball.attacks.base import (
-    Attack,
-    Bounds,
-    Found,
-    Loop,
-    configured,
-    default_step_size,
-    run_loop,
-)
+from epsball.attacks.base import Attack, Bounds, Found, configured
+from epsball.attacks.loop import Loop, default_step_size, run_loop
 from epsball.classifier import Classifier
 
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from epsball.arguments import FLOAT32, class_indices, number, settle, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_index, check_model, normal_bounds
+from epsball.attacks.base import Attack, AttackResult, Bounds, Found, check_model
 from epsball.attacks.decision import stopped
+from epsball.attacks.options import check_index, normal_bounds
 from epsball.attacks.square import image_shape
 from epsball.images import Doubles, Floats, transformed
 from epsball.sources.base import LabelSource

@@ -8,7 +8,8 @@ from typing import Any
 from epsball import _native
 from epsball.arguments import BELOW_ONE, flag, number, settle
 from epsball.arrays import Array
-from epsball.attacks.base import Attack, Bounds, Found, Loop, run_loop
+from epsball.attacks.base import Attack, Bounds, Found
+from epsball.attacks.loop import Loop, run_loop
 from epsball.classifier import Classifier
 
 

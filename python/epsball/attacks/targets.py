@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from epsball.arguments import check_seed, class_indices, one_of
 from epsball.arrays import as_numpy, like
-from epsball.attacks.base import Attack, AttackResult, check_index
+from epsball.attacks.base import Attack, AttackResult
+from epsball.attacks.options import check_index
 from epsball.classifier import Classifier
 
 POLICIES = ("random", "least_likely", "likeliest", "next")

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from epsball.arguments import class_indices
 from epsball.arrays import Array
-from epsball.attacks.base import Attack, Bounds, Found, _mask, normal_bounds
+from epsball.attacks.base import Attack, Bounds, Found
+from epsball.attacks.options import mask_of, normal_bounds
 from epsball.sources.trees import Trees
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -108,7 +109,7 @@ def checked(
         raise ValueError(
             f"x: wanted values within bounds [{lo[at[1]]:g}, {hi[at[1]]:g}], got {rows[tuple(at)]:g} in row {at[0]}"
         )
-    mask = np.ones(rows.shape[1], np.uint8) if attack.mask is None else _mask(attack.mask, x.shape)
+    mask = np.ones(rows.shape[1], np.uint8) if attack.mask is None else mask_of(attack.mask, x.shape)
     return rows, labels, lo, hi, np.broadcast_to(mask.reshape(-1, rows.shape[1]) != 0, rows.shape)
 
 

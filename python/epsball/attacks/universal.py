@@ -12,7 +12,9 @@ import numpy.typing as npt
 from epsball import ops
 from epsball.arguments import FLOAT32, class_indices, number, require_targets, settle, whole
 from epsball.arrays import Array, as_numpy, like
-from epsball.attacks.base import Attack, Bounds, Found, _mask, check_model, default_step_size, device_of, normal_bounds
+from epsball.attacks.base import Attack, Bounds, Found, check_model, device_of
+from epsball.attacks.loop import default_step_size
+from epsball.attacks.options import mask_of, normal_bounds
 from epsball.classifier import Classifier
 
 Floats = npt.NDArray[np.float32]
@@ -158,7 +160,7 @@ class Universal(Attack):
     def _fit(self, model: Classifier, x: Array, labels: Array) -> tuple[Floats, int, npt.NDArray[np.bool_]]:
         """Return the flat perturbation, the forward passes a row cost, and the rows that never had a gradient."""
         features = math.prod(x.shape[1:])
-        free = np.ones(features, np.uint8) if self.mask is None else _mask(self.mask, x.shape)
+        free = np.ones(features, np.uint8) if self.mask is None else mask_of(self.mask, x.shape)
         if free.size != features:
             raise ValueError(f"mask: wanted that of one input, {x.shape[1:]}, as all share the perturbation")
         batches = -(-len(x) // self.batch_size)

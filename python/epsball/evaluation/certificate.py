@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from epsball.arguments import FLOAT32, number, settle
 from epsball.arrays import Array
-from epsball.attacks.base import Bounds, normal_bounds
+from epsball.attacks.base import Bounds
+from epsball.attacks.options import normal_bounds
 from epsball.reports.files import plain
 
 Bools = npt.NDArray[np.bool_]

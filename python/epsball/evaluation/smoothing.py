@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from epsball.arguments import BELOW_ONE, FLOAT32, check_seed, class_indices, number, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import check_index
+from epsball.attacks.options import check_index
 from epsball.classifier import Classifier
 from epsball.evaluation.accuracy_interval import binomial_at_most, lower_limit
 from epsball.reports.tables import Table, percent

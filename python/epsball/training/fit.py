@@ -18,7 +18,8 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack, check_own_model, has_options_per_row, normal_bounds
+from epsball.attacks.base import Attack, check_own_model, has_options_per_row
+from epsball.attacks.options import normal_bounds
 from epsball.files import fingerprint_of_rows
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential

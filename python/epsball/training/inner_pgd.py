@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball.arguments import FLOAT32, flag, number, one_of, settle, whole
-from epsball.attacks.base import Attack, Bounds, default_step_size
+from epsball.attacks.base import Attack, Bounds
+from epsball.attacks.loop import default_step_size
 from epsball.attacks.pgd import PGD
 from epsball.training.method import Method, box, ramp
 
