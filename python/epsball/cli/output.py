@@ -14,6 +14,7 @@ from epsball.reports import files
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
     from epsball.reports.tables import Table
 
@@ -32,26 +33,31 @@ def table(content: Table, title: str | None = None, caption: str | None = None) 
 
     Where not even the narrowest columns fit, each row is a paragraph of its own.
     """
-    from rich import box
-    from rich.table import Table as RichTable
-
     console = _console()
     content = content.without_empty_columns()
     least = _least_widths(content)
-    if sum(least) + _GAP * (len(least) - 1) > console.width:
-        console.print("\n\n".join(filter(None, [title, *map("\n".join, content.paragraphs()), caption])))
-        return
-    shown = RichTable(
-        title=title, caption=caption, title_justify="left", caption_justify="left",
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    for index, (name, width) in enumerate(zip(content.header, _widths(content, least, console.width), strict=True)):
+    fits = sum(least) + _GAP * (len(least) - 1) <= console.width
+    shown = _table(content, _widths(content, least, console.width)) if fits else _paragraphs(content)
+    for part in (title, shown, caption, ""):
+        if part is not None:
+            console.print(part)
+
+
+def _table(content: Table, widths: list[int]) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for index, (name, width) in enumerate(zip(content.header, widths, strict=True)):
         header = "\n".join(_lines(name, width)) if index else name
         shown.add_column(header, justify="right" if index else "left", vertical="bottom", width=width)
     for row in content.rows:
         shown.add_row(*row)
-    console.print(shown)
-    console.print()
+    return shown
+
+
+def _paragraphs(content: Table) -> str:
+    return "\n\n".join(map("\n".join, content.paragraphs()))
 
 
 def facts(entries: Mapping[str, str]) -> None:
@@ -68,7 +74,7 @@ def _console() -> Console:
     from rich.console import Console
 
     asked = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if asked else _PIPE_WIDTH, highlight=False)
+    return Console(width=None if asked else _PIPE_WIDTH, highlight=False, markup=False)
 
 
 def _pieces(header: str) -> list[str]:
