@@ -116,7 +116,8 @@ def _svg(figure: Figure) -> str:
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.46, 1.22), ncols=2, frameon=False, labelcolor=_INK)
+        columns = 2 if len(axes.lines) <= 4 else 5
+        axes.legend(loc="upper center", bbox_to_anchor=(0.46, 1.22), ncols=columns, frameon=False, labelcolor=_INK)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
