@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,12 +12,9 @@ from epsball.reports import files
 
 
 @pytest.fixture(scope="module")
-def show() -> Callable[[str], dict[str, Any]]:
-    """Compute an exhibit and return what it found, as its JSON has it."""
-
-    def show(name: str) -> dict[str, Any]:
-        document = json.loads(files.to_json(exhibits.run(name).to_dict()))
-        assert document["exhibit"] == name
-        return document["findings"]
-
-    return show
+def found(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What the exhibit of the test file's name found, as its JSON has it."""
+    name = request.path.stem.removeprefix("test_")
+    document = json.loads(files.to_json(exhibits.run(name).to_dict()))
+    assert document["exhibit"] == name
+    return document["findings"]

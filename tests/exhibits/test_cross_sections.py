@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("cross_sections")
 
 
 def test_random_squares_stay_in_the_class_and_adversarial_ones_do_not(found: dict[str, Any]) -> None:

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("gradient_masking")
 
 
 def test_attacks_without_its_gradient_break_what_its_gradient_does_not(found: dict[str, Any]) -> None:

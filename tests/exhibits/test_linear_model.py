@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("linear_model")
 
 
 def test_every_logit_moves_by_eps_times_the_weights(found: dict[str, Any]) -> None:

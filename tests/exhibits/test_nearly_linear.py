@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("nearly_linear")
 
 
 def test_one_line_explains_most_of_a_logit(found: dict[str, Any]) -> None:

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("rbf")
 
 
 def test_rbfs_err_less_than_linear_models_and_are_unsure_of_it(found: dict[str, Any]) -> None:

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("rubbish")
 
 
 def test_linear_models_and_networks_are_sure_of_noise_and_rbfs_never(found: dict[str, Any]) -> None:

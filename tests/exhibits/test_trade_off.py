@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-Show = Callable[[str], dict[str, Any]]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("trade_off")
 
 
 def test_the_clean_model_is_best_without_attacks_and_one_that_has_seen_them_with(found: dict[str, Any]) -> None:

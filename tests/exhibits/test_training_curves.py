@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-Show = Callable[[str], dict[str, Any]]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("training_curves")
 
 
 def test_only_training_on_adversarial_digits_brings_the_adversarial_error_down(found: dict[str, Any]) -> None:

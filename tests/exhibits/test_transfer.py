@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
-
-Show = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def found(show: Show) -> dict[str, Any]:
-    return show("transfer")
 
 
 def test_every_kind_errs_far_more_on_digits_made_for_another_than_on_clean_ones(found: dict[str, Any]) -> None:

@@ -78,14 +78,14 @@ def _console() -> Console:
 
 
 def _pieces(header: str) -> list[str]:
-    """Return where a header may break: behind spaces, hyphens and slashes."""
-    return re.findall(r"[^ /-]+[/-]?", header)
+    """Return a header's pieces between which it may break: behind spaces, hyphens and slashes."""
+    return re.split(r"(?<=[ /-])", header)
 
 
 def _lines(header: str, width: int) -> list[str]:
     """Break a header into lines of at most `width`."""
     lines = [""]
-    for piece in re.findall(r"[^ /-]+[/-]? ?", header):
+    for piece in _pieces(header):
         if len((lines[-1] + piece).rstrip()) > width:
             lines.append("")
         lines[-1] += piece
@@ -96,7 +96,10 @@ def _least_widths(content: Table) -> list[int]:
     """Return the narrowest columns: labels break between words, headers at hyphens and slashes too, numbers never."""
     labels, *numbers = zip(content.header, *content.rows, strict=True)
     words = " ".join(labels).split(" ")
-    return [max(map(len, words)), *(max(map(len, [*_pieces(header), *cells])) for header, *cells in numbers)]
+    return [
+        max(map(len, words)),
+        *(max(len(text.rstrip()) for text in (*_pieces(header), *cells)) for header, *cells in numbers),
+    ]
 
 
 def _widths(content: Table, least: list[int], available: int) -> list[int]:
