@@ -1,4 +1,4 @@
-"""The exhibit trade_off: no model is best everywhere."""
+"""The exhibit trade_off: clean accuracy is given for accuracy under attack."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_the_clean_model_is_best_without_attacks_and_one_that_has_seen_them_with(found: dict[str, Any]) -> None:
+def test_training_on_adversarial_digits_alone_gives_clean_accuracy_for_accuracy_under_attack(
+    found: dict[str, Any],
+) -> None:
     clean, adversarial = found["clean"], found["adversarial"]
-    assert max(clean, key=clean.get) == "clean"
-    assert adversarial["clean"] < 0.1
-    assert min(adversarial["half adversarial"], adversarial["adversarial"]) > 0.5
-    assert found["envelope"][0][2] == "clean"
+    assert clean["clean"] > clean["adversarial"] + 0.03
+    assert adversarial["clean"] < 0.05
+    assert min(adversarial["half adversarial"], adversarial["adversarial"]) > 0.4
     assert found["envelope"][-1][2] != "clean"
 
 
-def test_lines_cross_where_the_formula_says(found: dict[str, Any]) -> None:
+def test_lines_cross_where_they_are_equal(found: dict[str, Any]) -> None:
     c, a = found["clean"], found["adversarial"]
-    p = found["crossings"]["clean, half adversarial"]
-    ends = [(1 - p) * c[name] + p * a[name] for name in ("clean", "half adversarial")]
-    assert ends[0] == pytest.approx(ends[1], abs=1e-9)
+    assert 0 < found["crossings"]["clean, adversarial"] < 0.4
+    for pair, p in found["crossings"].items():
+        ends = [(1 - p) * c[name] + p * a[name] for name in pair.split(", ")]
+        assert ends[0] == pytest.approx(ends[1], abs=1e-9)

@@ -16,7 +16,7 @@ EXHIBITS = {
     "rbf": "radial basis functions are unsure where linear models are sure and wrong",
     "rubbish": "noise is a digit to most models, with great confidence",
     "training_curves": "training on adversarial digits, and on clean ones, tested on either",
-    "trade_off": "which model is best depends on how many inputs are adversarial",
+    "trade_off": "which model is best for which share of adversarial inputs",
     "gradient_masking": "rounding hides the gradient and stops no attack that knows of it",
 }
 

@@ -10,7 +10,7 @@ import epsball as eb
 from epsball.exhibits.base import OVERVIEW, Curves, Digits, Shown, trained
 from epsball.reports.tables import percent
 
-EPS = 0.1
+EPS = 0.15
 EPOCHS, ROWS, POINTS = 8, 1000, 51
 
 
