@@ -70,7 +70,7 @@ void arrange(Stream, const ArrangeRows& a) {
 
 // ---- runs of outputs ----
 
-// Outputs of one image row that read the same taps, their inputs `step` floats apart.
+// Outputs of one row or column of an image that read the same taps, their inputs `step` floats apart.
 struct Run {
   const float* x;  // the first input of the first output
   const float* b;  // its weights
@@ -80,20 +80,21 @@ struct Run {
   Index step;
 };
 
-// Calls f(column, count, first Taps, columns between inputs) for outputs that share their taps, `most` at a time.
+// Calls f(output, count, first Taps, inputs between outputs) for outputs along one axis that share their taps, as those
+// `apart` from each other may, `most` at a time.
 template <class F>
-EPSBALL_INLINE void for_runs(const Conv& c, Index most, F f) {
-  for (Index start = 0; start < c.column_step; ++start)
-    for (Index column = start; column < c.out_width;) {
-      const Taps& t = c.across[column];
+EPSBALL_INLINE void for_runs(const Taps* taps, Index size, Index apart, Index most, F f) {
+  for (Index start = 0; start < apart; ++start)
+    for (Index output = start; output < size;) {
+      const Taps& t = taps[output];
       Index count = 1, step = 0;
-      for (Index next = column + c.column_step; count < most && next < c.out_width; next += c.column_step, ++count) {
-        const Taps& n = c.across[next];
+      for (Index next = output + apart; count < most && next < size; next += apart, ++count) {
+        const Taps& n = taps[next];
         if (count == 1) step = n.first - t.first;
         if (n.count != t.count || n.tap != t.tap || n.first != t.first + count * step) break;
       }
-      f(column, count, t, step);
-      column += count * c.column_step;
+      f(output, count, t, step);
+      output += count * apart;
     }
 }
 
@@ -207,25 +208,36 @@ EPSBALL_INLINE void finish(const Conv& c, const Part& part, Index output, const 
     for_lanes(part.count, [&](Index j, Index n) { finish(c, part, at + j, load(sums + j, n), load(bias + j, n), n); });
 }
 
-// Every output of a part, up to Most at a time: tile<count>(run, sums) leaves those of the next one `apart` floats on.
+// Every output of a part, up to Most at a time: tile<count>(run) leaves their sums `apart` floats from each other.
+// Where few neighbours in a row share their taps, as at the borders, those in a column do: single chains would wait.
 template <int Most, class F>
-EPSBALL_INLINE void for_outputs(const Conv& c, const Part& part, Index apart, float* sums, F tile) {
-  const Index pixel = c.in_channels * c.lanes, tap = c.in_channels * part.width, tap_row = c.tap_columns * tap;
-  for (Index row = 0; row < c.out_height; ++row) {
-    const Taps& down = c.down[row];
-    for_runs(c, Most, [&](Index column, Index count, const Taps& across, Index step) {
-      const Run run{part.x + (down.first * c.in_width + across.first) * pixel,
-                    part.b + down.tap * tap_row + across.tap * tap,
-                    down.count,
-                    c.in_width * pixel,
-                    across.count * c.in_channels,
-                    tap_row,
-                    step * pixel};
-      with_count<Most>(count, [&]<int Pixels>() { tile.template operator()<Pixels>(run); });
-      for (Index p = 0; p < count; ++p)
-        finish(c, part, row * c.out_width + column + p * c.column_step, sums + p * apart);
+EPSBALL_INLINE void for_outputs(const Conv& c, const Part& part, Index apart, const float* sums, F tile) {
+  const Index pixel = c.in_channels * c.lanes, line = c.in_width * pixel;
+  const Index tap = c.in_channels * part.width, tap_row = c.tap_columns * tap;
+  const auto outputs = [&](Index first, Index count, Index output_step, const Taps& down, const Taps& across,
+                           Index step) {
+    const Run run{part.x + down.first * line + across.first * pixel,
+                  part.b + down.tap * tap_row + across.tap * tap,
+                  down.count,
+                  line,
+                  across.count * c.in_channels,
+                  tap_row,
+                  step};
+    with_count<Most>(count, [&]<int Pixels>() { tile.template operator()<Pixels>(run); });
+    for (Index p = 0; p < count; ++p) finish(c, part, first + p * output_step, sums + p * apart);
+  };
+  const auto is_short = [](Index count) { return 4 * count <= Most; };
+  for (Index row = 0; row < c.out_height; ++row)
+    for_runs(c.across, c.out_width, c.column_step, Most, [&](Index column, Index count, const Taps& t, Index step) {
+      if (is_short(count)) return;
+      outputs(row * c.out_width + column, count, c.column_step, c.down[row], t, step * pixel);
     });
-  }
+  for_runs(c.across, c.out_width, c.column_step, Most, [&](Index column, Index columns, const Taps&, Index) {
+    for (Index i = 0; is_short(columns) && i < columns; ++i, column += c.column_step)
+      for_runs(c.down, c.out_height, c.row_step, Most, [&](Index row, Index count, const Taps& t, Index step) {
+        outputs(row * c.out_width + column, count, c.row_step * c.out_width, t, c.across[column], step * line);
+      });
+  });
 }
 
 template <int Channels>
@@ -295,7 +307,7 @@ void few_channels_row(const Conv& c, Part part) {
   transpose_matrix(plane, c.in_channels, part.x, planes);
   part.count = 1;
   for (Index row = 0; row < c.out_height; ++row)
-    for_runs(c, kLanes, [&](Index column, Index count, const Taps& across, Index) {
+    for_runs(c.across, c.out_width, c.column_step, kLanes, [&](Index column, Index count, const Taps& across, Index) {
       const Taps& down = c.down[row];
       for (Index j = 0; j < c.out_channels; ++j) {
         Vec acc = {};
@@ -502,58 +514,100 @@ Range outputs_of(Index offset, Index stride, Index in, Index out) {
   return {first, last < out ? last : out};
 }
 
-// Weights [q, q + Q) of one panel of output channels, all of one tap: chains over rows and outputs in order.
+// Rows of a block are seen by some tiles of weights before the next block's: together they stay in a cache.
+constexpr Index kRowsAtOnce = 8, kTilesAtOnce = 4;
+
+// Weights [q, q + Q) of one panel of output channels, all of one row of taps: chains over rows and outputs in order.
 template <int Vecs, int Q>
-void gradient_tile(const ConvGradient& g, Index q, Index col, Index count) {
+struct GradientTile {
+  const ConvGradient& g;
+  const Index q, col, count;
   Vec acc[Q][Vecs];
+
+  // A run of outputs from `to` on; of their inputs, those of tile columns [first, last) exist.
+  EPSBALL_INLINE void add(const float* from, const float* to, Index outputs, Index first, Index last) {
+    for (Index o = 0; o < outputs; ++o) {
+      Vec d[Vecs];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v)
+        d[v] = v + 1 < Vecs ? load(to + v * kLanes) : load(to + v * kLanes, count - v * kLanes);
 #pragma GCC unroll 8
-  for (int i = 0; i < Q; ++i)
+      for (int i = 0; i < Q; ++i) {
+        const float x = first <= i && i < last ? from[i] : 0.0f;
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) acc[i][v] = Vec{};
-  const Index tap = q / g.in_channels;
-  const Index down = tap / g.kernel_width - g.padding_down, across = tap % g.kernel_width - g.padding_across;
-  const Range rows = outputs_of(down, g.stride_down, g.in_height, g.out_height);
-  const Range columns = outputs_of(across, g.stride_across, g.in_width, g.out_width);
-  for (Index row = 0; row < g.rows; ++row)
-    for (Index oy = rows.first; oy < rows.last; ++oy) {
-      const Index y = oy * g.stride_down + down, x = columns.first * g.stride_across + across;
-      const float* from = g.x + row * g.ldx + (y * g.in_width + x) * g.in_channels + q % g.in_channels;
-      const float* to = g.dy + row * g.ldy + (oy * g.out_width + columns.first) * g.out_channels + col;
-      for (Index ox = columns.first; ox < columns.last; ++ox) {
-        Vec d[Vecs];
-#pragma GCC unroll 4
-        for (int v = 0; v < Vecs; ++v)
-          d[v] = v + 1 < Vecs ? load(to + v * kLanes) : load(to + v * kLanes, count - v * kLanes);
+        for (int v = 0; v < Vecs; ++v) acc[i][v] = mul_add(splat<Vec>(x), d[v], acc[i][v]);
+      }
+      from += g.stride_across * g.in_channels;
+      to += g.out_channels;
+    }
+  }
+
+  EPSBALL_INLINE void add_rows(Index first_row, Index last_row) {
+    const Index row_of_taps = g.kernel_width * g.in_channels;
+    const Index down = q / row_of_taps - g.padding_down, start = q % row_of_taps - g.padding_across * g.in_channels;
+    const Index step = g.stride_across * g.in_channels, end = g.in_width * g.in_channels;
+    // Columns [left, right) have all of the tile's inputs; those beside them, at the borders, some or none.
+    Index left = 0, right = 0;
+    while (left < g.out_width && start + left * step < 0) ++left;
+    for (right = left; right < g.out_width && start + right * step + Q <= end;) ++right;
+    const auto at_border = [&](const float* line, const float* to, Index column) {
+      const Index at = start + column * step, first = at < 0 ? -at : 0, last = end - at < Q ? end - at : Q;
+      if (first < last) add(line + at, to + column * g.out_channels, 1, first, last);
+    };
+    const Range outputs = outputs_of(down, g.stride_down, g.in_height, g.out_height);
+    for (Index row = first_row; row < last_row; ++row)
+      for (Index y = outputs.first; y < outputs.last; ++y) {
+        const float* line = g.x + row * g.ldx + (y * g.stride_down + down) * end;
+        const float* to = g.dy + row * g.ldy + y * g.out_width * g.out_channels + col;
+        for (Index column = 0; column < left; ++column) at_border(line, to, column);
+        add(line + start + left * step, to + left * g.out_channels, right - left, 0, Q);
+        for (Index column = right; column < g.out_width; ++column) at_border(line, to, column);
+      }
+  }
+
+  // Adds a block of rows to sums (Q, Vecs vectors); the last one leaves the weights' gradient.
+  void run(Index first_row, Index last_row, float* sums) {
 #pragma GCC unroll 8
-        for (int i = 0; i < Q; ++i)
+    for (int i = 0; i < Q; ++i)
 #pragma GCC unroll 4
-          for (int v = 0; v < Vecs; ++v) acc[i][v] = mul_add(splat<Vec>(from[i]), d[v], acc[i][v]);
-        from += g.stride_across * g.in_channels;
-        to += g.out_channels;
+      for (int v = 0; v < Vecs; ++v) acc[i][v] = first_row == 0 ? Vec{} : load(sums + (i * Vecs + v) * kLanes);
+    add_rows(first_row, last_row);
+#pragma GCC unroll 8
+    for (int i = 0; i < Q; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) store(sums + (i * Vecs + v) * kLanes, acc[i][v]);
+    if (last_row < g.rows) return;
+    for (int i = 0; i < Q; ++i) {
+      const Index tap = (q + i) / g.in_channels, channel = (q + i) % g.in_channels;
+      float* const to = g.gradient + (col * g.in_channels + channel) * g.taps + tap;
+      for (Index j = 0; j < count; ++j) to[j * g.in_channels * g.taps] = sums[i * Vecs * kLanes + j];
+    }
+  }
+};
+
+// One panel of output channels.
+template <int Vecs>
+void panel_gradient(const ConvGradient& g, Index col) {
+  constexpr int kMost = Vecs > 2 ? 4 : 8;
+  alignas(64) float sums[kTilesAtOnce][kMost * Vecs * kLanes];
+  const Index count = g.out_channels - col < Vecs * kLanes ? g.out_channels - col : Vecs * kLanes;
+  const Index row_of_taps = g.kernel_width * g.in_channels;
+  for (Index first = g.first, last = first; first < g.last; first = last)
+    for (Index row = 0; row < g.rows || row == 0; row += kRowsAtOnce) {
+      const Index last_row = g.rows - row < kRowsAtOnce ? g.rows : row + kRowsAtOnce;
+      last = first;
+      for (Index tile = 0; tile < kTilesAtOnce && last < g.last; ++tile) {
+        const Index q = last, row_end = (q / row_of_taps + 1) * row_of_taps, end = row_end < g.last ? row_end : g.last;
+        last = q + kMost < end ? q + kMost : end;
+        with_count<kMost>(last - q,
+                          [&]<int Q>() { GradientTile<Vecs, Q>{g, q, col, count, {}}.run(row, last_row, sums[tile]); });
       }
     }
-  alignas(64) float sums[Vecs * kLanes];
-#pragma GCC unroll 8
-  for (int i = 0; i < Q; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) store(sums + v * kLanes, acc[i][v]);
-    float* const to = g.gradient + (col * g.in_channels + q % g.in_channels + i) * g.taps + tap;
-    for (Index j = 0; j < count; ++j) to[j * g.in_channels * g.taps] = sums[j];
-  }
 }
 
 void conv_gradient(Stream, const ConvGradient& g) {
   for (Index col = 0; col < g.out_channels; col += kPanel)
-    with_count<kTileVecs>(panel_vecs(g.out_channels, col), [&]<int V>() {
-      constexpr int kMost = V > 2 ? 4 : 8;
-      const Index count = g.out_channels - col < V * kLanes ? g.out_channels - col : V * kLanes;
-      for (Index q = g.first, next; q < g.last; q = next) {
-        const Index tap_end = (q / g.in_channels + 1) * g.in_channels;
-        next = q + kMost < tap_end ? q + kMost : tap_end;
-        if (next > g.last) next = g.last;
-        with_count<kMost>(next - q, [&]<int Q>() { gradient_tile<V, Q>(g, q, col, count); });
-      }
-    });
+    with_count<kTileVecs>(panel_vecs(g.out_channels, col), [&]<int V>() { panel_gradient<V>(g, col); });
 }
 
 }  // namespace

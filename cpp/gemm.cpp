@@ -5,6 +5,7 @@
 // the batch.
 #include "activation.h"
 #include "panel.h"
+#include "sign_step.h"
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
@@ -46,20 +47,12 @@ EPSBALL_INLINE void prefetch_row(const SignStep& s, Index row, Index col, Index 
 void finish_step(const Gemm& g, const Sums& sums) {
   const SignStep s = *g.epilogue.step;
   for (Index r = 0; r < sums.rows; ++r) {
-    const Index row = sums.row + r, at = row * s.ld + sums.col;
+    const Index row = sums.row + r;
     if (r + 1 < sums.rows) prefetch_row(s, row + 1, sums.col, sums.count);
-    float *x = s.x + at, *best = nullptr;
-    const float *lo = s.lo + at, *hi = s.hi + at, *gradient = sums.data + r * sums.ld;
-    if (s.best && s.improved[row]) best = s.best + s.slot[row] * s.ld + sums.col;
-    const Vec size = splat<Vec>(s.size[row]);
-    Vec steepest = {};
-    for_lanes(sums.count, [&](Index i, Index n) {
-      const Vec v = load(gradient + i, n), from = load(x + i, n);
-      steepest = max(steepest, abs(v));
-      if (best) store(best + i, from, n);
-      store(x + i, clip(from + with_sign_of(size, v), load(lo + i, n), load(hi + i, n)), n);
-    });
-    if (any(steepest > 0.0f)) __atomic_store_n(&s.moving[row], 1, __ATOMIC_RELAXED);  // a team shares the row
+    StepOfRow step(s, row, sums.col);
+    const float* const gradient = sums.data + r * sums.ld;
+    for_lanes(sums.count, [&](Index i, Index n) { step.take(i, load(gradient + i, n), n); });
+    step.finish();
   }
 }
 

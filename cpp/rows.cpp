@@ -45,6 +45,16 @@ double distance(Norm norm, Index n, const typename D::Element* x, const typename
   return norm == Norm::l2 ? __builtin_sqrt(total) : total;
 }
 
+// The L-infinity norm of y - x, as float64 sees it.
+double farthest(Index n, const float* x, const float* y) {
+  DVec most = {};
+  for_lanes(n, [&](Index i, Index m) {
+    const DVec d = to_double(load(y + i, m)) - to_double(load(x + i, m)), size = d < 0.0 ? -d : d;
+    most = size > most ? size : most;
+  });
+  return largest(most);
+}
+
 // The slab's float32 y around the float32 rounding of x becomes a point around x itself that keeps ball and box.
 template <class D>
 void store_row(const StoreRows& a, Index r) {
@@ -103,7 +113,9 @@ void store_rows(Stream, const StoreRows& a) {
         const float* y = a.y + r * a.ld;
         for_lanes(a.features, [&](Index i, Index n) { store(out + i, load(y + i, n), n); });
         if (!a.distance) continue;
-        a.distance[a.first + r] = distance<Single>(a.norm, a.features, static_cast<const float*>(a.x.data) + at, out);
+        const float* x = static_cast<const float*>(a.x.data) + at;
+        a.distance[a.first + r] =
+            a.norm == Norm::linf ? farthest(a.features, x, out) : distance<Single>(a.norm, a.features, x, out);
       }
       return;
     }

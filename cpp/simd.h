@@ -55,6 +55,7 @@ using DVec = double;
 EPSBALL_INLINE DVec to_double(Vec v) { return v; }
 EPSBALL_INLINE Vec to_single(DVec v) { return static_cast<float>(v); }
 EPSBALL_INLINE double sum(DVec v) { return v; }
+EPSBALL_INLINE double largest(DVec v) { return v; }
 EPSBALL_INLINE DVec select(Mask m, DVec a, DVec b) { return m ? a : b; }
 
 #else
@@ -254,6 +255,11 @@ EPSBALL_INLINE float largest(Vec v) {
 }
 EPSBALL_INLINE DVec to_double(Vec v) { return __builtin_convertvector(v, DVec); }
 EPSBALL_INLINE Vec to_single(DVec v) { return __builtin_convertvector(v, Vec); }
+EPSBALL_INLINE double largest(DVec v) {
+  double most = v[0];
+  for (int i = 1; i < kLanes; ++i) most = v[i] > most ? v[i] : most;
+  return most;
+}
 EPSBALL_INLINE double sum(DVec v) {
   double s = 0;
   for (Index i = 0; i < kLanes; ++i) s += v[i];

@@ -18,6 +18,11 @@ struct DenseModel {
   static constexpr int kMost = 8;
   int count = 0;
   DenseLayer layer[kMost];
+
+  // One layer of few outputs and no activation (see Kernels::linear_step).
+  bool takes_linear_step() const {
+    return count == 1 && !layer[0].forward && layer[0].activation.kind == Activation::identity;
+  }
 };
 
 }  // namespace epsball

@@ -104,9 +104,10 @@ struct Conv {
   Index tap_columns = 0, taps = 0;  // of the whole kernel; all of its tap rows times columns
   bool dense = false;               // every weight serves one output only
   bool sparse = false;              // x is mostly zeros: a table may skip them if the epilogue is none or a derivative
-  Index column_step = 1;            // outputs so far apart share their taps but for the borders: the stride, backward
-  const Taps* down = nullptr;       // (out_height)
-  const Taps* across = nullptr;     // (out_width)
+  Index row_step = 1;
+  Index column_step = 1;         // outputs so far apart share their taps but for the borders: the stride, backward
+  const Taps* down = nullptr;    // (out_height)
+  const Taps* across = nullptr;  // (out_width)
   const float* x = nullptr;
   Index ldx = 0;
   const float* b = nullptr;
@@ -432,6 +433,7 @@ struct NoiseRows {
 
 struct TrackBest;          // src/attacks/track_best.h
 struct PgdRows;            // src/attacks/pgd_rows.h
+struct LinearStep;         // the same
 struct ApgdRows;           // src/attacks/apgd_row.h
 struct SquareRows;         // src/attacks/square_row.h
 struct LinearCase;         // src/attacks/linear_row.h
@@ -664,6 +666,10 @@ struct Kernels {
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
   void (*apgd)(Stream, Index rows, const ApgdRows&) = nullptr;
+
+  // linear_step.cpp: a step of L-infinity PGD through one layer of few outputs, and the logits where it leads, in one
+  // pass over the rows. Null where pgd does.
+  void (*linear_step)(Stream, const LinearStep&) = nullptr;
 
   // pgd.cu: a whole run of L-infinity PGD in one launch. False: the model or the batch does not fit, and nothing is
   // done. Null where steps one by one are as good.

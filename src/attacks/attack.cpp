@@ -140,8 +140,10 @@ LossRows SlabAttack::loss_rows() const {
   return loss;
 }
 
-void SlabAttack::evaluate(bool gradient) {
-  logits_ = pass_->forward(active_, x_);
+void SlabAttack::evaluate(bool gradient) { evaluate_logits(pass_->forward(active_, x_), gradient); }
+
+void SlabAttack::evaluate_logits(Rows logits, bool gradient) {
+  logits_ = logits;
   const Rows dlogits = pass_->dlogits();
   LossRows loss = loss_rows();
   loss.logits = logits_.data;

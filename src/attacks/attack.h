@@ -113,6 +113,8 @@ class SlabAttack {
   LossRows loss_rows() const;
   // Loss and prediction of x; with `gradient` also that of the logits, for pass_->backward.
   void evaluate(bool gradient);
+  // The same where the logits of x are known.
+  void evaluate_logits(Rows logits, bool gradient);
   // With targets: takes the logits at x0, by which `aim` finds the class of a rank (0: the likeliest).
   void remember_logits();
   void aim(int rank);

@@ -12,6 +12,7 @@ PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& work
       s_(settings),
       fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.probes == 0 && target.fuses_step()) {
   is_dense_ = pass_->dense(dense_);
+  if (fused_ && k_.linear_step && is_dense_ && dense_.takes_linear_step()) next_logits_ = moved_rows(classes_);
   if (!fused_) gradient_ = moved_rows(features_);
   if (s_.direction != Direction::gradient) memory_ = moved_rows(features_);
   if (s_.direction == Direction::nesterov) base_ = moved_rows(features_);
@@ -124,7 +125,14 @@ SignStep PgdSlab::sign_step() {
   return sign;
 }
 
+void PgdSlab::move_through_layer() {
+  const Rows dlogits = pass_->dlogits();
+  k_.linear_step(stream(),
+                 {active_, dense_.layer[0], dlogits.data, dlogits.ld, sign_step(), next_logits_.data, next_logits_.ld});
+}
+
 void PgdSlab::move(int run, int step) {
+  if (next_logits_.data) return move_through_layer();
   if (fused_) {
     const SignStep sign = sign_step();
     return pass_->backward(active_, x_, gradient_, &sign);
@@ -159,7 +167,8 @@ void PgdSlab::prepare(int step) {
 void PgdSlab::iterate_once(int run, int step) {
   const Index column = static_cast<Index>(run) * (s_.steps + 1) + step;
   const bool last = step == s_.steps;
-  evaluate(!last && s_.probes == 0);
+  const bool gradient = !last && s_.probes == 0;
+  step > 0 && next_logits_.data ? evaluate_logits(next_logits_, gradient) : evaluate(gradient);
   const Index before = step == 0 ? evaluations_before(run) : 2 * s_.probes;
   if (s_.keep_best || last) track(column, (s_.keep_best ? 1 : s_.steps + 1) + before);
   last ? keep_improved() : move(run, step);

@@ -48,6 +48,7 @@ class PgdSlab : public SlabAttack {
   void prepare(int step);
   void iterate_once(int run, int step);
   void move(int run, int step);
+  void move_through_layer();
   void estimate_gradient(int run, int step);
   void probe();
   void remember();
@@ -64,6 +65,7 @@ class PgdSlab : public SlabAttack {
   const bool fused_;  // the model's backward pass ends in the step
   DenseModel dense_;  // of a model of linear layers
   bool is_dense_;
+  Rows next_logits_;     // of x after a step that has taken them along; null where none does
   Rows gradient_;        // null where fused
   Rows memory_;          // momentum, or Adam's average; null without
   Rows squares_, away_;  // Adam's average of squares, and its direction

@@ -1,4 +1,4 @@
-// A run of L-infinity PGD through a dense model, from its start to its last judgement, as one call of the table.
+// L-infinity PGD through dense models, more of it than a product as one call of the table: a step, or a whole run.
 #pragma once
 
 #include "attacks/track_best.h"
@@ -6,6 +6,19 @@
 
 namespace epsball {
 
+// From the logits' gradient through a layer that goes forward by dots and has no activation, to the logits of the rows
+// where the step has led.
+struct LinearStep {
+  Index rows = 0;
+  DenseLayer layer;
+  const float* dlogits = nullptr;  // (rows, out)
+  Index dlogits_ld = 0;
+  SignStep step;
+  float* logits = nullptr;  // (rows, out)
+  Index logits_ld = 0;
+};
+
+// A run from its start to its last judgement.
 // What the calls of every step would be given: see PgdSlab::iterate_once.
 struct PgdRows {
   Index rows = 0;

@@ -6,7 +6,7 @@
 namespace epsball {
 namespace {
 
-constexpr Index kGradientRows = 8;  // rows of the weights' matrix that one part of the gradient works on
+constexpr Index kGradientRows = 32;  // rows of the weights' matrix that one part of the gradient works on
 
 }  // namespace
 
@@ -113,6 +113,7 @@ void Conv2d::forward(const Context& context, const float* packed, const Stage& s
 
 void Conv2d::backward(const Context& context, const float* packed, const Stage& s) const {
   Conv c = conv(context, s, images_.out, images_.in, s.dy, s.dx);
+  c.row_step = window_.down.stride;
   c.column_step = window_.across.stride;
   c.sparse = s.sparse;
   c.down = taps_at(packed + packed_backward_taps());

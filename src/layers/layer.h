@@ -23,9 +23,9 @@ struct Parameter {
 using Parameters = std::vector<Parameter>;
 using Values = std::vector<float*>;  // of a layer's parameters, in memory of the table
 
-// Multiply-adds of a single row that several threads share: some 4 microseconds. Waking a thread, and handing it the
-// row and the half of the result it lacks, costs 2.
-inline constexpr Index kWorthSharing = 150000;
+// Multiply-adds of a single row that several threads share: some 2 microseconds, where handing over the row and half of
+// the result costs less than 1.
+inline constexpr Index kWorthSharing = 60000;
 inline bool worth_sharing(Index multiply_adds) { return multiply_adds >= kWorthSharing || shares_all(); }
 
 // Panels of a packed matrix.
