@@ -29,6 +29,7 @@ std::int64_t now_ms() {
 }
 
 constexpr std::int64_t kPollEveryMs = 50;
+constexpr double kOperationsOfThread = 2e6;  // some 50 microseconds, ten times what waking a thread takes
 
 // libgomp's threads do not exist in a forked child, and starting it there can hang: a child runs serially.
 std::atomic<bool> forked{false};
@@ -110,7 +111,11 @@ int available_threads() {
 #endif
 }
 
-int threads_worth(double operations) { return operations < 1e6 && !shares_all() ? 1 : available_threads(); }
+int threads_worth(double operations) {
+  const int threads = available_threads();
+  if (shares_all()) return threads;
+  return static_cast<int>(std::clamp(operations / kOperationsOfThread, 1.0, static_cast<double>(threads)));
+}
 
 const char* executor_name() {
 #if defined(EPSBALL_EXECUTOR_OPENMP)

@@ -70,8 +70,8 @@ class Team {
 
 // How many threads a call may use now: OMP_NUM_THREADS, threadpoolctl, set_threads; 1 in a forked child.
 int available_threads();
-// The same, but 1 for less than some 10^6 operations: waking a thread costs more than they do, and on a busy machine
-// every barrier waits for whoever was interrupted.
+// The same, but no more than have 2 * 10^6 operations each: less gains nothing where the cores are ours alone, and on a
+// busy machine every barrier waits for whoever was interrupted.
 int threads_worth(double operations);
 const char* executor_name();
 

@@ -154,6 +154,17 @@ def test_torch_tensors_of_every_sort(model, wanted) -> None:
         assert eb.pgd(model, base.to(dtype), torch.from_numpy(Y), eps=0.1).dtype == dtype
 
 
+def test_findings_about_torch_tensors_are_numpy_arrays(model) -> None:
+    torch = pytest.importorskip("torch")
+    attack = eb.attacks.PGD(eps=0.1, steps=3)
+    found = attack.run(model, torch.from_numpy(X.copy()), torch.from_numpy(Y), trace=True)
+    assert type(found.x_adv) is torch.Tensor
+    same = attack.run(model, X, Y, trace=True)
+    for name in ("success", "distance", "queries", "loss", "zero_gradient", "trace"):
+        assert type(getattr(found, name)) is np.ndarray, name
+        np.testing.assert_array_equal(getattr(found, name), getattr(same, name), name)
+
+
 def test_torch_tensors_that_numpy_cannot_hold_are_refused(model) -> None:
     torch = pytest.importorskip("torch")
     base = torch.from_numpy(X.copy())

@@ -17,7 +17,8 @@ from epsball import cli, datasets, demo, models, reports
 from epsball.bench import run as benchmark
 from epsball.bench import scaling
 from epsball.cli import attacks as attack_options
-from epsball.cli import options
+from epsball.cli import options, output
+from epsball.reports.tables import Table
 
 
 @pytest.fixture
@@ -73,9 +74,9 @@ def test_data_option_knows_the_data_sets():
     [
         ("nonsense",),
         ("train",),  # no --out
-        ("train", "--out", "x.safetensors", "--method", "standard", "--eps", "0.1"),
+        ("train", "--out", "x.bin"),
         ("train", "--out", "x.safetensors", "--method", "fgsm", "--steps", "3"),
-        ("train", "--out", "x.safetensors", "--method", "clp", "--eps", "0.1"),
+        ("train", "--out", "x.safetensors", "--method", "clp", "--steps", "3"),
         ("train", "--out", "x.safetensors", "--recipe", "mnist-fast", "--epochs", "3"),
         ("train", "--out", "x.safetensors", "--recipe", "mnist-fast", "--method", "pgd"),
         ("train", "--out", "x.safetensors", "--recipe", "slow"),
@@ -87,6 +88,9 @@ def test_data_option_knows_the_data_sets():
         ("attack", "MODEL", "--eps", "nan"),
         ("attack", "MODEL", "--eps", "1/0"),
         ("attack", "MODEL", "--out", "examples.txt"),
+        ("attack", "MODEL", "--out", "examples"),
+        ("evaluate", "MODEL", "--attacks", ""),
+        ("evaluate", "MODEL", "--attacks", "fgsm,,pgd"),
         ("evaluate", "MODEL", "--attacks", "fgsm,nonsense"),
         ("evaluate", "MODEL", "--rows", "0"),
         ("attack", "MODEL", "--eps", "-1"),
@@ -230,6 +234,38 @@ def test_budgets_may_be_written_as_fractions(text, value):
     assert options.number(text) == value
 
 
+# ---- tables ----
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 100, 120])
+def test_tables_fit_the_terminal_and_no_number_is_cut(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    header = ("attack", "accuracy", "confidence on mistakes", "median distance", "queries to success", "sample-steps/s")
+    rows = (
+        ("none (clean)", "98.5%", *"––––"),
+        ("PGD-40×10 linf eps=0.3", "at most 45.0%", "55%", "0.1", "–", "1,234,567"),
+    )
+    output.table(Table(header, rows), title="what it is", caption="how it was found")
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= columns
+    words = printed.split()
+    assert all(word in words for cell in rows[1] if cell != "–" for word in cell.split())
+    assert "success" not in printed  # nothing stands in that column
+    assert "…" not in printed
+    if columns >= 80:
+        assert "PGD-40×10 linf eps=0.3  at most 45.0%" in printed  # names in one line
+        assert "steps/s" in printed
+
+
+def test_what_info_says_stands_in_two_columns_of_text(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = run("info")[1].splitlines()
+    starts = {len(line) - len(line.lstrip()) for line in lines if line.startswith(" ")}
+    column = lines[0].index(eb.info()["version"])
+    assert starts <= {column}  # what is broken goes on below its beginning
+    assert max(map(len, lines)) <= 60
+
+
 # ---- commands ----
 
 
@@ -250,6 +286,21 @@ def test_train_writes_a_model_that_loads(run, tmp_path, method, model):
     assert [epoch["epoch"] for epoch in json.loads(text)["history"]["epochs"]] == [1, 2]
     x, _ = datasets.load("mnist-subset", "test")
     assert eb.load(out)(x[:3]).shape == (3, 10)
+
+
+@pytest.mark.parametrize(("method", "eps", "measured"), [
+    ("standard", None, eb.attacks.FGSM(options.EPS)),
+    ("standard", 0.2, eb.attacks.FGSM(0.2)),
+    ("label-smoothing", 0.2, eb.attacks.FGSM(0.2)),
+    ("vat", 2.0, eb.attacks.FGSM(options.EPS)),  # whose eps is an L2 length
+    ("pgd", 0.2, eb.attacks.PGD(0.2, steps=40)),
+])  # fmt: skip
+def test_train_measures_the_attack_of_the_budget_that_is_given(run, tmp_path, method, eps, measured):
+    shared = ("--model", "softmax", "--rows", 20, "--epochs", 1, "--out", tmp_path / "model.safetensors")
+    given = () if eps is None else ("--eps", eps)
+    code, text, err = run("train", *shared, "--method", method, *given, "--json")
+    assert code == 0, err
+    assert eb.attacks.from_dict(json.loads(text)["history"]["attack"]) == measured
 
 
 def test_every_training_method_has_a_command_line_name(run, tmp_path):
@@ -331,6 +382,12 @@ def test_attacks_without_a_budget_run_alone(run, model_file, attack):
     code, _, err = run("attack", model_file, "--attack", attack, "--eps", "0.1")
     assert code == 2
     assert "--eps means nothing" in err
+
+
+def test_a_comma_behind_the_last_name_does_no_harm(run, model_file):
+    code, text, err = run("evaluate", model_file, "--attacks", "fgsm, bim,", "--rows", 5, "--json")
+    assert code == 0, err
+    assert [attack["attack"] for attack in json.loads(text)["attacks"].values()] == ["FGSM", "BIM"]
 
 
 def test_attack_passes_its_options_on(run, model_file):

@@ -324,6 +324,51 @@ def test_bad_architectures_are_refused() -> None:
     rejects("input_shape", lambda: eb.Sequential([eb.Linear(5, 4)], input_shape=(0,)))
 
 
+@pytest.mark.parametrize("sizes", [(2**31 - 1, 2**31 - 1), (10, 2**31 - 1, 2**31 - 1, 3)])
+def test_a_layer_that_no_memory_holds_is_named(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(MemoryError, match=r"^layers: layer \d \(linear\) does not fit into memory$"):
+        eb.models.mlp(sizes)
+
+
+def test_more_numbers_than_the_engine_counts_to_are_an_error_that_names_where() -> None:
+    rejects("features", lambda: eb.models.linear(2**31, 10))
+    rejects("input_shape", lambda: eb.Sequential([eb.Conv2d(1, 1, 1), eb.Flatten()], input_shape=(1, 2**16, 2**16)))
+    wide = [eb.Conv2d(1, 2**11, 1), eb.ReLU(), eb.Flatten()]
+    with pytest.raises(ValueError, match=r"^layers: layer 0 \(Conv2d.*numbers"):
+        eb.Sequential(wide, input_shape=(1, 2**10, 2**10))
+
+
+def test_images_with_their_axes_in_another_order_are_refused() -> None:
+    """Rows of the right number of values are taken in any other shape; those would be read scrambled."""
+    model = eb.Sequential([eb.Conv2d(3, 2, 3), eb.Flatten(), eb.Linear(2 * 3 * 5, 4)], input_shape=(3, 5, 7))
+    x, y = np.full((2, 3, 5, 7), 0.5, np.float32), np.array([0, 1])
+    source = eb.CallableModel(model, input_shape=(3, 5, 7), classes=4)
+    for axes in [(0, 2, 3, 1), (0, 1, 3, 2)]:
+        scrambled = x.transpose(axes)
+        calls: list[Callable[[], Any]] = [
+            lambda a=scrambled: model(a),
+            lambda a=scrambled: model.predict(a),
+            lambda a=scrambled: model.loss(a, y),
+            lambda a=scrambled: model.jacobian(a),
+            lambda a=scrambled: model.parameter_gradients(a, y),
+            lambda a=scrambled: model.output_bounds(a, a),
+            lambda a=scrambled: eb.pgd(model, a, y, eps=0.1),
+            lambda a=scrambled: eb.attacks.DDN()(model, a, y),
+            lambda a=scrambled: eb.attacks.Square(eps=0.1)(source, a, y),
+            lambda a=scrambled: eb.fit(model, a, y, epochs=1),
+            lambda a=scrambled: eb.evaluate(model, a, y, attacks=[eb.attacks.FGSM(eps=0.1)]),
+        ]
+        for call in calls:
+            rejects("x", call)
+    np.testing.assert_array_equal(model(x.reshape(2, -1)), model(x))
+
+
+def test_axes_of_one_may_stand_anywhere_in_images() -> None:
+    model = eb.models.cnn((1, 28, 28), classes=10)
+    x = np.linspace(0, 1, 2 * 784, dtype=np.float32).reshape(2, 1, 28, 28)
+    np.testing.assert_array_equal(model(x.reshape(2, 28, 28, 1)), model(x))
+
+
 # ---- operators, training, evaluation
 
 

@@ -331,16 +331,40 @@ def test_chunks_change_no_bit(monkeypatch):
     assert np.array_equal(whole.examples.adversarial, pieces.examples.adversarial)
 
 
+def test_a_list_of_attacks_may_grow_and_change_its_order(model, counted, tmp_path):
+    path = tmp_path / "state.safetensors"
+    first = [Counting(0.2), Counting(0.45)]  # which turn one row and all rows
+    eb.evaluate(model, X, Y, first, state=path)
+    counted.clear()
+    grown = [Counting(0.1), *reversed(first)]
+    found = eb.evaluate(model, X, Y, grown, state=path)
+    assert [list(rows) for rows in counted] == [[0, 1], [2, 3]]  # of the new one
+    whole = eb.evaluate(model, X, Y, grown)
+    assert list(found.rows) == list(whole.rows)
+    assert [row["accuracy"] for row in found.rows.values()] == [row["accuracy"] for row in whole.rows.values()]
+    assert [row["median_distance"] for row in found.rows.values()] == [
+        row["median_distance"] for row in whole.rows.values()
+    ]
+    counted.clear()
+    eb.evaluate(model, X, Y, grown, state=path)
+    assert not counted
+
+
 def test_a_state_of_another_evaluation_is_refused(model, tmp_path):
     path = tmp_path / "state.safetensors"
     fgsm = [eb.attacks.FGSM(eps=0.2)]
     eb.evaluate(model, X, Y, fgsm, state=path)
-    with pytest.raises(
-        ValueError, match=r"^state: .* is of another evaluation: attacks\['FGSM linf eps=0.2'\] was .*, now it is None$"
-    ):
+    another = r"^state: .* is of another evaluation: "
+    gone = r"attacks had 'FGSM linf eps=0.2', now there are 'FGSM linf eps=0.3'; the list may only grow$"
+    with pytest.raises(ValueError, match=another + gone):
         eb.evaluate(model, X, Y, [eb.attacks.FGSM(eps=0.3)], state=path)
-    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: data"):
+    option = r"attacks\['FGSM linf eps=0.2'\]\['loss'\] was 'cross_entropy', now it is 'margin'$"
+    with pytest.raises(ValueError, match=another + option):
+        eb.evaluate(model, X, Y, [eb.attacks.FGSM(eps=0.2, loss="margin")], state=path)
+    with pytest.raises(ValueError, match=another + r"data was '4 rows \(.*\)', now it is '4 rows \("):
         eb.evaluate(model, X[::-1].copy(), Y, fgsm, state=path)
+    with pytest.raises(ValueError, match=another + r"data was '4 rows \(.*\)', now it is '3 rows \("):
+        eb.evaluate(model, X[:3], Y[:3], fgsm, state=path)
     values = {name: p * 2 for name, p in model.parameters().items()}
     model.load_parameters(values)
     with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: weights"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import batch, labels, pair
+from cases import batch, labels, pair, use_threads
 
 ATTACK = eb.attacks.PGD(eps=0.1, steps=5, restarts=2, seed=1)
 
@@ -25,7 +25,7 @@ def _attack(queue, model, x, y) -> None:
 def test_forked_worker_computes_the_same_bits_after_use_in_the_parent() -> None:
     model, _ = pair([33, 65, 10], "relu")
     x, y = batch(64, 33), labels(64, 10)
-    eb._native.set_threads(2)
+    use_threads(2)
     wanted = np.asarray(ATTACK(model, x, y))  # the parent's thread pool exists now
     context = multiprocessing.get_context("fork")
     queue = context.Queue()

@@ -291,7 +291,7 @@ def test_every_row_of_a_batch_is_in_a_slab_whatever_blocks_and_threads_make_of_i
     eb._native.set_slab_rows(1)
     wanted = attack(model, x, y)
     eb._native.set_slab_rows(0)
-    eb._native.set_threads(threads)
+    use_threads(threads)
     for size in (8, 9, 15, 17, 23, 25, 31, 33, 40, 41, 47, 49, 56, 63, 65, 96, 97, 100, 104, 105, 128, 161, 169, 170):
         np.testing.assert_array_equal(attack(model, x[:size], y[:size]), wanted[:size], str(size))
 

@@ -22,6 +22,7 @@ from cases import (
     check_loss,
     image_model,
     labels,
+    use_threads,
 )
 from oracle_images import Stack
 from test_batch_norm import BATCHES, LR, assert_trained_as
@@ -158,7 +159,7 @@ def test_no_slab_and_no_thread_count_changes_a_bit(table: str, name: str, slab: 
     attack = eb.attacks.PGD(eps=0.1, steps=3, early_stop=True, seed=1)
     wanted = attack.run(model, x, y), model.jacobian(x), model.parameter_gradients(x, y)
     eb._native.set_slab_rows(slab)
-    eb._native.set_threads(3)
+    use_threads(3)
     got = attack.run(model, x, y), model.jacobian(x), model.parameter_gradients(x, y)
     np.testing.assert_array_equal(got[0].x_adv, wanted[0].x_adv)
     np.testing.assert_array_equal(got[0].loss, wanted[0].loss)
@@ -225,7 +226,7 @@ def trained(method: str, layers: list[Any], shape: tuple[int, ...], **options: A
 def test_training_has_the_same_bits_for_every_slab_and_thread_count(table: str, method: str, name: str) -> None:
     _, wanted = trained(method, *BLOCKS[name])
     eb._native.set_slab_rows(5)
-    eb._native.set_threads(3)
+    use_threads(3)
     assert trained(method, *BLOCKS[name])[1] == wanted
 
 

@@ -68,11 +68,23 @@ std::unique_ptr<Layer> layer_of(const py::tuple& d) {
   return std::make_unique<ActivationLayer>(in, spec);
 }
 
+// The same, but where its parameters do not fit into memory, or no vector could hold them, the error names the layer.
+std::unique_ptr<Layer> layer_in_memory(const std::string& name, const py::tuple& d) {
+  try {
+    return layer_of(d);
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {
+  }
+  const std::string what = "layers: layer " + name + " (" + d[0].cast<std::string>() + ") does not fit into memory";
+  PyErr_SetString(PyExc_MemoryError, what.c_str());
+  throw py::error_already_set();
+}
+
 // (name, places of the layers it reads, description) each.
 std::unique_ptr<Model> model_of(const std::vector<std::tuple<std::string, std::vector<Index>, py::tuple>>& given) {
   Layers layers;
   for (const auto& [name, reads, description] : given) {
-    layers.push_back(layer_of(description));
+    layers.push_back(layer_in_memory(name, description));
     layers.back()->name = name;
     layers.back()->reads = reads;
   }

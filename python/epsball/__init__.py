@@ -38,6 +38,7 @@ _MODULES = (
     "datasets",
     "defences",
     "evaluation",
+    "exhibits",
     "interop",
     "models",
     "ops",
@@ -50,14 +51,25 @@ __all__ = [
     "Exp", "Flatten", "JaxModel", "LabelOracle", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize",
     "OneVsOne", "Perturber", "Power", "Quadratic", "QueryBudgetExceeded", "ReLU", "Residual", "Sequential", "Sigmoid",
     "Softplus", "Tanh", "TorchModel", "analysis", "attacks", "autoattack", "backends", "datasets", "defences",
-    "evaluate", "evaluation",
-    "exact_robust_accuracy", "fgsm", "fit", "from_onnx",
-    "from_sklearn", "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
+    "evaluate", "evaluation", "exact_robust_accuracy", "exhibits", "fgsm", "fit", "from_onnx", "from_sklearn",
+    "from_torch", "info", "interop", "linear_exact", "load", "models", "ops", "pgd", "sources",
     "sync_from_torch", "to_onnx", "to_torch", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from epsball import analysis, attacks, datasets, defences, evaluation, interop, models, ops, sources, training
+    from epsball import (
+        analysis,
+        attacks,
+        datasets,
+        defences,
+        evaluation,
+        exhibits,
+        interop,
+        models,
+        ops,
+        sources,
+        training,
+    )
     from epsball.attacks.autoattack import autoattack
     from epsball.attacks.fgsm import fgsm
     from epsball.attacks.linear_exact import exact_robust_accuracy, linear_exact

@@ -84,6 +84,15 @@ def check_shape(name: str, value: Any) -> tuple[int, ...]:
     return sizes
 
 
+def check_axes(given: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Refuse images whose axes stand in another order than the model's; those of size 1 may stand anywhere."""
+    if given == wanted or sorted(given) != sorted(wanted):
+        return
+    if [n for n in given if n > 1] != [n for n in wanted if n > 1]:
+        raise ValueError(f"x: wanted images of shape {wanted}, channels first, got {given}, the same axes in another "
+                         f"order; x.transpose may bring them into the model's")  # fmt: skip
+
+
 def check_path(name: str, value: Any) -> Path:
     """Return `value` as a path."""
     try:

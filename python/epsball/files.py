@@ -79,6 +79,11 @@ def fingerprint(*arrays: npt.NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of_rows(*arrays: npt.NDArray[Any]) -> str:
+    """Return a fingerprint that says how many rows they are: where two differ, people read it."""
+    return f"{len(arrays[0]):,} rows ({fingerprint(*arrays)})"
+
+
 def require_same_run(of_another: str, before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> None:
     """Raise where the run that wrote a file had other settings; `of_another` names the file, the rest the setting."""
     for key in sorted({*now, *before}):

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import check_seed, check_shape
+from epsball.arguments import check_axes, check_seed, check_shape
 from epsball.arrays import as_numpy
 from epsball.classifier import Classifier, word
 from epsball.layers import LAYERS, Dropout, Flatten, Layer
 from epsball.layers.activation import Activation
-from epsball.layers.base import Description, Shape, Values
+from epsball.layers.base import Description, Shape, Values, check_count
 from epsball.layers.residual import Residual
 
 PLAIN = (Flatten, Dropout, Activation)  # what keeps the number of features
@@ -103,12 +103,14 @@ class Sequential(Classifier):
         return _with_parameters, (self.layers, self.input_shape, self.parameters(), *place), state
 
     def _engine(self, x: npt.NDArray[Any], gradients: bool) -> _native.Model:
+        if len(x.shape) == 4:
+            check_axes(x.shape[1:], self.input_shape)
         return self._native
 
     def parameter_gradients(self, x: Any, y: Any, loss: str = "cross_entropy") -> dict[str, npt.NDArray[np.float32]]:
         """Return the gradient of the mean loss over the rows for every parameter, by name; dropout is off."""
         a = as_numpy("x", x, device=self.device)
-        return dict(self._native.parameter_gradients(a, self._labels(a, y), word("loss", loss)))
+        return dict(self._engine(a, True).parameter_gradients(a, self._labels(a, y), word("loss", loss)))
 
     # ---- intervals
 
@@ -139,7 +141,7 @@ class Sequential(Classifier):
             raise ValueError(f"high: wanted the shape of low, {ends[0].shape}, got {ends[1].shape}")
         if not (ends[0] <= ends[1]).all():
             raise ValueError("high: wanted values that are not below those of low")
-        lower, upper = self._native.bounds(*ends)
+        lower, upper = self._engine(ends[0], False).bounds(*ends)
         if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
             raise ValueError("model: it gave a bound that is not finite; its weights are too large for float32")
         return lower, upper
@@ -300,6 +302,10 @@ def _places(layers: Sequence[Layer], input_shape: Shape) -> list[Place]:
         raise ValueError("layers: wanted at least one layer, got none")
     if all(isinstance(layer, Flatten) for layer in layers):
         raise ValueError("layers: none of them computes anything")
+    try:
+        check_count(input_shape)
+    except ValueError as error:
+        raise ValueError(f"input_shape: {input_shape} {error}") from None
     places: list[Place] = []
 
     def put(layers: Sequence[Layer], prefix: str, shape: Shape, source: int) -> int:
@@ -314,6 +320,7 @@ def _places(layers: Sequence[Layer], input_shape: Shape) -> list[Place]:
             try:
                 place = Place(name, layer, shape, reads, layer.native(shape))
                 shape = layer.output_shape(shape)
+                check_count(shape)
             except ValueError as error:
                 below = "input_shape" if all(isinstance(seen.layer, PLAIN) for seen in places) else "the layer below"
                 raise ValueError(f"layers: layer {name} ({layer}) does not fit {below}: it {error}") from None

@@ -160,6 +160,7 @@ void test_guards_notice_a_stray_write() {
 }  // namespace
 
 int main() {
+  set_share_all(true);  // the tasks are small
   for (const Kernels* table : tables()) {
     choose_table(table->name);
     test_norms_and_starts();

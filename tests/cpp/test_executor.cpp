@@ -141,6 +141,10 @@ void test_team_without_members() {
 void test_settings() {
   const int before = set_threads(3);
   CHECK(available_threads() == 3);
+  CHECK(threads_worth(0.0) == 1 && threads_worth(1e6) == 1 && threads_worth(4.1e6) == 2 && threads_worth(1e300) == 3);
+  set_share_all(true);
+  CHECK(threads_worth(0.0) == 3);
+  set_share_all(false);
   CHECK(set_threads(before) == 3);
   CHECK(available_threads() >= 1);
   CHECK_THROWS(choose_table("vax"), std::invalid_argument);

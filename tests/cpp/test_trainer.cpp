@@ -257,6 +257,7 @@ void test_closed_model() {
 }  // namespace
 
 int main() {
+  set_share_all(true);  // the lessons are small
   for (const Kernels* table : tables()) {
     choose_table(table->name);
     test_learning();

@@ -31,6 +31,9 @@ ATTACKS: dict[str, type[Attack]] = {}
 class AttackResult:
     """What an attack found, row by row.
 
+    Only the points are of x's kind. What is said of them are NumPy arrays, whatever x was, and wherever: findings to be
+    counted (``result.success.mean()``), not to be differentiated; ``torch.from_numpy(result.success)`` makes a tensor.
+
     Attributes
     ----------
     x_adv

@@ -1,4 +1,4 @@
-"""The command line: `epsball demo | train | attack | evaluate | bench | info`, one file per command."""
+"""The command line: `epsball demo | train | attack | evaluate | bench | exhibit | info`, one file per command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epsball import __version__
 
 #: In the order of the help page. Each is the function of its name in the module of its name; those modules
 #: import NumPy and the engine only when the command runs, so that the help is quick.
-COMMANDS = ("demo", "train", "attack", "evaluate", "bench", "info")
+COMMANDS = ("demo", "train", "attack", "evaluate", "bench", "exhibit", "info")
 
 app = typer.Typer(
     help="Adversarial examples on small models: attack them, train them, measure what is left.",

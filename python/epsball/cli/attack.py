@@ -33,8 +33,7 @@ def attack(
     json: options.Json = False,
 ) -> None:
     """Attack a saved model on a data set."""
-    if out is not None and out.suffix != ".npz":
-        raise typer.BadParameter(f"--out: {out} given, expected a name that ends in .npz")
+    options.require_suffix("--out", out, ".npz")
     import epsball as eb
     from epsball.cli import output
     from epsball.reports.tables import Table, number, percent

@@ -74,7 +74,7 @@ def _peers(names: str | None, none: bool) -> list[str] | None:
         raise typer.BadParameter("--peers and --no-peers exclude each other")
     if names is None:
         return [] if none else None
-    chosen = names.split(",")
+    chosen = options.listed(names)
     if unknown := [name for name in chosen if name not in PEERS]:
         raise typer.BadParameter(f"--peers: no peer {unknown[0]!r}, expected some of {', '.join(PEERS)}")
     return chosen
@@ -87,7 +87,7 @@ def _cells(rows: str | None) -> list[tuple[str, int]] | None:
     if rows is None:
         return None
     cells = []
-    for text in rows.split(","):
+    for text in options.listed(rows):
         model, _, batch = text.partition(":")
         if model not in MODELS or not batch.isdecimal() or int(batch) < 1:
             raise typer.BadParameter(f"no row {text!r}, expected a model of {', '.join(MODELS)} and a batch: mlp:1000")

@@ -38,7 +38,7 @@ def evaluate(
     if report is not None:
         reports.require()
     built = attack_options.build(
-        attacks.split(","), eps=eps, norm=norm, steps=steps, restarts=restarts, no_clip=no_clip, seed=seed
+        options.listed(attacks), eps=eps, norm=norm, steps=steps, restarts=restarts, no_clip=no_clip, seed=seed
     )
     target = eb.load(model)
     x, y = (array[:rows] for array in eb.datasets.load(data, split))

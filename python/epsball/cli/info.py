@@ -9,13 +9,12 @@ def info(json: options.Json = False) -> None:
     """Show version, CPU, kernel tables, threads, CUDA."""
     import epsball as eb
     from epsball.cli import output
-    from epsball.reports.tables import Table
 
     found = eb.info()
     if json:
         output.json(found)
     else:
-        output.table(Table(("", "epsball"), tuple((name, _words(value)) for name, value in found.items())))
+        output.facts({name: _words(value) for name, value in found.items()})
 
 
 def _words(value: object) -> str:

@@ -26,6 +26,17 @@ def number(text: str | float) -> float:
     return value
 
 
+def listed(text: str) -> list[str]:
+    """Read names separated by commas; one more comma at the end does no harm."""
+    return [name.strip() for name in text.strip().removesuffix(",").split(",")]
+
+
+def require_suffix(option: str, path: Path | None, suffix: str) -> None:
+    """Raise a usage error where a file is to be written under a name of another kind."""
+    if path is not None and path.suffix != suffix:
+        raise typer.BadParameter(f"{option}: {path} given, expected a name that ends in {suffix}")
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Data = Annotated[
     Literal["mnist-subset", "mnist", "fashion-mnist"],

@@ -12,6 +12,7 @@ import typer
 from epsball.cli import options
 
 if TYPE_CHECKING:
+    from epsball.attacks.base import Attack
     from epsball.model import Sequential
     from epsball.training.recipes import Recipe
 
@@ -47,7 +48,7 @@ _WIDEST = 1 << 20  # two layers of this width already need 4 TiB
 
 def train(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write, .safetensors.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Keep the model in this .safetensors file.")],
     data: options.Data = "mnist-subset",
     model: Annotated[
         Literal["softmax", "mlp", "cnn"],
@@ -66,7 +67,11 @@ def train(
     ] = "standard",
     eps: Annotated[
         float | None,
-        typer.Option(parser=options.number, help=f"Budget of the attack.  [default: {options.EPS}]"),
+        typer.Option(
+            parser=options.number,
+            help="Budget of the attack that is trained against, or of the FGSM that is measured where none is.  "
+            f"[default: {options.EPS}]",
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, max=options.MOST, help="Steps of the attack.  [default: the method's own]")
@@ -87,6 +92,7 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a model, plainly or adversarially, and save it."""
+    options.require_suffix("--out", out, ".safetensors")
     if model != "mlp" and hidden is not None:
         raise typer.BadParameter(f"--hidden means nothing to --model {model}")
     import epsball as eb
@@ -94,7 +100,9 @@ def train(
     from epsball.reports import progress
     from epsball.training.recipes import Recipe
 
+    monitor = None  # the method's own
     if recipe is None:
+        monitor = _measured(method, eps)
         chosen = _method(method, eps=eps, steps=steps)
         own = optimizer is None and lr is None
         how = chosen.optimizer() if own else _optimizer(optimizer or "adam", lr)
@@ -119,6 +127,7 @@ def train(
             batch_size=plan.batch_size,
             optimizer=plan.optimizer,
             validation=(xv[:monitored], yv[:monitored]),
+            monitor=monitor,
             checkpoint=checkpoint,
             seed=seed,
             progress=lambda done, total, _record: bar(title, done, total),
@@ -132,17 +141,25 @@ def train(
         output.table(_curves(history.epochs), caption=f"Adversarial: {history.attack!r}\nWritten to {out}")
 
 
-def _method(name: str, **given: Any) -> Any:
-    """Build the training method; an option it does not take is a usage error."""
+def _measured(method: str, eps: float | None) -> Attack | None:
+    """Return the attack whose errors are shown; None where they are those of the attack that is trained against."""
+    from epsball.attacks import FGSM
+
+    if method == "vat":  # whose eps is an L2 length
+        return FGSM(options.EPS)
+    return None if "eps" in _METHODS[method][1] else FGSM(options.EPS if eps is None else eps)
+
+
+def _method(name: str, *, eps: float | None, steps: int | None) -> Any:
+    """Build the training method; steps that it does not take are a usage error."""
     from epsball import training
 
     cls, takes = _METHODS[name]
-    chosen = {option: value for option, value in given.items() if value is not None}
-    for option in chosen:
-        if option not in takes:
-            raise typer.BadParameter(f"--{option} means nothing to --method {name}")
-    if "eps" in takes and name != "vat":  # whose eps is an L2 length, with a default of its own
-        chosen.setdefault("eps", options.EPS)
+    if steps is not None and "steps" not in takes:
+        raise typer.BadParameter(f"--steps means nothing to --method {name}")
+    chosen: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if "eps" in takes and (name != "vat" or eps is not None):  # VAT's has a default of its own
+        chosen["eps"] = options.EPS if eps is None else eps
     try:
         return getattr(training, cls)(**chosen)
     except ValueError as error:
@@ -173,7 +190,7 @@ def _settled(context: typer.Context, name: str) -> Recipe:
 
 def _widths(text: str) -> list[int]:
     try:
-        widths = [int(part) for part in text.split(",")]
+        widths = [int(part) for part in options.listed(text)]
     except ValueError:
         widths = [0]
     if min(widths) < 1 or max(widths) > _WIDEST:

@@ -20,7 +20,7 @@ from epsball.classifier import Classifier
 from epsball.evaluation.certificate import Certificate
 from epsball.evaluation.report import AttackRow, Bools, EvaluationReport
 from epsball.evaluation.state import Found, State
-from epsball.files import fingerprint
+from epsball.files import fingerprint, fingerprint_of_rows
 from epsball.machine import info
 from epsball.model import Sequential
 from epsball.reports import files
@@ -58,8 +58,8 @@ def evaluate(
         Such as `evaluation.IBPCertificate`: what they prove is reported beside what the attacks leave.
     state
         A file written after every 1,000 rows of an attack (temporary name, then rename). If it exists the evaluation
-        goes on from there, and nothing that it holds is computed again; a file of another evaluation is an error. Of
-        models outside the engine only their `repr` can be compared.
+        goes on from there, and nothing that it holds is computed again: `attacks` may have grown since. A file of
+        another evaluation is an error. Of models outside the engine only their `repr` can be compared.
     progress
         True shows bars on stderr; a function is called with (name of the attack, thousands of rows done, of how many).
 
@@ -140,7 +140,7 @@ def _identity(
     return {
         "model": repr(model),
         "weights": weights,
-        "data": fingerprint(as_numpy("x", x), labels),
+        "data": fingerprint_of_rows(as_numpy("x", x), labels),
         "attacks": files.plain({name: attack.to_dict() for name, attack in named.items()}),
         "table": info()["chosen"],
     }

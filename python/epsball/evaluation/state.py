@@ -79,16 +79,26 @@ class State:
 
     def _resume(self, path: Path) -> None:
         tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
-        require_same_run(f"state: {path} is of another evaluation", header.get("run", {}), self.run)
+        before, done = dict(header.get("run", {})), dict(header.get("done", {}))
+        self._require_same_run(f"state: {path} is of another evaluation", before)
         self.clean = tensors.get("clean")
         try:
-            for i, (name, f) in enumerate(self.found.items()):
+            for i, name in enumerate(done):  # in the order of the file
+                f = self.found[name]
                 for array in _ARRAYS:
                     wanted, kept = getattr(f, array), tensors[f"{i}.{array}"]
                     if kept.shape != wanted.shape or kept.dtype != wanted.dtype:
                         raise ValueError(f"{array} of {name}: {kept.dtype} of shape {kept.shape}")
                     setattr(f, array, np.array(kept))
-                done = header["done"][name]
-                f.rows, f.seconds, f.steps = int(done["rows"]), float(done["seconds"]), int(done["steps"])
+                spent = done[name]
+                f.rows, f.seconds, f.steps = int(spent["rows"]), float(spent["seconds"]), int(spent["steps"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"state: {path} is damaged: {error}") from error
+
+    def _require_same_run(self, of_another: str, before: dict[str, Any]) -> None:
+        """Raise where the file has an attack that is not asked for now, or anything else is not as it was."""
+        attacks, now = before.get("attacks", {}), self.run["attacks"]
+        if gone := [name for name in attacks if name not in now]:
+            have = ", ".join(map(repr, now)) or "none"
+            raise ValueError(f"{of_another}: attacks had {gone[0]!r}, now there are {have}; the list may only grow")
+        require_same_run(of_another, before, {**self.run, "attacks": {name: now[name] for name in attacks}})

@@ -54,6 +54,12 @@ def features_of(shape: Shape) -> int:
     return math.prod(shape)
 
 
+def check_count(shape: Shape) -> None:
+    """Raise where one input or output has more numbers than the engine counts to; the message goes on after "it"."""
+    if features_of(shape) >= 2**31:
+        raise ValueError(f"comes to {features_of(shape):,} numbers a row, and the engine counts to 2**31 - 1")
+
+
 def image_of(shape: Shape) -> tuple[int, int, int]:
     """Return `shape` as (channels, height, width)."""
     if len(shape) != 3:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator
@@ -72,32 +73,51 @@ def error_curves(curves: Sequence[Curve], floor: float) -> str:
     floor
         Errors below it (none found) are drawn at it.
     """
-    figure = Figure(figsize=(5.0, 3.9), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _axes("epoch", "error on test digits")
     for curve in curves:
         epochs = range(1, len(curve.errors) + 1)
         style = "--" if curve.dashed else "-"
         axes.semilogy(epochs, np.maximum(curve.errors, floor), style, color=curve.colour, label=curve.label, lw=2)
     lowest = min(min(curve.errors) for curve in curves)
     axes.set_ylim(max(floor, 0.5 * lowest), 1.15)
-    axes.set_xlabel("epoch", color=_INK)
-    axes.set_ylabel("error on test digits", color=_INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(lambda value, _position: f"{100 * value:g} %")
+    return _svg(figure)
+
+
+def lines(
+    curves: Mapping[str, Sequence[float]], x: Sequence[float], x_label: str, y_label: str, *, logarithmic: bool
+) -> str:
+    """Return curves by name over x as an SVG element."""
+    figure, axes = _axes(x_label, y_label)
+    for label, values in curves.items():
+        axes.plot(x, values, label=label, lw=2)
+    if logarithmic:
+        axes.set_yscale("log")
+    return _svg(figure)
+
+
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """Return an empty figure whose ink is the page's."""
+    figure = Figure(figsize=(5.0, 3.9), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label, color=_INK)
+    axes.set_ylabel(y_label, color=_INK)
     axes.tick_params(which="both", colors=_INK)
     axes.grid(which="major", color=_INK, alpha=0.15)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(_INK)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.46, 1.22), ncols=2, frameon=False, labelcolor=_INK)
-    return _svg(figure)
+    return figure, axes
 
 
 def _svg(figure: Figure) -> str:
-    """Return a figure as an SVG element without the XML preamble, its ink replaced by the page's text colour."""
+    """Return a figure with its legend as an SVG element without the XML preamble, its ink the page's text colour."""
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
+        columns = 2 if len(axes.lines) <= 4 else 5
+        axes.legend(loc="upper center", bbox_to_anchor=(0.46, 1.22), ncols=columns, frameon=False, labelcolor=_INK)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

@@ -20,6 +20,22 @@ class Table:
         widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
         return "\n".join(_line(row, widths) for row in (self.header, *self.rows))
 
+    def without_empty_columns(self) -> Table:
+        """Return the table without the columns in which nothing but dashes stands."""
+        columns = [i for i, cells in enumerate(zip(*self.rows, strict=True)) if i == 0 or {*cells} != {ABSENT}]
+        return Table(tuple(self.header[i] for i in columns), tuple(tuple(row[i] for i in columns) for row in self.rows))
+
+    def paragraphs(self) -> list[list[str]]:
+        """Return each row as lines, its label and then the columns in which it has something, one to a line."""
+        names = self.header[1:]
+        width = max(map(len, names), default=0)
+
+        def lines(row: tuple[str, ...]) -> list[str]:
+            told = zip(names, row[1:], strict=True)
+            return [row[0], *(f"  {name:{width}}  {cell}" for name, cell in told if cell != ABSENT)]
+
+        return [lines(row) for row in self.rows]
+
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     label, *numbers = (

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import whole
+from epsball.arguments import check_axes, whole
 from epsball.arrays import Array, as_numpy, like
 from epsball.classifier import Classifier
 
@@ -254,6 +254,7 @@ def shape_of_rows(x: Array, input_shape: Shape | None) -> Shape:
         return x.shape[1:]
     if math.prod(x.shape[1:]) != math.prod(input_shape):
         raise ValueError(f"x: wanted rows of the model's input shape {input_shape}, got shape {x.shape}")
+    check_axes(x.shape[1:], input_shape)
     return input_shape
 
 

@@ -20,7 +20,7 @@ from epsball.arguments import check_path, check_seed, whole
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, check_own_model, has_options_per_row
 from epsball.attacks.options import normal_bounds
-from epsball.files import fingerprint
+from epsball.files import fingerprint_of_rows
 from epsball.layers.batch_norm import BatchNorm
 from epsball.model import Sequential
 from epsball.reports.files import require_writable_name
@@ -176,8 +176,8 @@ class _Run:
             "layers": repr(self.model.layers), "method": self.method.identity(), "optimizer": repr(self.optimizer),
             "loss": self.loss, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
             "patience": self.patience,
-            "monitor": self.history.attack.to_dict(), "data": fingerprint(*self.data),
-            "validation": None if self.validation is None else fingerprint(*self.validation),
+            "monitor": self.history.attack.to_dict(), "data": fingerprint_of_rows(*self.data),
+            "validation": None if self.validation is None else fingerprint_of_rows(*self.validation),
             "table": _native.table(),
         }  # fmt: skip
 
@@ -365,8 +365,9 @@ def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: 
     inputs = as_numpy(x_name, x, device=model.device)
     labels = as_numpy(y_name, y, device=model.device)
     known = np.where(labels == -1, 0, labels) if unlabelled and labels.dtype.kind == "i" else labels
-    _native.check_data(model._native, inputs, known, loss)
-    model._native.loss_and_gradient(inputs[:1], known[:1], loss, False)  # what is wrong with the model itself
+    engine = model._engine(inputs, True)
+    _native.check_data(engine, inputs, known, loss)
+    engine.loss_and_gradient(inputs[:1], known[:1], loss, False)  # what is wrong with the model itself
     return inputs, labels
 
 
