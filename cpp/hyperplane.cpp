@@ -5,13 +5,6 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-double largest_of(DVec v) {
-  double lanes[kLanes], top = 0.0;
-  __builtin_memcpy(lanes, &v, sizeof(lanes));
-  for (const double lane : lanes) top = lane > top ? lane : top;
-  return top;
-}
-
 void farthest_corner(Stream, const CornerRows& a) {
   for (Index r = 0; r < a.rows; ++r) {
     DVec total = {};
@@ -25,7 +18,7 @@ void farthest_corner(Stream, const CornerRows& a) {
       if (a.norm == Norm::l1) total = total + d;
       if (a.norm == Norm::l0) total = total + (d > 0.0 ? DVec{} + 1.0 : DVec{});
     });
-    const double norm = a.norm == Norm::linf ? largest_of(total) : sum(total);
+    const double norm = a.norm == Norm::linf ? largest(total) : sum(total);
     a.out[r] = static_cast<float>(a.norm == Norm::l2 ? __builtin_sqrt(norm) : norm);
   }
 }
