@@ -12,6 +12,7 @@ Kernels filled() {
   k.name = EPSBALL_STRING(EPSBALL_ISA);
   k.lanes = kLanes;
   add_gemm(k);
+  add_images(k);
   add_conv(k);
   add_pool(k);
   add_channels(k);

@@ -22,6 +22,7 @@ Kernels filled(const char* name, Precision precision) {
   add_conv(k, precision);
   add_device(k);
   add_gemm(k, precision);
+  add_images(k);
   add_linear_exact(k);
   add_loss(k);
   add_maxout(k);

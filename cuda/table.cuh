@@ -16,6 +16,7 @@ void add_channels(Kernels&);
 void add_conv(Kernels&, Precision);
 void add_device(Kernels&);
 void add_gemm(Kernels&, Precision);
+void add_images(Kernels&);
 void add_linear_exact(Kernels&);
 void add_loss(Kernels&);
 void add_maxout(Kernels&);

@@ -135,13 +135,20 @@ LossRows SlabAttack::loss_rows() const {
   loss.targets_ld = targets_.ld;
   loss.scale = common_.descend ? -1.0f : 1.0f;
   loss.unit = common_.unit;
+  loss.noise = logit_noise_.data;
+  loss.noise_ld = logit_noise_.ld;
+  loss.noise_size = common_.noise_size;
+  loss.stretch = common_.stretch;
+  loss.log_size = log_size_;
   loss.loss = loss_;
   loss.predicted = predicted_;
   return loss;
 }
 
-void SlabAttack::evaluate(bool gradient) {
-  logits_ = pass_->forward(active_, x_);
+void SlabAttack::evaluate(bool gradient) { evaluate(pass_->forward(active_, x_), gradient); }
+
+void SlabAttack::evaluate(Rows logits, bool gradient) {
+  logits_ = logits;
   const Rows dlogits = pass_->dlogits();
   LossRows loss = loss_rows();
   loss.logits = logits_.data;
