@@ -4,6 +4,7 @@
 #include "losses/cross_entropy.h"
 #include "losses/dlr.h"
 #include "losses/hinge.h"
+#include "losses/jitter.h"
 #include "losses/margin.h"
 #include "losses/pair.h"
 #include "losses/squared_error.h"
@@ -33,6 +34,11 @@ struct LaneRows {
   }
   void dz(Index j, Vec v) const { scatter(a.dlogits + row * a.dlogits_ld + j, a.dlogits_ld, v, n); }
   Vec get_dz(Index j) const { return gather(a.dlogits + row * a.dlogits_ld + j, a.dlogits_ld, n); }
+  Vec noise(Index j) const {
+    return a.noise ? gather(a.noise + row * a.noise_ld + j, a.noise_ld, n) * a.noise_size : Vec{};
+  }
+  bool sized() const { return a.log_size != nullptr; }
+  void log_size(Vec v) const { store(a.log_size + row, v, n); }
 };
 
 Vec value(const LaneRows& rows) {
@@ -56,6 +62,8 @@ Vec value(const LaneRows& rows) {
       return dlr<Vec>(rows, a.classes, gradient, a.unit, scale);
     case Loss::dlr_targeted:
       return dlr_targeted<Vec>(rows, a.classes, gradient, a.unit, scale);
+    case Loss::jitter:
+      return jitter<Vec>(rows, a.classes, a.stretch, gradient, a.unit, scale);
   }
   return Vec{};
 }
@@ -95,6 +103,7 @@ void loss(Stream, const LossRows& a) {
     Vec poison;
     const IVec predicted = predict(rows, poison);
     store(a.predicted + row, predicted, n);
+    if (rows.sized()) rows.log_size(Vec{});
     store(a.loss + row, weighted(rows, value(rows)) + poison, n);
   });
 }

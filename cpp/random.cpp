@@ -158,14 +158,15 @@ void start(Stream, const StartRows& a) {
 }
 
 void noise(Stream, const NoiseRows& a) {
-  const std::uint32_t salt = kNoise | *a.draw;
+  const std::uint32_t salt = kNoise | ((*a.draw + a.more) & 0xffffffu);
   for (Index row = 0; row < a.rows; ++row) {
     float* out = a.out + row * a.ld;
     if (a.kind == Noise::normal)
       for_normals(a.features, a.seed, salt, a.ids[row], [&](Index i, Index n, Vec v) { store(out + i, v, n); });
     else
       for_uniforms(a.features, a.seed, salt, a.ids[row], [&](Index i, Index n, Vec u) {
-        store(out + i, select(u < 0.5f, splat<Vec>(-1.0f), splat<Vec>(1.0f)), n);
+        const Vec signs = select(u < 0.5f, splat<Vec>(-1.0f), splat<Vec>(1.0f));
+        store(out + i, a.kind == Noise::signs ? signs : 2.0f * u - 1.0f, n);
       });
   }
 }

@@ -1,5 +1,6 @@
 // Rows between the caller's arrays and a slab, and what attacks decide per row.
 #include "attacks/apgd_row.h"
+#include "attacks/mix_row.h"
 #include "attacks/track_best.h"
 #include "element.h"
 #include "project.h"
@@ -169,6 +170,10 @@ void apgd(Stream, Index rows, const ApgdRows& a) {
   for (Index r = 0; r < rows; ++r) apgd_row(a, r);
 }
 
+void mix(Stream, Index rows, const MixRows& a) {
+  for (Index r = 0; r < rows; ++r) mix_row(a, r);
+}
+
 }  // namespace
 
 void add_rows(Kernels& k) {
@@ -181,6 +186,7 @@ void add_rows(Kernels& k) {
   k.compact = compact;
   k.track_best = track_best;
   k.apgd = apgd;
+  k.mix = mix;
 }
 
 }  // namespace epsball::EPSBALL_ISA

@@ -13,6 +13,7 @@ Kernels filled() {
   k.lanes = kLanes;
   add_gemm(k);
   add_linear_step(k);
+  add_images(k);
   add_conv(k);
   add_pool(k);
   add_channels(k);

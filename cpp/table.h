@@ -8,6 +8,7 @@ namespace epsball::EPSBALL_ISA {
 
 void add_gemm(Kernels&);
 void add_linear_step(Kernels&);
+void add_images(Kernels&);
 void add_conv(Kernels&);
 void add_pool(Kernels&);
 void add_channels(Kernels&);

@@ -9,6 +9,7 @@
 #include "losses/cross_entropy.h"
 #include "losses/dlr.h"
 #include "losses/hinge.h"
+#include "losses/jitter.h"
 #include "losses/margin.h"
 #include "losses/squared_error.h"
 
@@ -33,6 +34,9 @@ struct ThreadRow {
   }
   EPSBALL_HD void dz(Index j, float v) const { a.dlogits[row * a.dlogits_ld + j] = v; }
   EPSBALL_HD float get_dz(Index j) const { return a.dlogits[row * a.dlogits_ld + j]; }
+  EPSBALL_HD float noise(Index j) const { return a.noise ? a.noise[row * a.noise_ld + j] * a.noise_size : 0.0f; }
+  EPSBALL_HD bool sized() const { return a.log_size != nullptr; }
+  EPSBALL_HD void log_size(float v) const { a.log_size[row] = v; }
 };
 
 __device__ inline float value(const ThreadRow& row) {
@@ -56,6 +60,8 @@ __device__ inline float value(const ThreadRow& row) {
       return dlr<float>(row, a.classes, gradient, a.unit, scale);
     case Loss::dlr_targeted:
       return dlr_targeted<float>(row, a.classes, gradient, a.unit, scale);
+    case Loss::jitter:
+      return jitter<float>(row, a.classes, a.stretch, gradient, a.unit, scale);
   }
   return 0.0f;
 }
@@ -89,6 +95,7 @@ __device__ inline void loss_of_row(const LossRows& a, Index r) {
   const ThreadRow row(a, r);
   float poison;
   a.predicted[r] = predict(row, poison);
+  if (row.sized()) row.log_size(0.0f);
   a.loss[r] = weighted(row, value(row)) + poison;
 }
 

@@ -151,12 +151,14 @@ __global__ void start_kernel(StartRows a, const std::int32_t* active) {
 
 __global__ void noise_kernel(NoiseRows a, const std::int32_t* active) {
   for_rows(rows_now(a.rows, active), [&](Index row) {
-    const std::uint32_t salt = kNoise | *a.draw;
+    const std::uint32_t salt = kNoise | ((*a.draw + a.more) & 0xffffffu);
     float* out = a.out + row * a.ld;
     if (a.kind == Noise::normal)
       for_normals(a.features, a.seed, salt, a.ids[row], [&](Index i, float v) { out[i] = v; });
     else
-      for_uniforms(a.features, a.seed, salt, a.ids[row], [&](Index i, float u) { out[i] = u < 0.5f ? -1.0f : 1.0f; });
+      for_uniforms(a.features, a.seed, salt, a.ids[row], [&](Index i, float u) {
+        out[i] = a.kind == Noise::signs ? (u < 0.5f ? -1.0f : 1.0f) : 2.0f * u - 1.0f;
+      });
   });
 }
 

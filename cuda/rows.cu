@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "attacks/apgd_row.h"
+#include "attacks/mix_row.h"
 #include "attacks/track_best.h"
 #include "ball.h"
 #include "element.h"
@@ -156,6 +157,10 @@ __global__ void apgd_kernel(Index rows, ApgdRows a, const std::int32_t* active) 
   for_flat(rows_now(rows, active), [&](Index r) { apgd_row(a, r); });
 }
 
+__global__ void mix_kernel(Index rows, MixRows a, const std::int32_t* active) {
+  for_flat(rows_now(rows, active), [&](Index r) { mix_row(a, r); });
+}
+
 struct Words {
   std::uint32_t word[kMostPut / sizeof(std::uint32_t)] = {};
 };
@@ -233,6 +238,11 @@ void apgd(Stream stream, Index rows, const ApgdRows& a) {
   launch(apgd_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
 }
 
+void mix(Stream stream, Index rows, const MixRows& a) {
+  const DeviceStream s = device_stream(stream);
+  launch(mix_kernel, flat_grid(rows), kFlatThreads, 0, s, rows, a, s.active);
+}
+
 }  // namespace
 
 void add_rows(Kernels& k) {
@@ -245,6 +255,7 @@ void add_rows(Kernels& k) {
   k.compact = compact;
   k.track_best = track_best;
   k.apgd = apgd;
+  k.mix = mix;
 }
 
 }  // namespace epsball::cuda

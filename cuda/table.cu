@@ -25,6 +25,7 @@ Kernels filled(const char* name, Precision precision) {
   add_flip(k);
   add_gemm(k, precision);
   add_hyperplane(k);
+  add_images(k);
   add_lbfgs(k);
   add_linear_exact(k);
   add_loss(k);

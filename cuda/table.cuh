@@ -19,6 +19,7 @@ void add_device(Kernels&);
 void add_flip(Kernels&);
 void add_gemm(Kernels&, Precision);
 void add_hyperplane(Kernels&);
+void add_images(Kernels&);
 void add_lbfgs(Kernels&);
 void add_linear_exact(Kernels&);
 void add_loss(Kernels&);

@@ -257,8 +257,9 @@ enum class Loss : int {
   confidence,
   hinge,
   crammer_singer,
-  dlr,          // three classes or more
-  dlr_targeted  // four or more, and LossRows::rivals
+  dlr,           // three classes or more
+  dlr_targeted,  // four or more, and LossRows::rivals
+  jitter         // LossRows::noise and stretch
 };
 
 struct LossRows {
@@ -270,11 +271,16 @@ struct LossRows {
   const float* targets = nullptr;        // (rows, classes) with stride targets_ld
   Index targets_ld = 0;
   const std::int32_t* rivals = nullptr;  // (rows): the class that dlr_targeted compares with the label
-  float scale = 1.0f;                    // multiplies dlogits; -1 descends towards a target
-  float sharpness = 1.0f;                // multiplies the logits: 1 / temperature
-  const float* weights = nullptr;        // (rows) that multiply loss and dlogits; null: 1
+  const float* noise = nullptr;  // (rows, classes) with stride noise_ld, added to jitter's probabilities; or null
+  Index noise_ld = 0;
+  float noise_size = 0.0f;         // multiplies it
+  float stretch = 10.0f;           // the largest |logit| after jitter has brought them to one scale
+  float scale = 1.0f;              // multiplies dlogits; -1 descends towards a target
+  float sharpness = 1.0f;          // multiplies the logits: 1 / temperature
+  const float* weights = nullptr;  // (rows) that multiply loss and dlogits; null: 1
   bool unit = false;  // rescale each row of dlogits to a largest magnitude of 1: attacks only need its direction, and
                       // so it cannot underflow however confident the model is
+  float* log_size = nullptr;          // (rows): log of what `unit` divides dlogits by, but for a constant; or null
   float* loss = nullptr;              // (rows)
   std::int32_t* predicted = nullptr;  // (rows)
   float* dlogits = nullptr;           // (rows, classes) with stride dlogits_ld, or null
@@ -418,9 +424,9 @@ struct RowBuffer {
   Index bytes = 0;  // of one row
 };
 
-enum class Noise : int { normal, signs };
+enum class Noise : int { normal, signs, uniform };  // uniform in [-1, 1)
 
-// Random vectors: out(i) is drawn by counter from the row's id, the seed and the draw.
+// Random vectors: out(i) is drawn by counter from the row's id, the seed and the draw, of which 24 bits count.
 struct NoiseRows {
   Noise kind = Noise::normal;
   Index rows = 0, features = 0;
@@ -429,6 +435,7 @@ struct NoiseRows {
   const std::uint32_t* draw = nullptr;  // (1), below 2^24
   float* out = nullptr;
   Index ld = 0;
+  std::uint32_t more = 0;  // added to the draw
 };
 
 struct TrackBest;          // src/attacks/track_best.h
@@ -436,9 +443,25 @@ struct PgdRows;            // src/attacks/pgd_rows.h
 struct LinearStep;         // the same
 struct ApgdRows;           // src/attacks/apgd_row.h
 struct SquareRows;         // src/attacks/square_row.h
+struct MixRows;            // src/attacks/mix_row.h
+struct ResizeRows;         // src/attacks/resize_row.h
 struct LinearCase;         // src/attacks/linear_row.h
 struct BatchNormChannels;  // src/layers/batch_norm_channel.h
 struct FoldChannels;       // the same
+
+// ---- images under attack ----
+
+// out = every channel of x filtered by `taps` along both axes, with zeros outside of the image; tap (count - 1) / 2 is
+// the middle.
+struct BlurRows {
+  Index rows = 0, channels = 1, height = 1, width = 1;
+  const float* taps = nullptr;  // (count)
+  Index count = 1;
+  const float* x = nullptr;
+  float* between = nullptr;  // after the first axis
+  float* out = nullptr;      // may be x
+  Index ld = 0;              // of all three
+};
 
 // ---- minimum-norm attacks ----
 
@@ -666,6 +689,7 @@ struct Kernels {
   Index (*compact)(Stream, Index rows, const std::uint8_t* leave, const RowBuffer* buffers, int count) = nullptr;
   void (*track_best)(Stream, Index rows, const TrackBest&) = nullptr;
   void (*apgd)(Stream, Index rows, const ApgdRows&) = nullptr;
+  void (*mix)(Stream, Index rows, const MixRows&) = nullptr;
 
   // linear_step.cpp: a step of L-infinity PGD through one layer of few outputs, and the logits where it leads, in one
   // pass over the rows. Null where pgd does.
@@ -674,6 +698,10 @@ struct Kernels {
   // pgd.cu: a whole run of L-infinity PGD in one launch. False: the model or the batch does not fit, and nothing is
   // done. Null where steps one by one are as good.
   bool (*pgd)(Stream, const PgdRows&) = nullptr;
+
+  // images.cpp
+  void (*blur)(Stream, const BlurRows&) = nullptr;
+  void (*resize)(Stream, const ResizeRows&) = nullptr;
 
   // square.cpp
   void (*square)(Stream, const SquareRows&) = nullptr;

@@ -23,6 +23,8 @@ MAKE: dict[str, Callable[..., Any]] = {
     "ILCM": lambda **k: A.ILCM(**{"eps": 0.2, "steps": 3, **k}),
     "PGD": lambda **k: A.PGD(**{"eps": 0.2, "steps": 3, "restarts": 2, **k}),
     "MomentumPGD": lambda **k: A.MomentumPGD(**{"eps": 0.2, "steps": 3, "nesterov": True, **k}),
+    "SmoothPGD": lambda **k: A.SmoothPGD(**{"eps": 0.8, "steps": 3, "samples": 2, "sigma": 0.1, **k}),
+    "Jitter": lambda **k: A.Jitter(**{"eps": 0.2, "steps": 3, "restarts": 2, **k}),
     "AdamPGD": lambda **k: A.AdamPGD(**{"eps": 0.2, "steps": 3, **k}),
     "APGD": lambda **k: A.APGD(**{"eps": 0.2, "steps": 5, **k}),
     "SLIDE": lambda **k: A.SLIDE(**{"eps": 1.0, "steps": 3, "fraction": 0.2, **k}),
@@ -51,6 +53,9 @@ MAKE: dict[str, Callable[..., Any]] = {
     "Substitute": lambda **k: A.Substitute(
         **{"seeds": images(20, seed=9), "inner": A.FGSM(0.2), "rounds": 2, "epochs": 1, "classes": CLASSES, **k}
     ),
+    "SparseFool": lambda **k: A.SparseFool(**k),
+    "OnePixel": lambda **k: A.OnePixel(**{"pixels": 2, "steps": 8, "population": 12, **k}),
+    "Pixle": lambda **k: A.Pixle(**{"restarts": 8, "iterations": 3, **k}),
     "Spatial": lambda **k: A.Spatial(**{"grid": (3, 3, 1), "pixels": 1, **k}),
     "TreeMinimum": lambda **k: A.TreeMinimum(**k),
     "TreeSearch": lambda **k: A.TreeSearch(**k),

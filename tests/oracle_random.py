@@ -26,11 +26,11 @@ def philox(counter: list[NDArray[np.uint64]], key: int) -> list[NDArray[np.uint6
     return [a, b, c, d]
 
 
-def _words(n: int, seed: int, row: int) -> NDArray[np.uint64]:
+def _words(n: int, seed: int, row: int, salt: int = 0) -> NDArray[np.uint64]:
     """The words (groups, 4, 16) of a row's stream; element i is word [i // 64, i // 16 % 4, i % 16]."""
     groups = -(-n // 64)
     block = np.arange(groups * 16, dtype=np.uint64)
-    rest = [np.full_like(block, value) for value in (0, row & 0xFFFFFFFF, row >> 32)]
+    rest = [np.full_like(block, value) for value in (salt, row & 0xFFFFFFFF, row >> 32)]
     return np.stack(philox([block, *rest], seed)).reshape(4, groups, 16).transpose(1, 0, 2)
 
 
@@ -38,16 +38,27 @@ def _unit(words: NDArray[np.uint64]) -> Array:
     return np.asarray(words >> np.uint64(8), np.float64) * 2.0**-24
 
 
-def uniforms(rows: int, n: int, seed: int = 0) -> Array:
+def block(seed: int, row: int, salt: int) -> list[int]:
+    """The four words of the first block of a row's stream."""
+    words = [np.array([value], np.uint64) for value in (0, salt, row & 0xFFFFFFFF, row >> 32)]
+    return [int(word[0]) for word in philox(words, seed)]
+
+
+def noise_salt(draw: int) -> int:
+    """What keeps the noise of one draw apart from other uses of a seed."""
+    return 3 << 24 | draw
+
+
+def uniforms(rows: int, n: int, seed: int = 0, salt: int = 0) -> Array:
     """The uniforms in [0, 1) of rows 0, 1, ..., (rows, n)."""
-    return np.stack([_unit(_words(n, seed, row)).reshape(-1)[:n] for row in range(rows)])
+    return np.stack([_unit(_words(n, seed, row, salt)).reshape(-1)[:n] for row in range(rows)])
 
 
-def normals(rows: int, n: int, seed: int = 0) -> Array:
+def normals(rows: int, n: int, seed: int = 0, salt: int = 0) -> Array:
     """The standard normals of rows 0, 1, ..., (rows, n), by Box and Muller from pairs of words."""
     out = []
     for row in range(rows):
-        w = _words(n, seed, row)
+        w = _words(n, seed, row, salt)
         z = np.empty(w.shape)
         for pair in (0, 2):
             radius = np.sqrt(-2.0 * np.log(_unit(w[:, pair]) + 2.0**-24))

@@ -26,6 +26,11 @@ ATTACKS: dict[str, Make] = {
     "pgd": lambda eps, norm, **k: eb.attacks.PGD(eps=eps, norm=norm, steps=3, restarts=2, **k),
     "momentum": lambda eps, norm, **k: eb.attacks.MomentumPGD(eps=eps, norm=norm, steps=3, **k),
     "nesterov": lambda eps, norm, **k: eb.attacks.MomentumPGD(eps=eps, norm=norm, steps=3, nesterov=True, **k),
+    "variance": lambda eps, norm, **k: eb.attacks.MomentumPGD(
+        eps=eps, norm=norm, steps=3, scales=2, neighbours=2, nesterov=True, **k
+    ),
+    "smooth": lambda eps, norm, **k: eb.attacks.SmoothPGD(eps=eps, norm=norm, steps=3, samples=2, **k),
+    "jitter": lambda eps, norm, **k: eb.attacks.Jitter(eps=eps, norm=norm, steps=3, **k),
     "adam": lambda eps, norm, **k: eb.attacks.AdamPGD(eps=eps, norm=norm, steps=3, **k),
     "apgd": lambda eps, norm, **k: eb.attacks.APGD(eps=eps, norm=norm, steps=7, **k),
     "apgd-targets": lambda eps, norm, **k: eb.attacks.APGD(eps=eps, norm=norm, steps=4, targets=2, loss="dlr", **k),

@@ -497,6 +497,10 @@ SEARCH = {"search_steps": 2, "abort_early": False}
 LOOPS = {
     "momentum": (lambda n: A.MomentumPGD(eps=0.5, steps=n), 1),
     "nesterov": (lambda n: A.MomentumPGD(eps=0.5, steps=n, nesterov=True), 1),
+    "scales": (lambda n: A.MomentumPGD(eps=0.5, steps=n, scales=3, nesterov=True), 1),
+    "variance": (lambda n: A.MomentumPGD(eps=0.5, steps=n, neighbours=2), 2),
+    "jitter": (lambda n: A.Jitter(eps=0.5, steps=n), 2),
+    "smooth": (lambda n: A.SmoothPGD(eps=0.5, steps=n, samples=3), 2),
     "adam": (lambda n: A.AdamPGD(eps=0.5, steps=n), 2),
     "slide": (lambda n: A.SLIDE(eps=0.5, steps=n), 1),
     "pgd-l2": (lambda n: A.PGD(eps=0.5, norm="l2", steps=n), 1),

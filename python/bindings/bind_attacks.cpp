@@ -15,6 +15,7 @@
 #include "attacks/lbfgs.h"
 #include "attacks/linear_exact.h"
 #include "attacks/linear_minimum.h"
+#include "attacks/momentum_pgd.h"
 #include "attacks/pgd.h"
 #include "attacks/square.h"
 #include "attacks/virtual_adversarial.h"
@@ -23,12 +24,7 @@
 namespace epsball::bindings {
 namespace {
 
-constexpr Named<Direction> kDirections[] = {{"gradient", Direction::gradient},
-                                            {"momentum", Direction::momentum},
-                                            {"nesterov", Direction::nesterov},
-                                            {"adam", Direction::adam}};
-
-constexpr Named<Noise> kNoises[] = {{"normal", Noise::normal}, {"signs", Noise::signs}};
+constexpr Named<Noise> kNoises[] = {{"normal", Noise::normal}, {"signs", Noise::signs}, {"uniform", Noise::uniform}};
 
 PgdSettings pgd_settings(const py::dict& o) {
   PgdSettings s;
@@ -37,13 +33,41 @@ PgdSettings pgd_settings(const py::dict& o) {
   s.restarts = get<int>(o, "restarts");
   s.random_start = get<std::string>(o, "random_start") != "none";
   if (s.random_start) s.start = start_of(get<std::string>(o, "random_start"));
-  s.direction = by_name(kDirections, "direction", get<std::string>(o, "direction"));
+  s.adam = get<bool>(o, "adam");
   s.decay = get<float>(o, "decay");
   s.decay_squares = get<float>(o, "decay_squares");
   s.top = get<int>(o, "top");
   s.samples = get<int>(o, "samples");
   s.noise = by_name(kNoises, "noise", get<std::string>(o, "noise"));
   s.delta = get<float>(o, "delta");
+  return s;
+}
+
+MomentumSettings momentum_settings(const py::dict& o) {
+  MomentumSettings s;
+  read_common(s, o);
+  s.judge = true;  // one pass among many, and the only one at a point without noise
+  s.steps = get<int>(o, "steps");
+  s.restarts = get<int>(o, "restarts");
+  s.random_start = get<std::string>(o, "random_start") != "none";
+  if (s.random_start) s.start = start_of(get<std::string>(o, "random_start"));
+  s.decay = get<float>(o, "decay");
+  s.nesterov = get<bool>(o, "nesterov");
+  s.copies = get<int>(o, "copies");
+  s.scales = get<int>(o, "scales");
+  s.noise = by_name(kNoises, "noise", get<std::string>(o, "noise"));
+  s.sigma = get<float>(o, "sigma");
+  s.mixture = get<bool>(o, "mixture");
+  s.neighbours = get<int>(o, "neighbours");
+  s.reach = get<float>(o, "reach");
+  s.channels = get<Index>(o, "channels");
+  s.height = get<Index>(o, "height");
+  s.width = get<Index>(o, "width");
+  s.least = get<Index>(o, "least");
+  s.chance = get<double>(o, "chance");
+  s.taps = get<std::vector<float>>(o, "taps");
+  s.stretch = get<float>(o, "stretch");
+  s.noise_size = get<float>(o, "noise_size");
   return s;
 }
 
@@ -224,6 +248,8 @@ void bind_attacks(py::module_& m) {
            "Sides are numbers or arrays of one input; both None: no box.");
   bind_attack<PgdSlab>(m, "pgd", pgd_settings,
                        "The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None).");
+  bind_attack<MomentumSlab>(m, "momentum_pgd", momentum_settings,
+                            "The gradient loop along averages of gradients; returns what pgd does.");
   bind_attack<ApgdSlab>(m, "apgd", apgd_settings, "Auto-PGD; returns what pgd does.");
   bind_attack<SquareSlab>(m, "square", square_settings, "Random search by squares; returns what pgd does.");
   bind_attack<VirtualAdversarialSlab>(m, "virtual_adversarial", virtual_adversarial_settings,

@@ -22,7 +22,8 @@ inline constexpr Named<Loss> kLosses[] = {{"cross_entropy", Loss::cross_entropy}
                                           {"confidence", Loss::confidence},
                                           {"hinge", Loss::hinge},
                                           {"crammer_singer", Loss::crammer_singer},
-                                          {"dlr", Loss::dlr}};
+                                          {"dlr", Loss::dlr},
+                                          {"jitter", Loss::jitter}};
 inline constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu}, {"leaky_relu", Activation::leaky_relu},
                                                      {"elu", Activation::elu},   {"sigmoid", Activation::sigmoid},
                                                      {"tanh", Activation::tanh}, {"softplus", Activation::softplus},

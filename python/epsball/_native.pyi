@@ -457,6 +457,24 @@ def linear_minimum(
     """Nearest points of linear models; returns as pgd does."""
 
 @typing.overload
+def momentum_pgd(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """The gradient loop along averages of gradients; returns what pgd does."""
+
+@typing.overload
+def momentum_pgd(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """The gradient loop along averages of gradients; returns what pgd does."""
+
+@typing.overload
 def pgd(
     model: Model,
     x: numpy.typing.NDArray[typing.Any] | DeviceArray,

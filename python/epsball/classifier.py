@@ -77,7 +77,8 @@ class Classifier(ABC):
             `RBF` layer, "confidence" (each class judged by itself: −log p_y − Σ log(1 − p_j) over the others). One
             logit z has the hinge max(0, 1 − (2y − 1) z) under both names; at a kink the derivative is 0. "dlr" is the
             difference of logits ratio (max_{j≠y} z_j − z_y) / (z_(1) − z_(3)) of Croce and Hein (2020), for three
-            classes or more.
+            classes or more. "jitter" is the mean of (p_j − [j = y])² with p the softmax of 10 z / max|z| (Schwinn et
+            al. 2021; one logit: of its sigmoid).
 
         Returns
         -------

@@ -135,6 +135,11 @@ LossRows SlabAttack::loss_rows() const {
   loss.targets_ld = targets_.ld;
   loss.scale = common_.descend ? -1.0f : 1.0f;
   loss.unit = common_.unit;
+  loss.noise = logit_noise_.data;
+  loss.noise_ld = logit_noise_.ld;
+  loss.noise_size = common_.noise_size;
+  loss.stretch = common_.stretch;
+  loss.log_size = log_size_;
   loss.loss = loss_;
   loss.predicted = predicted_;
   return loss;

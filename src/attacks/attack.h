@@ -27,6 +27,8 @@ struct AttackSettings {
   bool keep_partial = false;  // what was found is stored even if the model throws midway
   float confidence = 0.0f;    // margin that success needs while the attack runs
   bool unit = true;           // gradients are scaled row by row, so that none vanishes; false: they are the loss's own
+  float stretch = 10.0f;      // as LossRows has it, and noise_size
+  float noise_size = 0.0f;
   std::uint64_t seed = 0;
 };
 
@@ -145,6 +147,8 @@ class SlabAttack {
   Rows clean_logits_;               // null without targets
   std::int32_t* rivals_ = nullptr;  // the classes aimed at; null without targets
   std::int32_t *labels_, *judge_, *slot_, *predicted_;
+  Rows logit_noise_;           // (rows, classes) that the loss adds; null without
+  float* log_size_ = nullptr;  // of the gradient that `evaluate` has scaled, as LossRows has it; null without
   float *loss_, *radius_, *start_radius_, *step_size_;
   float *distance_ = nullptr, *best_distance_ = nullptr;  // minimum norm: of x; of every slot's best point
   Index* ids_;

@@ -10,18 +10,17 @@ namespace epsball {
 PgdSlab::PgdSlab(const Target& target, const PgdSettings& settings, Worker& worker)
     : SlabAttack(target, settings, worker),
       s_(settings),
-      fused_(s_.norm == Norm::linf && s_.direction == Direction::gradient && s_.samples == 0 && target.fuses_step()) {
+      fused_(s_.norm == Norm::linf && !s_.adam && s_.samples == 0 && target.fuses_step()) {
   is_dense_ = pass_->dense(dense_);
   if (fused_ && k_.linear_step && is_dense_ && dense_.takes_linear_step()) next_logits_ = moved_rows(classes_);
   if (!fused_) gradient_ = moved_rows(features_);
-  if (s_.direction != Direction::gradient) memory_ = moved_rows(features_);
-  if (s_.direction == Direction::nesterov) base_ = moved_rows(features_);
-  if (s_.direction == Direction::adam) {
+  if (s_.adam) {
+    memory_ = moved_rows(features_);
     squares_ = moved_rows(features_);
     away_ = moved_rows(features_);
     corrections_ = worker.arena.take<AdamCorrections>(1);
+    length_ = worker.arena.take<float>(worker.slab_rows);
   }
-  if (s_.direction != Direction::gradient) length_ = worker.arena.take<float>(worker.slab_rows);
   if (s_.samples > 0) {
     centre_ = worker.arena.take_rows(worker.slab_rows, features_);
     noise_ = worker.arena.take_rows(worker.slab_rows, features_);
@@ -44,32 +43,10 @@ void PgdSlab::begin(int run) {
   };
   clear(memory_);
   clear(squares_);
-  if (base_.data) k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, base_.data, base_.ld, nullptr, nullptr);
-}
-
-// Each gradient counts by its direction: divided by its L1 norm.
-void PgdSlab::remember() {
-  k_.row_norms(stream(), {Norm::l1, active_, features_, gradient_.data, nullptr, gradient_.ld, length_});
-  k_.combine(stream(), sum_of({{memory_.data, memory_.ld, nullptr, s_.decay},
-                               {gradient_.data, gradient_.ld, nullptr, 1.0f, length_}},
-                              active_, features_, memory_));
 }
 
 StepRows PgdSlab::step_along(Rows direction) const {
   return {ball(radius_), direction.data, direction.ld, step_size_, moving_, top_};
-}
-
-void PgdSlab::add_to_x(Rows from, Rows direction, float times) {
-  combine({{from.data, from.ld}, {direction.data, direction.ld, step_size_, times}}, x_);
-  if (s_.norm != Norm::linf) k_.project(stream(), ball(radius_));
-}
-
-// The next gradient is that of a point ahead of where x is; the last point is x itself.
-void PgdSlab::move_nesterov(bool last) {
-  StepRows step = step_along(memory_);
-  step.ball.x = base_.data;
-  k_.step(stream(), step);
-  add_to_x(base_, memory_, last ? 0.0f : s_.decay);
 }
 
 void PgdSlab::move_adam() {
@@ -90,7 +67,7 @@ void PgdSlab::move_adam() {
   // A step of size 0 notes whether there was a gradient.
   k_.fill(stream(), length_, 0, active_ * static_cast<Index>(sizeof(float)));
   k_.step(stream(), {ball(radius_), gradient_.data, gradient_.ld, length_, moving_});
-  add_to_x(x_, away_, 1.0f);
+  combine({{x_.data, x_.ld}, {away_.data, away_.ld, step_size_}}, x_);
 }
 
 // Adds (loss(x + delta v) - loss(x - delta v)) / (2 delta) * v / samples to the gradient, v being random.
@@ -142,23 +119,12 @@ void PgdSlab::move(int run, int step) {
     estimate_gradient(run, step);
   else
     pass_->backward(active_, x_, gradient_, nullptr);
-  switch (s_.direction) {
-    case Direction::gradient:
-      return k_.step(stream(), step_along(gradient_));
-    case Direction::momentum:
-      remember();
-      return k_.step(stream(), step_along(memory_));
-    case Direction::nesterov:
-      remember();
-      return move_nesterov(step + 1 == s_.steps);
-    case Direction::adam:
-      return move_adam();
-  }
+  s_.adam ? move_adam() : k_.step(stream(), step_along(gradient_));
 }
 
 // What this step's calls read beside the rows.
 void PgdSlab::prepare(int step) {
-  if (s_.direction != Direction::adam) return;
+  if (!s_.adam) return;
   const float t = static_cast<float>(step + 1);
   const AdamCorrections c{1.0f - std::pow(s_.decay, t), 1.0f - std::pow(s_.decay_squares, t)};
   k_.put(stream(), corrections_, &c, sizeof c);

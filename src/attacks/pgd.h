@@ -5,18 +5,14 @@
 
 namespace epsball {
 
-// What a step follows: the gradient; an average of all so far, each divided by its L1 norm (MI-FGSM), whose gradient
-// may be taken where the average would lead (Nesterov); Adam's.
-enum class Direction : int { gradient, momentum, nesterov, adam };
-
 struct PgdSettings : AttackSettings {
   int steps = 40;
   int restarts = 1;
   bool random_start = true;
   Start start = Start::ball;
-  Direction direction = Direction::gradient;
-  float decay = 1.0f;          // of what is remembered of earlier gradients; Adam: beta1
-  float decay_squares = 0.0f;  // Adam: beta2
+  bool adam = false;           // steps follow Adam's averages of the gradient
+  float decay = 0.0f;          // beta1
+  float decay_squares = 0.0f;  // beta2
   int samples = 0;  // pairs of points on either side of x that estimate the gradient; 0: the model's own is taken
   Noise noise = Noise::signs;  // the samples' directions
   float delta = 0.01f;         // how far they are from x
@@ -51,11 +47,7 @@ class PgdSlab : public SlabAttack {
   void move_through_layer();
   void estimate_gradient(int run, int step);
   void sample();
-  void remember();
   StepRows step_along(Rows direction) const;
-  // x = from + times * step size * direction, brought back into the ball.
-  void add_to_x(Rows from, Rows direction, float times);
-  void move_nesterov(bool last);
   void move_adam();
 
   // Rounds that repeat: all steps but the first and the last; the samples of a step.
@@ -67,9 +59,8 @@ class PgdSlab : public SlabAttack {
   bool is_dense_;
   Rows next_logits_;     // of x after a step that has taken them along; null where none does
   Rows gradient_;        // null where fused
-  Rows memory_;          // momentum, or Adam's average; null without
-  Rows squares_, away_;  // Adam's average of squares, and its direction
-  Rows base_;            // Nesterov: where x has been before it looked ahead
+  Rows memory_;          // Adam's average; null without
+  Rows squares_, away_;  // its average of squares, and its direction
   Rows centre_, noise_;  // samples: x, and a direction from it
   float* plus_ = nullptr;
   std::uint32_t* draw_ = nullptr;           // of the sample

@@ -5,6 +5,12 @@
 
 namespace epsball::EPSBALL_ISA {
 
+// log(x), 0 for 0.
+template <class V>
+EPSBALL_HD V log_of_size(V x) {
+  return select(x > 0.0f, log(max(x, splat<V>(1.17549435e-38f))), V{});
+}
+
 // One logit z, target t: t softplus(-z) + (1 - t) softplus(z).
 template <class V, LossRow<V> Row>
 EPSBALL_HD V logistic(const Row& row, bool gradient, bool unit, float scale) {
@@ -12,6 +18,8 @@ EPSBALL_HD V logistic(const Row& row, bool gradient, bool unit, float scale) {
   V z = row.z(0), t = row.target(0);
   if (gradient) {
     V d = (one - t) * sigmoid(z) - t * sigmoid(-z);
+    if (unit && row.sized())
+      row.log_size(select(t == 0.0f, -softplus(-z), select(t == 1.0f, -softplus(z), log_of_size(abs(d)))));
     // A label of exactly 0 or 1 has a direction even where the sigmoid underflows.
     if (unit) d = select(t == 0.0f, one, select(t == 1.0f, -one, sign(d)));
     row.dz(0, d * scale);
@@ -38,6 +46,7 @@ EPSBALL_HD V cross_entropy_hard(const Row& row, Index classes, bool gradient, bo
   }
   V a = other + log(total) - zy;
   if (gradient) {
+    if (unit && row.sized()) row.log_size(-softplus(-a));
     V away = unit ? splat<V>(scale) : sigmoid(a) * scale;
     V each = away / total;
     for (Index j = 0; j < classes; ++j) row.dz(j, select(row.is_label(j), -away, row.get_dz(j) * each));
@@ -45,11 +54,13 @@ EPSBALL_HD V cross_entropy_hard(const Row& row, Index classes, bool gradient, bo
   return softplus(a);
 }
 
-// Divides a row's dz by its largest magnitude, if that is not 0, and multiplies by `scale`.
+// Divides a row's dz by its largest magnitude, if that is not 0, and multiplies by `scale`. exp(log_more) has been left
+// out of dz.
 template <class V, LossRow<V> Row>
-EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale) {
+EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale, V log_more = V{}) {
   V top = V{};
   for (Index j = 0; j < classes; ++j) top = max(top, abs(row.get_dz(j)));
+  if (row.sized()) row.log_size(log_of_size(top) + log_more);
   V factor = splat<V>(scale) / select(top > 0.0f, top, splat<V>(1.0f));
   for (Index j = 0; j < classes; ++j) row.dz(j, row.get_dz(j) * factor);
 }

@@ -44,7 +44,7 @@ EPSBALL_HD void ratio_gradient(const Row& row, Index classes, const TopLogits<V>
     d = d + select(top.at[2] == at, gain * third, V{}) + select(top.at[3] == at, gain * fourth, V{});
     row.dz(j, d * by);
   }
-  if (unit) scale_to_unit<V>(row, classes, scale);
+  if (unit) scale_to_unit<V>(row, classes, scale, -2.0f * log(spread));
 }
 
 inline constexpr float kLeastSpread = 1e-12f;  // where the largest logits are all equal

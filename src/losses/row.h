@@ -17,12 +17,20 @@ concept LossRow = requires(const Row& row, Index j, V v) {
   { row.target(j) } -> std::same_as<V>;  // the soft target; of a label 1 or 0, and with one class the label itself
   row.dz(j, v);                          // stores the derivative of the loss by z(j)
   { row.get_dz(j) } -> std::same_as<V>;  // what dz(j, v) has stored
+  { row.sized() } -> std::same_as<bool>;
+  row.log_size(v);  // where sized(): stores the logarithm of what a unit gradient was divided by
 };
 
 // A row that also knows the class to be predicted instead of its label.
 template <class Row, class V>
 concept RivalRow = LossRow<Row, V> && requires(const Row& row, Index j, V v) {
   { select(row.is_rival(j), v, v) } -> std::same_as<V>;
+};
+
+// A row with noise for its probabilities.
+template <class Row, class V>
+concept NoisyRow = LossRow<Row, V> && requires(const Row& row, Index j) {
+  { row.noise(j) } -> std::same_as<V>;
 };
 
 }  // namespace epsball::EPSBALL_ISA

@@ -12,8 +12,8 @@ using namespace epsball::test;
 
 namespace {
 
-constexpr Loss kLosses[] = {Loss::cross_entropy, Loss::margin,         Loss::squared_error, Loss::confidence,
-                            Loss::hinge,         Loss::crammer_singer, Loss::dlr,           Loss::dlr_targeted};
+constexpr Loss kLosses[] = {Loss::cross_entropy,  Loss::margin, Loss::squared_error, Loss::confidence, Loss::hinge,
+                            Loss::crammer_singer, Loss::dlr,    Loss::dlr_targeted,  Loss::jitter};
 
 struct Case {
   Loss kind = Loss::cross_entropy;
@@ -23,7 +23,7 @@ struct Case {
 };
 
 struct Results {
-  std::vector<float> loss, dlogits;
+  std::vector<float> loss, dlogits, log_size;
   std::vector<std::int32_t> predicted;
 };
 
@@ -52,6 +52,9 @@ std::vector<std::int32_t> rivals_of(const Case& c) {
   return rivals;
 }
 
+// Those that know no soft labels.
+bool is_hard(Loss kind) { return kind == Loss::jitter; }
+
 bool is_ratio(Loss kind) { return kind == Loss::dlr || kind == Loss::dlr_targeted; }
 
 LossRows descriptor(const Case& c) {
@@ -59,7 +62,8 @@ LossRows descriptor(const Case& c) {
   a.kind = c.kind;
   a.rows = c.rows;
   a.classes = c.classes;
-  a.ld = a.targets_ld = a.dlogits_ld = stride(c);
+  a.ld = a.targets_ld = a.dlogits_ld = a.noise_ld = stride(c);
+  a.noise_size = 0.2f;
   a.scale = c.scale;
   a.unit = c.unit;
   return a;
@@ -68,13 +72,16 @@ LossRows descriptor(const Case& c) {
 Results on_cpu(const Kernels& cpu, const Case& c, const std::vector<float>& z, bool gradient) {
   const auto labels = labels_of(c), rivals = rivals_of(c);
   const auto targets = uniform_floats(c.rows * stride(c), 4, 0.0f, 1.0f, 0.3f);
-  Results out{std::vector<float>(c.rows), std::vector<float>(c.rows * stride(c), 7.0f),
+  Results out{std::vector<float>(c.rows), std::vector<float>(c.rows * stride(c), 7.0f), std::vector<float>(c.rows),
               std::vector<std::int32_t>(c.rows)};
+  const auto noise = uniform_floats(c.rows * stride(c), 5, -1.0f, 1.0f);
   LossRows a = descriptor(c);
   a.logits = z.data();
   a.labels = c.soft ? nullptr : labels.data();
   a.rivals = rivals.data();
   a.targets = targets.data();
+  a.noise = noise.data();
+  a.log_size = out.log_size.data();
   a.loss = out.loss.data();
   a.predicted = out.predicted.data();
   a.dlogits = gradient ? out.dlogits.data() : nullptr;
@@ -84,7 +91,8 @@ Results on_cpu(const Kernels& cpu, const Case& c, const std::vector<float>& z, b
 
 Results on_gpu(const Case& c, const std::vector<float>& z, bool gradient, Stream stream = nullptr) {
   DeviceArray<float> logits(z), targets(uniform_floats(c.rows * stride(c), 4, 0.0f, 1.0f, 0.3f)),
-      loss(std::vector<float>(c.rows, -1.0f)), dlogits(std::vector<float>(c.rows * stride(c), 7.0f));
+      noise(uniform_floats(c.rows * stride(c), 5, -1.0f, 1.0f)), loss(std::vector<float>(c.rows, -1.0f)),
+      log_size(std::vector<float>(c.rows, -1.0f)), dlogits(std::vector<float>(c.rows * stride(c), 7.0f));
   DeviceArray<std::int32_t> labels(labels_of(c)), rivals(rivals_of(c)),
       predicted(std::vector<std::int32_t>(c.rows, -1));
   LossRows a = descriptor(c);
@@ -92,11 +100,13 @@ Results on_gpu(const Case& c, const std::vector<float>& z, bool gradient, Stream
   a.labels = c.soft ? nullptr : labels.data();
   a.rivals = rivals.data();
   a.targets = targets.data();
+  a.noise = noise.data();
+  a.log_size = log_size.data();
   a.loss = loss.data();
   a.predicted = predicted.data();
   a.dlogits = gradient ? dlogits.data() : nullptr;
   cuda::table().loss(stream, a);
-  return {loss.host(), dlogits.host(), predicted.host()};
+  return {loss.host(), dlogits.host(), log_size.host(), predicted.host()};
 }
 
 void test_loss(const Kernels& cpu, const Case& c) {
@@ -106,10 +116,13 @@ void test_loss(const Kernels& cpu, const Case& c) {
   if (fuses(cpu)) {
     CHECK(same_bits(got.loss, wanted.loss));
     CHECK(same_bits(got.dlogits, wanted.dlogits));
-  } else {  // a formula's dozen operations, and a sum's
-    const double tolerance = static_cast<double>(c.classes + 16) * 0x1p-23;
+    CHECK(same_bits(got.log_size, wanted.log_size));
+  } else {  // a formula's dozen operations, and a sum's; jitter's exponentials are of up to 20, and multiply roundings
+    const Index formula = c.kind == Loss::jitter ? 128 : 16;
+    const double tolerance = static_cast<double>(c.classes + formula) * 0x1p-23;
     CHECK(all_near(got.loss, wanted.loss, tolerance));
     CHECK(all_near(got.dlogits, wanted.dlogits, tolerance));
+    CHECK(all_near(got.log_size, wanted.log_size, tolerance));
   }
   const Results without = on_gpu(c, z, false);
   CHECK(same_bits(without.loss, got.loss) && without.predicted == got.predicted);
@@ -117,7 +130,7 @@ void test_loss(const Kernels& cpu, const Case& c) {
 }
 
 void test_a_row_is_the_same_alone(Loss kind) {
-  const bool soft = !is_ratio(kind);
+  const bool soft = !is_ratio(kind) && !is_hard(kind);
   const Case batch{kind, 33, 10, soft, true, 1.0f}, alone{kind, 1, 10, soft, true, 1.0f};
   const auto z = logits_of(batch);
   const Results one = on_gpu(alone, std::vector<float>(z.begin(), z.begin() + stride(alone)), true);
@@ -157,7 +170,7 @@ int main() {
       for (const Index size : kSizes)
         for (const bool soft : {false, true})
           for (const bool unit : {false, true}) {
-            if (is_ratio(kind) && (soft || size < 4)) continue;
+            if ((is_ratio(kind) && (soft || size < 4)) || (is_hard(kind) && soft)) continue;
             test_loss(*cpu, {kind, 5, size, soft, unit, -1.0f});
             test_loss(*cpu, {kind, size, size == 3 ? 1 : 10, soft, unit, 1.0f});
           }

@@ -125,7 +125,7 @@ void test_what_does_not_fit_goes_step_by_step() {
   CHECK(test_same_bits(Task(small, 512)) == 1);
   CHECK(test_same_bits(Task(small, 513)) == 0);
   Task other(small, 5);
-  other.settings.direction = Direction::momentum;
+  other.settings.adam = true;
   CHECK(test_same_bits(other) == 0);
   for (const Norm norm : {Norm::l2, Norm::l1}) {
     Task task(small, 5);

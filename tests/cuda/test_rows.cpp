@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "attacks/apgd_row.h"
+#include "attacks/mix_row.h"
 #include "attacks/track_best.h"
 #include "check.h"
 #include "cpu.h"
@@ -409,9 +410,36 @@ void test_apgd(Index rows, bool first, bool descend, bool sparse, std::int32_t s
   CHECK(halved.host() == c.halved && improved.host() == c.improved && back.host() == c.back);
 }
 
+// Sizes that no float holds: exp(-200) times 3 and exp(-205) times 2.
+void test_mix(const Kernels& cpu, bool first, bool weighed) {
+  const std::vector<float> log_term = {0.0f, -205.0f, 4.0f, -300.0f}, loss = {0.0f, 1.0f, 2.0f, 3.0f};
+  std::vector<float> log_sum = {0.0f, -200.0f, -90.0f, 1.0f}, keep(4, 7.0f), add(4, 7.0f);
+  DeviceArray<float> gpu_term(log_term), gpu_loss(loss), gpu_sum(log_sum), gpu_keep(keep), gpu_add(add);
+  DeviceArray<std::int32_t> active(std::vector<std::int32_t>{3});
+  cuda::DeviceStream stream{nullptr, active.data()};
+  cuda::table().mix(
+      &stream, 4,
+      {gpu_term.data(), weighed ? gpu_loss.data() : nullptr, gpu_sum.data(), first, gpu_keep.data(), gpu_add.data()});
+  const auto before = log_sum;
+  cpu.mix(nullptr, 3,
+          {log_term.data(), weighed ? loss.data() : nullptr, log_sum.data(), first, keep.data(), add.data()});
+  const double tolerance = fuses(cpu) ? 0.0 : 16 * 0x1p-24;
+  CHECK(same_bits(gpu_sum.host(), log_sum));
+  CHECK(all_near(gpu_keep.host(), keep, tolerance) && all_near(gpu_add.host(), add, tolerance));
+  for (int r = 0; r < 3; ++r) {
+    const double term = log_term[r] - (weighed ? loss[r] : 0.0f), sum = first ? -HUGE_VAL : before[r];
+    const double top = std::fmax(term, sum);
+    CHECK(std::fabs(keep[r] - std::exp(sum - top)) < 1e-6 && std::fabs(add[r] - std::exp(term - top)) < 1e-6);
+    CHECK(std::fabs(log_sum[r] - top) < 1e-4);
+  }
+}
+
 }  // namespace
 
 int main() {
+  for (const Kernels* cpu : tables())
+    for (const bool first : {false, true})
+      for (const bool weighed : {false, true}) test_mix(*cpu, first, weighed);
   for (const Index n : kSizes) {
     for (const bool by_id : {false, true}) {
       test_load<float>(n, by_id);

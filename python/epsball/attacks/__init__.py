@@ -18,6 +18,7 @@ from epsball.attacks.flip import FeatureAddition, FeatureDeletion
 from epsball.attacks.fmn import FMN
 from epsball.attacks.hop_skip_jump import HopSkipJump
 from epsball.attacks.ilcm import ILCM
+from epsball.attacks.jitter import Jitter
 from epsball.attacks.jsma import JSMA
 from epsball.attacks.lbfgs import LBFGS
 from epsball.attacks.linear_exact import LinearExact, exact_robust_accuracy, linear_exact
@@ -25,10 +26,14 @@ from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.max_confidence import MaxConfidence
 from epsball.attacks.momentum_pgd import MomentumPGD
 from epsball.attacks.neighbour_minimum import NeighbourMinimum
+from epsball.attacks.one_pixel import OnePixel
 from epsball.attacks.pgd import PGD, pgd
+from epsball.attacks.pixle import Pixle
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
+from epsball.attacks.smooth_pgd import SmoothPGD
+from epsball.attacks.sparsefool import SparseFool
 from epsball.attacks.spatial import Spatial
 from epsball.attacks.spsa import NES, SPSA
 from epsball.attacks.square import Square
@@ -69,12 +74,17 @@ __all__ = [
     "FeatureAddition",
     "FeatureDeletion",
     "HopSkipJump",
+    "Jitter",
     "LinearExact",
     "LinearMinimum",
     "MaxConfidence",
     "MomentumPGD",
     "NeighbourMinimum",
+    "OnePixel",
+    "Pixle",
     "RandomSearch",
+    "SmoothPGD",
+    "SparseFool",
     "Spatial",
     "Square",
     "StumpMinimum",

@@ -59,7 +59,7 @@ class AdamPGD(Attack):
             random_start="ball" if self.random_start else "none",
             early_stop=self.early_stop,
             seed=self.seed,
-            direction="adam",
+            adam=True,
             decay=self.beta1,
             decay_squares=self.beta2,
         )

@@ -30,8 +30,8 @@ class Loop:
         Return a row's best iterate; False: the last.
     targets
         Classes attacked one after another, in order of the logits at x, the label left out; 0: the loss is the label's.
-    direction, decay, decay_squares
-        "gradient", "momentum", "nesterov" or "adam", with its averages' decay: of the gradient, and of its square.
+    adam, decay, decay_squares
+        Steps follow Adam's averages of the gradient and of its square, with these decays.
     top
         SLIDE: features that move by step_size / top each; 0: those of largest gradient fill the box first.
     samples, noise, delta
@@ -54,7 +54,7 @@ class Loop:
     early_stop: bool = False
     seed: int = 0
     targets: int = 0
-    direction: str = "gradient"
+    adam: bool = False
     decay: float = 0.0
     decay_squares: float = 0.0
     top: int = 0
@@ -98,7 +98,7 @@ def run_loop(
         "steps": loop.steps,
         "restarts": loop.restarts,
         "random_start": loop.random_start,
-        "direction": loop.direction,
+        "adam": loop.adam,
         "decay": loop.decay,
         "decay_squares": loop.decay_squares,
         "top": loop.top,

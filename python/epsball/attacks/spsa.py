@@ -45,7 +45,7 @@ class SPSA(Attack):
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         loop = _loop(self, self.delta)
-        loop.direction, loop.decay, loop.decay_squares = "adam", 0.9, 0.999
+        loop.adam, loop.decay, loop.decay_squares = True, 0.9, 0.999
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)
 
 

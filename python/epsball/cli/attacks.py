@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 CLASSES = {
     "fgsm": "FGSM", "rfgsm": "RFGSM", "bim": "BIM", "ilcm": "ILCM", "pgd": "PGD", "momentum-pgd": "MomentumPGD",
     "adam-pgd": "AdamPGD", "apgd": "APGD", "slide": "SLIDE", "max-confidence": "MaxConfidence", "square": "Square",
-    "random-search": "RandomSearch", "spsa": "SPSA", "nes": "NES",
+    "random-search": "RandomSearch", "spsa": "SPSA", "nes": "NES", "jitter": "Jitter", "smooth-pgd": "SmoothPGD",
     "autoattack": "AutoAttack", "deepfool": "DeepFool", "cw": "CarliniWagner",
     "ddn": "DDN", "fmn": "FMN", "fab": "FAB", "ead": "EAD", "jsma": "JSMA",
     "lbfgs": "LBFGS", "virtual-adversarial": "VirtualAdversarial", "universal": "Universal",
-    "boundary": "Boundary", "hop-skip-jump": "HopSkipJump",
+    "boundary": "Boundary", "hop-skip-jump": "HopSkipJump", "sparsefool": "SparseFool",
+    "one-pixel": "OnePixel", "pixle": "Pixle",
 }  # fmt: skip
 if TYPE_CHECKING:
     Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it

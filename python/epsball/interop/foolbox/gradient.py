@@ -127,7 +127,7 @@ class L1ProjectedGradientDescentAttack(L2ProjectedGradientDescentAttack):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class LinfMomentumIterativeFastGradientMethod(Attack):
-    """See `epsball.attacks.MomentumPGD`; foolbox adds up gradients of any length, the paper and epsball g / ‖g‖₁."""
+    """See `epsball.attacks.MomentumPGD`; foolbox adds up gradients of any length, the paper and epsball g / ‖g‖."""
 
     momentum: float = 1.0
     rel_stepsize: float = 0.2

@@ -15,7 +15,7 @@ from epsball.interop.torchattacks.base import LOSSES, Seeded, check_only, draw_s
 
 @dataclass(eq=False, repr=False)
 class APGD(Seeded):
-    """Auto-PGD (see `epsball.attacks.APGD`); `rho` and `eot_iter` have one value only."""
+    """Auto-PGD (see `epsball.attacks.APGD`); `rho` has one value only."""
 
     model: Any
     norm: str = "Linf"
@@ -32,20 +32,21 @@ class APGD(Seeded):
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.APGD`."""
-        check_only(eot_iter=(self.eot_iter, 1), rho=(self.rho, 0.75))
+        check_only(rho=(self.rho, 0.75))
         loss = LOSSES[one_of("loss", self.loss, LOSSES)]
         return attacks.APGD(
             self.eps,
             steps=self.steps,
             restarts=self.n_restarts,
             loss=loss,
+            model_draws=self._draws(whole("eot_iter", self.eot_iter, 1)),
             **self._common(seed),
         )
 
 
 @dataclass(eq=False, repr=False)
 class APGDT(Seeded):
-    """Auto-PGD towards every other class with the targeted ratio; `rho` and `eot_iter` have one value only."""
+    """Auto-PGD towards every other class with the targeted ratio; `rho` has one value only."""
 
     model: Any
     norm: str = "Linf"
@@ -62,13 +63,14 @@ class APGDT(Seeded):
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.APGD` with targets."""
-        check_only(eot_iter=(self.eot_iter, 1), rho=(self.rho, 0.75))
+        check_only(rho=(self.rho, 0.75))
         return attacks.APGD(
             self.eps,
             steps=self.steps,
             restarts=self.n_restarts,
             targets=whole("n_classes", self.n_classes, 2) - 1,
             loss="dlr",
+            model_draws=self._draws(whole("eot_iter", self.eot_iter, 1)),
             **self._common(seed),
         )
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from epsball import attacks
 from epsball.arguments import one_of, whole
-from epsball.interop.torchattacks.base import LOSSES, Attack, check_only, draw_seed
+from epsball.interop.torchattacks.base import LOSSES, Attack, draw_seed
+
+NOISES = {"guassian": "normal", "uniform": "uniform"}  # as it is spelt there
 
 
 @dataclass(eq=False, repr=False)
@@ -118,40 +120,29 @@ class PGDL2(Attack):
 
 
 @dataclass(eq=False, repr=False)
-class MIFGSM(Attack):
-    """Sign steps along an average of gradients (see `epsball.attacks.MomentumPGD`)."""
+class EOTPGD(Attack):
+    """`PGD` along the mean of `eot_iter` gradients at each point, for models that are random themselves."""
 
     model: Any
     eps: float = 8 / 255
     alpha: float = 2 / 255
     steps: int = 10
-    decay: float = 1.0
+    eot_iter: int = 2
+    random_start: bool = True
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
-        """Return `attacks.MomentumPGD`."""
-        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
-        return attacks.MomentumPGD(self.eps, **options, targeted=self.targeted)
-
-
-@dataclass(eq=False, repr=False)
-class NIFGSM(Attack):
-    """`MIFGSM` with gradients taken ahead of x, where those points are judged, too."""
-
-    model: Any
-    eps: float = 8 / 255
-    alpha: float = 2 / 255
-    steps: int = 10
-    decay: float = 1.0
-
-    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
-        """Return `attacks.MomentumPGD`."""
-        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
-        return attacks.MomentumPGD(self.eps, nesterov=True, **options, targeted=self.targeted)
+        """Return `attacks.PGD`, or `attacks.MomentumPGD` without memory where gradients may differ."""
+        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "random_start": self.random_start}
+        options |= {"targeted": self.targeted, "seed": seed()}
+        draws = self._draws(whole("eot_iter", self.eot_iter, 1))
+        if draws == 1:
+            return attacks.PGD(self.eps, **options)
+        return attacks.MomentumPGD(self.eps, decay=0.0, model_draws=draws, **options)
 
 
 @dataclass(eq=False, repr=False)
 class UPGD(Attack):
-    """Sign steps along an average of gradients, of one of three losses; `eot_iter` has one value only."""
+    """Sign steps along an average of gradients, of one of three losses."""
 
     model: Any
     eps: float = 8 / 255
@@ -164,8 +155,8 @@ class UPGD(Attack):
 
     def translated(self, seed: Callable[[], int]) -> attacks.Attack:
         """Return `attacks.MomentumPGD`."""
-        check_only(eot_iter=(self.eot_iter, 1))
         options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "decay": self.decay}
+        options["model_draws"] = self._draws(whole("eot_iter", self.eot_iter, 1))
         options |= {"random_start": self.random_start, "loss": LOSSES[one_of("loss", self.loss, LOSSES)]}
         return attacks.MomentumPGD(self.eps, **options, targeted=self.targeted, seed=seed())
 
@@ -211,3 +202,60 @@ class SPSA(Attack):
         whole("max_batch_size", self.max_batch_size, 1)
         options: dict[str, Any] = {"steps": self.nb_iter, "step_size": self.lr, "samples": self.nb_sample}
         return attacks.SPSA(self.eps, **options, delta=self.delta, targeted=self.targeted, seed=seed())
+
+
+@dataclass(eq=False, repr=False)
+class Jitter(Attack):
+    """PGD on probabilities of rescaled logits, with noise (see `epsball.attacks.Jitter`)."""
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+    scale: float = 10
+    std: float = 0.1
+    random_start: bool = True
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.Jitter`."""
+        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "random_start": self.random_start}
+        return attacks.Jitter(
+            self.eps, scale=self.scale, noise=self.std, **options, targeted=self.targeted, seed=seed()
+        )
+
+
+@dataclass(eq=False, repr=False)
+class PGDRS(Attack):
+    """PGD against a smoothed classifier (see `epsball.attacks.SmoothPGD`); `batch_max` changes nothing.
+
+    x itself stays in the box, where torchattacks clips what the model sees of it.
+    """
+
+    model: Any
+    eps: float = 8 / 255
+    alpha: float = 2 / 255
+    steps: int = 10
+    noise_type: str = "guassian"
+    noise_sd: float = 0.5
+    noise_batch_size: int = 5
+    batch_max: int = 2048
+
+    norm = "linf"
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.SmoothPGD`."""
+        noise = NOISES[one_of("noise_type", self.noise_type, NOISES)]
+        options: dict[str, Any] = {"steps": self.steps, "step_size": self.alpha, "norm": self.norm, "noise": noise}
+        options |= {"sigma": self.noise_sd, "samples": self.noise_batch_size}
+        return attacks.SmoothPGD(self.eps, **options, targeted=self.targeted, seed=seed())
+
+
+@dataclass(eq=False, repr=False)
+class PGDRSL2(PGDRS):
+    """`PGDRS` in the L2 ball; `eps_for_division` is not needed, as no gradient is too small."""
+
+    eps: float = 1.0
+    alpha: float = 0.2
+    eps_for_division: float = 1e-10
+
+    norm = "l2"

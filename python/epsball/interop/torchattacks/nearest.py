@@ -1,4 +1,4 @@
-"""torchattacks' attacks that look for the nearest adversarial point."""
+"""torchattacks' attacks that look for the nearest adversarial point, or for few pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from epsball import attacks
-from epsball.interop.torchattacks.base import Attack
+from epsball.arguments import flag, number, pair, whole
+from epsball.interop.torchattacks.base import Attack, check_only, draw_seed
 
 
 @dataclass(eq=False, repr=False)
@@ -92,3 +93,71 @@ class JSMA(Attack):
     def forward(self, inputs: Any, labels: Any) -> Any:
         """Attack images in [0, 1]."""
         return super().forward(inputs, labels if self.targeted else (labels + 1) % 10)
+
+
+@dataclass(eq=False, repr=False)
+class SparseFool(Attack):
+    """Few pixels, to the boundary that DeepFool finds (see `epsball.attacks.SparseFool`)."""
+
+    model: Any
+    steps: int = 10
+    lam: float = 3
+    overshoot: float = 0.02
+
+    supported_mode = ("default",)
+
+    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
+        """Return `attacks.SparseFool`."""
+        return attacks.SparseFool(self.steps, self.lam, self.overshoot)
+
+
+@dataclass(eq=False, repr=False)
+class OnePixel(Attack):
+    """A few pixels, found by differential evolution (see `epsball.attacks.OnePixel`); `inf_batch` changes nothing."""
+
+    model: Any
+    pixels: int = 1
+    steps: int = 10
+    popsize: int = 10
+    inf_batch: int = 128
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]; there are as many candidates as torchattacks has for images of these channels."""
+        coordinates = whole("pixels", self.pixels, 1) * (2 + inputs.shape[1])
+        population = max(whole("popsize", self.popsize, 1) // coordinates, 1) * coordinates
+        options: dict[str, Any] = {"population": max(population, 5), "targeted": self.targeted, "seed": draw_seed()}
+        attack = attacks.OnePixel(self.pixels, self.steps, **options)
+        return attack(self._followed.model(inputs), inputs, self._goals(inputs, labels))
+
+
+@dataclass(eq=False, repr=False)
+class Pixle(Attack):
+    """Pixels that change places (see `epsball.attacks.Pixle`), which "random" ones do; there is no other mapping.
+
+    With `update_each_iteration` every try that raises the loss is where the next one starts.
+    """
+
+    model: Any
+    x_dimensions: Any = (2, 10)
+    y_dimensions: Any = (2, 10)
+    pixel_mapping: str = "random"
+    restarts: int = 20
+    max_iterations: int = 10
+    update_each_iteration: bool = False
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]."""
+        check_only(pixel_mapping=(self.pixel_mapping, "random"))
+        each = flag("update_each_iteration", self.update_each_iteration)
+        rounds = (self.max_iterations, 1) if each else (self.restarts, self.max_iterations)
+        sizes = (_pixels("x_dimensions", self.x_dimensions, inputs.shape[3]),
+                 _pixels("y_dimensions", self.y_dimensions, inputs.shape[2]))  # fmt: skip
+        attack = attacks.Pixle(*rounds, *sizes, targeted=self.targeted, seed=draw_seed())
+        return attack(self._followed.model(inputs), inputs, self._goals(inputs, labels))
+
+
+def _pixels(name: str, dimensions: Any, size: int) -> tuple[int, int]:
+    """Return (least, most) pixels: one number stands for both, a float for a share of the image."""
+    both = (dimensions, dimensions) if isinstance(dimensions, int | float) else pair(name, dimensions)
+    least, most = (round(size * number(name, d, 0, 1)) if isinstance(d, float) else whole(name, d, 1) for d in both)
+    return max(least, 1), max(most, 1)
