@@ -9,7 +9,9 @@
 #include "attacks/flip_row.h"
 #include "attacks/fmn_row.h"
 #include "attacks/lbfgs_row.h"
+#include "attacks/newton_fool_row.h"
 #include "attacks/planes_row.h"
+#include "attacks/pointwise_row.h"
 #include "attacks/saliency_row.h"
 #include "attacks/search_row.h"
 #include "attacks/tighten_row.h"
@@ -388,6 +390,7 @@ void add_minimum_norm(Kernels& k) {
   k.freeze = freeze;
   k.lbfgs = lbfgs;
   k.flip = flip;
+  k.newton_fool = decide_rows<NewtonFoolRows>;
   k.ask = decide_rows<AskRows>;
   k.answer = decide_rows<AnswerRows>;
   k.begin = decide_rows<BeginRows>;
@@ -398,6 +401,7 @@ void add_minimum_norm(Kernels& k) {
   k.leap = decide_rows<LeapRows>;
   k.walk = decide_rows<WalkRows>;
   k.adapt = decide_rows<AdaptRows>;
+  k.pointwise = decide_rows<PointwiseRows>;
 }
 
 }  // namespace epsball::cuda

@@ -466,23 +466,24 @@ struct HyperplaneRows {
   float* z = nullptr;
 };
 
-struct RankRivals;    // src/attacks/planes_row.h
-struct LogitPair;     // src/attacks/planes_row.h
-struct NearestPlane;  // src/attacks/planes_row.h
-struct DdnRows;       // src/attacks/ddn_row.h
-struct SphereRows;    // src/attacks/ddn_row.h
-struct FmnRows;       // src/attacks/fmn_row.h
-struct FabRows;       // src/attacks/fab_row.h
-struct FabStartRows;  // src/attacks/fab_row.h
-struct SearchRows;    // src/attacks/search_row.h
-struct BoxAdam;       // src/attacks/search_row.h
-struct Shrinkage;     // src/attacks/search_row.h
-struct SaliencyRows;  // src/attacks/saliency_row.h
-struct TightenRows;   // src/attacks/tighten_row.h
-struct FreezeRows;    // src/attacks/tighten_row.h
-struct LbfgsRows;     // src/attacks/lbfgs_row.h
-struct FlipRows;      // src/attacks/flip_row.h
-struct AskRows;       // src/attacks/decision_row.h, as all that follow
+struct RankRivals;      // src/attacks/planes_row.h
+struct LogitPair;       // src/attacks/planes_row.h
+struct NearestPlane;    // src/attacks/planes_row.h
+struct DdnRows;         // src/attacks/ddn_row.h
+struct SphereRows;      // src/attacks/ddn_row.h
+struct FmnRows;         // src/attacks/fmn_row.h
+struct FabRows;         // src/attacks/fab_row.h
+struct FabStartRows;    // src/attacks/fab_row.h
+struct SearchRows;      // src/attacks/search_row.h
+struct BoxAdam;         // src/attacks/search_row.h
+struct Shrinkage;       // src/attacks/search_row.h
+struct SaliencyRows;    // src/attacks/saliency_row.h
+struct TightenRows;     // src/attacks/tighten_row.h
+struct FreezeRows;      // src/attacks/tighten_row.h
+struct LbfgsRows;       // src/attacks/lbfgs_row.h
+struct FlipRows;        // src/attacks/flip_row.h
+struct NewtonFoolRows;  // src/attacks/newton_fool_row.h
+struct AskRows;         // src/attacks/decision_row.h, as all that follow
 struct AnswerRows;
 struct BeginRows;
 struct CutRows;
@@ -492,6 +493,7 @@ struct BaselineRows;
 struct LeapRows;
 struct WalkRows;
 struct AdaptRows;
+struct PointwiseRows;  // src/attacks/pointwise_row.h
 
 inline constexpr Index kMostPut = 32;  // bytes that Kernels::put takes
 
@@ -691,6 +693,7 @@ struct Kernels {
   void (*freeze)(Stream, Index rows, const FreezeRows&) = nullptr;
   void (*lbfgs)(Stream, Index rows, const LbfgsRows&) = nullptr;
   void (*flip)(Stream, Index rows, const FlipRows&) = nullptr;
+  void (*newton_fool)(Stream, Index rows, const NewtonFoolRows&) = nullptr;
   void (*ask)(Stream, Index rows, const AskRows&) = nullptr;
   void (*answer)(Stream, Index rows, const AnswerRows&) = nullptr;
   void (*begin)(Stream, Index rows, const BeginRows&) = nullptr;
@@ -701,6 +704,7 @@ struct Kernels {
   void (*leap)(Stream, Index rows, const LeapRows&) = nullptr;
   void (*walk)(Stream, Index rows, const WalkRows&) = nullptr;
   void (*adapt)(Stream, Index rows, const AdaptRows&) = nullptr;
+  void (*pointwise)(Stream, Index rows, const PointwiseRows&) = nullptr;
 
   // linear_exact.cpp
   void (*linear_exact)(Stream, const LinearCase&) = nullptr;

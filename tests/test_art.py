@@ -56,6 +56,7 @@ SEARCH = {"binary_search_steps": 3, "max_iter": 20, "initial_const": 1.0, "learn
 NEAREST: list[tuple[str, dict[str, Any], str]] = [
     ("CarliniL2Method", {**SEARCH, **QUIET}, "l2"),
     ("DeepFool", {"batch_size": 15, **QUIET}, "l2"),
+    ("NewtonFool", {"batch_size": 15, **QUIET}, "l2"),
     ("CarliniL0Method", {**SEARCH, **QUIET}, "l0"),
 ]
 

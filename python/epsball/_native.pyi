@@ -457,6 +457,24 @@ def linear_minimum(
     """Nearest points of linear models; returns as pgd does."""
 
 @typing.overload
+def newton_fool(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """NewtonFool; returns as pgd does."""
+
+@typing.overload
+def newton_fool(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """NewtonFool; returns as pgd does."""
+
+@typing.overload
 def pgd(
     model: Model,
     x: numpy.typing.NDArray[typing.Any] | DeviceArray,
@@ -473,6 +491,24 @@ def pgd(
     options: dict[str, typing.Any],
 ) -> tuple[typing.Any, ...]:
     """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
+
+@typing.overload
+def pointwise(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Pointwise; returns as pgd does, and what stopped it."""
+
+@typing.overload
+def pointwise(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Pointwise; returns as pgd does, and what stopped it."""
 
 def project(
     x_adv: numpy.typing.NDArray[typing.Any] | DeviceArray,

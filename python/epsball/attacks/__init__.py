@@ -25,7 +25,9 @@ from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.max_confidence import MaxConfidence
 from epsball.attacks.momentum_pgd import MomentumPGD
 from epsball.attacks.neighbour_minimum import NeighbourMinimum
+from epsball.attacks.newton_fool import NewtonFool
 from epsball.attacks.pgd import PGD, pgd
+from epsball.attacks.pointwise import Pointwise
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
@@ -74,6 +76,8 @@ __all__ = [
     "MaxConfidence",
     "MomentumPGD",
     "NeighbourMinimum",
+    "NewtonFool",
+    "Pointwise",
     "RandomSearch",
     "Spatial",
     "Square",

@@ -21,7 +21,7 @@ CLASSES = {
     "autoattack": "AutoAttack", "deepfool": "DeepFool", "cw": "CarliniWagner",
     "ddn": "DDN", "fmn": "FMN", "fab": "FAB", "ead": "EAD", "jsma": "JSMA",
     "lbfgs": "LBFGS", "virtual-adversarial": "VirtualAdversarial", "universal": "Universal",
-    "boundary": "Boundary", "hop-skip-jump": "HopSkipJump",
+    "boundary": "Boundary", "hop-skip-jump": "HopSkipJump", "newton-fool": "NewtonFool", "pointwise": "Pointwise",
 }  # fmt: skip
 if TYPE_CHECKING:
     Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it

@@ -162,6 +162,28 @@ class DeepFool(MinimumNorm):
 
 
 @dataclass(eq=False, repr=False)
+class NewtonFool(MinimumNorm):
+    """Steps down the prediction's probability (see `attacks.NewtonFool`), whatever y is.
+
+    The model's logits are taken, where ART wants probabilities; rows end once they are misclassified, where ART's take
+    all their steps.
+    """
+
+    classifier: Any
+    max_iter: int = 100
+    eta: float = 0.01
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.NewtonFool`."""
+        return attacks.NewtonFool(self.max_iter, self.eta, common["bounds"], common["mask"])
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        return super()._found(model, x, None, common)
+
+
+@dataclass(eq=False, repr=False)
 class SaliencyMapMethod(MinimumNorm):
     """Two features at a time (see `attacks.JSMA`, with ``repeat``) towards y, or towards random classes.
 
