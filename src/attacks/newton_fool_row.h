@@ -19,11 +19,12 @@ struct NewtonFoolRows {
 namespace EPSBALL_ISA {
 
 // As far as Newton's step from p to chance, but no farther than eta times the length of x0. Of two classes chance is
-// the boundary itself, which such steps come near and never cross: they go a little farther.
+// the boundary itself, which such steps, cut short by the box, come near and never cross: they aim a little lower.
 EPSBALL_HD void decide(const NewtonFoolRows& a, Index row) {
-  const float loss = a.loss[row], p = exp(-loss), chance = 1.0f / static_cast<float>(a.classes > 2 ? a.classes : 2);
+  const float loss = a.loss[row], p = exp(-loss);
+  const float aim = a.classes > 2 ? 1.0f / static_cast<float>(a.classes) : 0.49f;
   const float slope = p * -expm1(-loss) * a.slope[row], most = a.eta * a.length[row];
-  const float excess = max(p - chance, 0.0f) * (a.classes > 2 ? 1.0f : 1.02f);
+  const float excess = max(p - aim, 0.0f);
   a.step_size[row] = excess < most * slope ? excess / slope : most;
 }
 

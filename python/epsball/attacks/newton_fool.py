@@ -19,9 +19,9 @@ class NewtonFool(Attack):
 
     A step is Newton's from the probability to that of chance, 1 / classes, and no longer than `eta` times the length of
     x. It goes along the gradient of the cross-entropy, which has the same direction and is not lost where the
-    probability is all but 1. With two classes chance is the boundary, and the step a fiftieth longer, so as to cross it.
-    A row leaves when it is misclassified; one that never is returns x itself. The paper has no box: here steps are
-    clipped to it. A row of zeros does not move.
+    probability is all but 1. With two classes chance is the boundary itself, and the step aims at 0.49. A row leaves
+    when it is misclassified; one that never is returns x itself. The paper has no box: here steps are clipped to it. A
+    row of zeros does not move.
 
     Parameters
     ----------

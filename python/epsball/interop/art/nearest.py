@@ -48,7 +48,8 @@ class CarliniL2Method(MinimumNorm):
 class CarliniLInfMethod(MinimumNorm):
     """Carlini and Wagner's L∞ attack (see `attacks.CarliniWagner`), which goes on where it is.
 
-    ART starts at x for every constant. `decrease_factor` and `const_factor` have one value only.
+    ART starts at x for every constant, and breaks fewer rows in as many steps. `decrease_factor` and `const_factor`
+    have one value only.
     """
 
     classifier: Any
