@@ -285,7 +285,7 @@ def test_binarised_points_move_to_the_threshold() -> None:
         def forward(self, x: Any) -> Any:
             return module((x >= 0.5).to(x.dtype))
 
-    model, theirs = ours.PyTorchModel(Binarised(), (0, 1)), library("foolbox").PyTorchModel(Binarised(), (0, 1))
+    model, theirs = (lib.PyTorchModel(Binarised().eval(), (0, 1)) for lib in (ours, library("foolbox")))
     start = x.roll(1, 0)
     got = ours.BinarizationRefinementAttack()(model, x, y, epsilons=None, starting_points=start)
     wanted = library("foolbox").attacks.BinarizationRefinementAttack().run(theirs, x, y, starting_points=start)
