@@ -54,7 +54,7 @@ class SquareAttack(EvasionAttack):
 
     `adv_criterion` and `loss` are None. Every restart takes the rows that are left. ART moves the same window in all
     rows of a call, so that its accuracy scatters from seed to seed as a single draw does, where epsball draws for every
-    row; L∞ means are alike at as many queries (benchmarks/square_seeds.py).
+    row; L∞ means are alike at as many queries (benchmarks/square_seeds.md).
     """
 
     estimator: Any
