@@ -104,6 +104,7 @@ def torchattacks_jsma() -> Callable[..., NDArray]:
 PAIRS: list[tuple[str, Any, Callable[..., NDArray]]] = [
     ("DeepFool L2", A.DeepFool("l2"), foolbox_attack("L2DeepFoolAttack", steps=50, loss="logits")),
     ("DeepFool Linf", A.DeepFool("linf"), foolbox_attack("LinfDeepFoolAttack", steps=50, loss="logits")),
+    ("NewtonFool", A.NewtonFool(), foolbox_attack("NewtonFoolAttack")),
     ("DDN-300", A.DDN(steps=300), foolbox_attack("DDNAttack", steps=300)),
     ("FMN L2", A.FMN("l2"), foolbox_attack("L2FMNAttack", steps=100)),
     ("FMN Linf", A.FMN("linf"), foolbox_attack("LInfFMNAttack", steps=100)),

@@ -64,7 +64,7 @@ struct Tile {
 template <int Rows, int Outputs>
 void tile(const LinearStep& a, Index row) {
   const Index in = a.layer.in;
-  Tile<Rows, Outputs> t{a, row};
+  Tile<Rows, Outputs> t{a, row, {}, {}};
   for (int r = 0; r < Rows; ++r) t.step[r] = StepOfRow(a.step, row + r);
   Index col = 0;
   const float* w = a.layer.backward;

@@ -7,6 +7,53 @@
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
+
+// Doubles for all lanes, in two registers: a DVec, which is wider than one, the compiler takes apart lane by lane.
+#if EPSBALL_LANES == 1
+using Wide = double;
+EPSBALL_INLINE Wide widen(Vec v) { return v; }
+EPSBALL_INLINE Vec narrow(Wide v) { return static_cast<float>(v); }
+
+template <class F, class... D>
+EPSBALL_INLINE Wide each(F f, D... of) {
+  return f(of...);
+}
+#else
+typedef float HalfVec __attribute__((vector_size(2 * EPSBALL_LANES)));
+typedef double Half __attribute__((vector_size(4 * EPSBALL_LANES)));
+struct HalfVecs {
+  HalfVec first, second;
+};
+struct Wide {
+  Half first, second;
+};
+
+EPSBALL_INLINE Wide widen(Vec v) {
+  const auto halves = __builtin_bit_cast(HalfVecs, v);
+  return {__builtin_convertvector(halves.first, Half), __builtin_convertvector(halves.second, Half)};
+}
+EPSBALL_INLINE Vec narrow(Wide v) {
+  const HalfVecs halves{__builtin_convertvector(v.first, HalfVec), __builtin_convertvector(v.second, HalfVec)};
+  return __builtin_bit_cast(Vec, halves);
+}
+
+template <class F, class... D>
+EPSBALL_INLINE Wide each(F f, D... of) {
+  return {f(of.first...), f(of.second...)};
+}
+EPSBALL_INLINE Wide operator+(Wide a, Wide b) { return {a.first + b.first, a.second + b.second}; }
+EPSBALL_INLINE Wide operator-(Wide a, Wide b) { return {a.first - b.first, a.second - b.second}; }
+EPSBALL_INLINE Wide operator*(Wide a, Wide b) { return {a.first * b.first, a.second * b.second}; }
+EPSBALL_INLINE Wide operator+(Wide a, double b) { return {a.first + b, a.second + b}; }
+EPSBALL_INLINE Wide operator-(Wide a, double b) { return {a.first - b, a.second - b}; }
+EPSBALL_INLINE Wide operator*(Wide a, double b) { return {a.first * b, a.second * b}; }
+EPSBALL_INLINE double sum(Wide v) {
+  double s = 0;
+  for (Index i = 0; i < kLanes; ++i) s += i < kLanes / 2 ? v.first[i] : v.second[i - kLanes / 2];
+  return s;
+}
+#endif
+
 namespace {
 
 void project_linf(const Row& r, float eps) {
@@ -22,18 +69,23 @@ void clip_row(const Row& r) {
             [&](Index i, Index n) { store(r.x + i, clip(load(r.x + i, n), load(r.lo + i, n), load(r.hi + i, n)), n); });
 }
 
-// x0 moved by d, which comes out no longer than it is.
-EPSBALL_INLINE Vec moved_by(Vec x0, DVec d) {
-  return add_toward(x0, with_sign_of(no_longer(d < 0.0 ? -d : d), to_single(d)));
+EPSBALL_INLINE Wide magnitude(Wide d) {
+  return each([](auto v) { return v < 0.0 ? -v : v; }, d);
 }
+
+// A length >= 0 as a float that is no longer, denormals included: the nearest float to something a rounding shorter.
+EPSBALL_INLINE Vec no_longer(Wide length) { return narrow(length * (1.0 - 0x1p-24) - 0x1p-150); }
+
+// x0 moved by d, which comes out no longer than it is.
+EPSBALL_INLINE Vec moved_by(Vec x0, Wide d) { return add_toward(x0, with_sign_of(no_longer(magnitude(d)), narrow(d))); }
 
 void project_l2(const Row& r, float eps) {
   const auto difference = [&](Index i, Index n) {
-    return to_double(load(r.x + i, n)) - to_double(load(r.x0 + i, n));  // a float could overflow
+    return widen(load(r.x + i, n)) - widen(load(r.x0 + i, n));  // a float could overflow
   };
-  DVec squares = {};
+  Wide squares = {};
   for_lanes(r.features, [&](Index i, Index n) {
-    const DVec d = difference(i, n);
+    const Wide d = difference(i, n);
     squares = squares + d * d;
   });
   const double norm = __builtin_sqrt(sum(squares));
@@ -47,20 +99,28 @@ void project_l2(const Row& r, float eps) {
 
 // |x_i - x0_i|, and how far the box lets x_i be from x0_i in that direction.
 struct Distance {
-  DVec length, room;
+  Wide length, room;
   Distance(const Row& r, Index i, Index n) {
-    const DVec x0 = to_double(load(r.x0 + i, n)), d = to_double(load(r.x + i, n)) - x0;
-    const DVec down = x0 - to_double(load(r.lo + i, n)), up = to_double(load(r.hi + i, n)) - x0;
-    length = d < 0.0 ? -d : d;
-    room = d < 0.0 ? down : up;
+    const Wide x0 = widen(load(r.x0 + i, n)), d = widen(load(r.x + i, n)) - x0;
+    const Wide down = x0 - widen(load(r.lo + i, n)), up = widen(load(r.hi + i, n)) - x0;
+    length = magnitude(d);
+    room = each([](auto v, auto low, auto high) { return v < 0.0 ? low : high; }, d, down, up);
   }
   // What is left of it after a threshold of above - rise. For far points the two must not be one number: it would
   // round by more than eps.
-  DVec beyond(double above, double rise) const {
-    const DVec past = (length - above) + rise, most = past < room ? past : room;
-    return most > 0.0 ? most : DVec{};
+  Wide beyond(double above, double rise) const {
+    const auto cut = [](auto past, auto most) {
+      const auto v = past < most ? past : most;
+      return v > 0.0 ? v : decltype(v){};
+    };
+    return each(cut, (length - above) + rise, room);
   }
 };
+
+// 1 where a > b, else 0.
+EPSBALL_INLINE Wide more(Wide a, Wide b) {
+  return each([](auto v, auto w) { return v > w ? decltype(v){} + 1.0 : decltype(v){}; }, a, b);
+}
 
 struct Threshold {
   double above, rise;
@@ -72,12 +132,15 @@ struct Look {
 };
 
 Look look_l1(const Row& r, double t, double target) {
-  DVec left = {}, slope = {};
+  Wide left = {}, slope = {};
   for_lanes(r.features, [&](Index i, Index n) {
     const Distance d(r, i, n);
-    const DVec past = d.length - t;
+    const auto shrinks = [](auto past, auto room) {
+      const auto none = decltype(past){};
+      return past > 0.0 ? (past < room ? none + 1.0 : none) : none;
+    };
     left = left + d.beyond(t, 0.0);
-    slope = slope + ((past > 0.0) & (past < d.room) ? DVec{} + 1.0 : DVec{});
+    slope = slope + each(shrinks, d.length - t, d.room);
   });
   return {sum(left) - target, sum(slope)};
 }
@@ -129,13 +192,13 @@ struct Found {
 
 Found look_around_l1(const Row& r, float half, double target) {
   const double above = 2.0 * half, below = 2.0 * float_of_bits(bits_of(half) - 1), next = above - below;
-  DVec left = {}, before = {}, growing = {};
+  Wide left = {}, before = {}, growing = {};
   for_lanes(r.features, [&](Index i, Index n) {
     const Distance d(r, i, n);
-    const DVec rest = d.beyond(above, 0.0);
+    const Wide rest = d.beyond(above, 0.0);
     left = left + rest;
     before = before + d.beyond(below, 0.0);
-    growing = growing + (d.beyond(above, next) > rest ? DVec{} + 1.0 : DVec{});
+    growing = growing + more(d.beyond(above, next), rest);
   });
   const double total = sum(left);
   return {total <= target && sum(before) > target && !(next > target * 0x1p-16), total, sum(growing)};
@@ -159,7 +222,7 @@ Threshold threshold_l1(const Row& r, float top, double target) {
     if (f.exact) return threshold_of(above, 0.0, next, target, f.total, f.growing);
   }
   const auto total = [&](double above, double rise) {
-    DVec s = {};
+    Wide s = {};
     for_lanes(r.features, [&](Index i, Index n) { s = s + Distance(r, i, n).beyond(above, rise); });
     return sum(s);
   };
@@ -171,10 +234,10 @@ Threshold threshold_l1(const Row& r, float top, double target) {
     next = first_float(next, [&](float t) { return total(above, t) > target; });
     rise = next > 0.0f ? float_of_bits(bits_of(next) - 1) : 0.0f;
   }
-  DVec growing = {};
+  Wide growing = {};
   for_lanes(r.features, [&](Index i, Index n) {
     const Distance d(r, i, n);
-    growing = growing + (d.beyond(above, next) > d.beyond(above, rise) ? DVec{} + 1.0 : DVec{});
+    growing = growing + more(d.beyond(above, next), d.beyond(above, rise));
   });
   return threshold_of(above, rise, next, target, total(above, rise), sum(growing));
 }
@@ -182,12 +245,12 @@ Threshold threshold_l1(const Row& r, float top, double target) {
 // Euclidean projection onto {||x - x0||_1 <= eps} and [lo, hi]: every distance shrinks by one threshold, and the room
 // in the box caps it (Duchi et al. 2008; with the box: Croce and Hein 2021).
 void project_l1(const Row& r, float eps) {
-  DVec clipped = {};
+  Wide clipped = {};
   Vec tops = {};
   for_lanes(r.features, [&](Index i, Index n) {
     const Vec x = load(r.x + i, n), x0 = load(r.x0 + i, n);
-    const DVec d = to_double(clip(x, load(r.lo + i, n), load(r.hi + i, n))) - to_double(x0);
-    clipped = clipped + (d < 0.0 ? -d : d);
+    const Wide d = widen(clip(x, load(r.lo + i, n), load(r.hi + i, n))) - widen(x0);
+    clipped = clipped + magnitude(d);
     tops = max(tops, abs(x * 0.5f - x0 * 0.5f));
   });
   if (sum(clipped) <= within(eps, r.features)) return clip_row(r);
@@ -195,8 +258,9 @@ void project_l1(const Row& r, float eps) {
   const Threshold t = threshold_l1(r, top, aim(eps, r.features));
   for_lanes(r.features, [&](Index i, Index n) {
     const Vec x = load(r.x + i, n), x0 = load(r.x0 + i, n);
-    const DVec length = Distance(r, i, n).beyond(t.above, t.rise);
-    const Vec moved = moved_by(x0, to_double(x) < to_double(x0) ? -length : length);
+    const Wide length = Distance(r, i, n).beyond(t.above, t.rise);
+    const auto towards = [](auto v, auto from, auto by) { return v < from ? -by : by; };
+    const Vec moved = moved_by(x0, each(towards, widen(x), widen(x0), length));
     store(r.x + i, clip(moved, load(r.lo + i, n), load(r.hi + i, n)), n);
   });
 }

@@ -7,9 +7,6 @@
 
 namespace epsball::EPSBALL_ISA {
 
-// A length >= 0 as a float that is no longer, denormals included: the nearest float to something a rounding shorter.
-EPSBALL_INLINE Vec no_longer(DVec length) { return to_single(length * (1.0 - 0x1p-24) - 0x1p-150); }
-
 // One row of BallRows.
 struct Row {
   Index features;

@@ -5,7 +5,9 @@
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
 #include "attacks/fmn_row.h"
+#include "attacks/newton_fool_row.h"
 #include "attacks/planes_row.h"
+#include "attacks/pointwise_row.h"
 #include "attacks/search_row.h"
 #include "attacks/tighten_row.h"
 #include "flat.cuh"
@@ -42,6 +44,7 @@ void add_decide(Kernels& k) {
   k.fab_start = decide_rows<FabStartRows>;
   k.search = decide_rows<SearchRows>;
   k.tighten = decide_rows<TightenRows>;
+  k.newton_fool = decide_rows<NewtonFoolRows>;
   k.decision_ask = decide_rows<AskRows>;
   k.decision_answer = decide_rows<AnswerRows>;
   k.decision_begin = decide_rows<BeginRows>;
@@ -52,6 +55,7 @@ void add_decide(Kernels& k) {
   k.decision_leap = decide_rows<LeapRows>;
   k.decision_walk = decide_rows<WalkRows>;
   k.decision_adapt = decide_rows<AdaptRows>;
+  k.pointwise = decide_rows<PointwiseRows>;
 }
 
 }  // namespace epsball::cuda

@@ -491,23 +491,24 @@ struct HyperplaneRows {
   float* z = nullptr;
 };
 
-struct RankRivals;    // src/attacks/planes_row.h
-struct LogitPair;     // src/attacks/planes_row.h
-struct NearestPlane;  // src/attacks/planes_row.h
-struct DdnRows;       // src/attacks/ddn_row.h
-struct SphereRows;    // src/attacks/ddn_row.h
-struct FmnRows;       // src/attacks/fmn_row.h
-struct FabRows;       // src/attacks/fab_row.h
-struct FabStartRows;  // src/attacks/fab_row.h
-struct SearchRows;    // src/attacks/search_row.h
-struct BoxAdam;       // src/attacks/search_row.h
-struct Shrinkage;     // src/attacks/search_row.h
-struct SaliencyRows;  // src/attacks/saliency_row.h
-struct TightenRows;   // src/attacks/tighten_row.h
-struct FreezeRows;    // src/attacks/tighten_row.h
-struct LbfgsRows;     // src/attacks/lbfgs_row.h
-struct FlipRows;      // src/attacks/flip_row.h
-struct AskRows;       // src/attacks/decision_row.h, as all that follow
+struct RankRivals;      // src/attacks/planes_row.h
+struct LogitPair;       // src/attacks/planes_row.h
+struct NearestPlane;    // src/attacks/planes_row.h
+struct DdnRows;         // src/attacks/ddn_row.h
+struct SphereRows;      // src/attacks/ddn_row.h
+struct FmnRows;         // src/attacks/fmn_row.h
+struct FabRows;         // src/attacks/fab_row.h
+struct FabStartRows;    // src/attacks/fab_row.h
+struct SearchRows;      // src/attacks/search_row.h
+struct BoxAdam;         // src/attacks/search_row.h
+struct Shrinkage;       // src/attacks/search_row.h
+struct SaliencyRows;    // src/attacks/saliency_row.h
+struct TightenRows;     // src/attacks/tighten_row.h
+struct FreezeRows;      // src/attacks/tighten_row.h
+struct LbfgsRows;       // src/attacks/lbfgs_row.h
+struct FlipRows;        // src/attacks/flip_row.h
+struct NewtonFoolRows;  // src/attacks/newton_fool_row.h
+struct AskRows;         // src/attacks/decision_row.h, as all that follow
 struct AnswerRows;
 struct BeginRows;
 struct CutRows;
@@ -517,6 +518,7 @@ struct BaselineRows;
 struct LeapRows;
 struct WalkRows;
 struct AdaptRows;
+struct PointwiseRows;  // src/attacks/pointwise_row.h
 
 inline constexpr Index kMostPut = 32;  // bytes that Kernels::put takes
 
@@ -735,6 +737,7 @@ struct Kernels {
   void (*fab_start)(Stream, Index rows, const FabStartRows&) = nullptr;
   void (*search)(Stream, Index rows, const SearchRows&) = nullptr;
   void (*tighten)(Stream, Index rows, const TightenRows&) = nullptr;
+  void (*newton_fool)(Stream, Index rows, const NewtonFoolRows&) = nullptr;
   void (*decision_ask)(Stream, Index rows, const AskRows&) = nullptr;
   void (*decision_answer)(Stream, Index rows, const AnswerRows&) = nullptr;
   void (*decision_begin)(Stream, Index rows, const BeginRows&) = nullptr;
@@ -745,6 +748,7 @@ struct Kernels {
   void (*decision_leap)(Stream, Index rows, const LeapRows&) = nullptr;
   void (*decision_walk)(Stream, Index rows, const WalkRows&) = nullptr;
   void (*decision_adapt)(Stream, Index rows, const AdaptRows&) = nullptr;
+  void (*pointwise)(Stream, Index rows, const PointwiseRows&) = nullptr;
 
   // linear_exact.cpp
   void (*linear_exact)(Stream, const LinearCase&) = nullptr;

@@ -40,6 +40,7 @@ MAKE: dict[str, Callable[..., Any]] = {
     "DDN": lambda **k: A.DDN(**{"steps": 10, **k}),
     "FMN": lambda **k: A.FMN(**{"steps": 10, **k}),
     "DeepFool": lambda **k: A.DeepFool(**k),
+    "NewtonFool": lambda **k: A.NewtonFool(**{"eta": 0.1, **k}),
     "FAB": lambda **k: A.FAB(**{"steps": 5, **k}),
     "CarliniWagner": lambda **k: A.CarliniWagner(**{**SEARCH, **k}),
     "EAD": lambda **k: A.EAD(**{**SEARCH, **k}),
@@ -50,6 +51,7 @@ MAKE: dict[str, Callable[..., Any]] = {
     "LinearMinimum": lambda **k: A.LinearMinimum(**k),
     "Boundary": lambda **k: A.Boundary(**{"steps": 15, **k}),
     "HopSkipJump": lambda **k: A.HopSkipJump(**{"steps": 2, "init_evals": 8, **k}),
+    "Pointwise": lambda **k: A.Pointwise(**k),
     "Substitute": lambda **k: A.Substitute(
         **{"seeds": images(20, seed=9), "inner": A.FGSM(0.2), "rounds": 2, "epochs": 1, "classes": CLASSES, **k}
     ),

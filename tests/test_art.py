@@ -56,6 +56,7 @@ SEARCH = {"binary_search_steps": 3, "max_iter": 20, "initial_const": 1.0, "learn
 NEAREST: list[tuple[str, dict[str, Any], str]] = [
     ("CarliniL2Method", {**SEARCH, **QUIET}, "l2"),
     ("DeepFool", {"batch_size": 15, **QUIET}, "l2"),
+    ("NewtonFool", {"batch_size": 15, **QUIET}, "l2"),
     ("CarliniL0Method", {**SEARCH, **QUIET}, "l0"),
 ]
 
@@ -133,6 +134,16 @@ def test_the_linf_search_is_the_engines_with_its_options() -> None:
     wanted = eb.attacks.CarliniWagner(50, 8, 0.05, 0.1, norm="linf").run(eb.from_torch(module, (1, 28, 28)), x, y)
     np.testing.assert_array_equal(got, wanted.x_adv)
     assert wanted.success.mean() > 0.5
+
+
+@pytest.mark.slow
+def test_the_linf_search_breaks_what_theirs_breaks_and_is_as_near() -> None:
+    module, x, _ = arrays()
+    x = x[:6]
+    y = module(torch.from_numpy(x)).argmax(1).numpy()
+    options = {"max_iter": 20, "learning_rate": 0.1, "initial_const": 1.0, "verbose": False}
+    got, wanted = (a.CarliniLInfMethod(estimator(module), **options).generate(x, y) for a in (ours, evasion()))
+    assert_as_near(module, got, wanted, x, y, "linf")
 
 
 def test_attacks_on_labels_are_the_engines_with_their_options() -> None:

@@ -1,4 +1,4 @@
-"""Boundary and HopSkipJump: labels alone, every question counted, rows that fail alone, sources that raise midway."""
+"""Boundary, HopSkipJump and Pointwise: labels alone, every question counted, rows that fail alone."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ATTACKS: dict[str, Any] = {
     "boundary": lambda **k: A.Boundary(**{"steps": 60, **k}),
     "hsj-l2": lambda **k: A.HopSkipJump(**{"steps": 3, "init_evals": 10, **k}),
     "hsj-linf": lambda **k: A.HopSkipJump("linf", **{"steps": 3, "init_evals": 10, **k}),
+    "pointwise": lambda **k: A.Pointwise("l2", **{"steps": 5, **k}),
 }
 EACH = pytest.mark.parametrize("name", ATTACKS)
 
@@ -91,7 +92,7 @@ def test_more_queries_bring_the_point_nearer(name: str) -> None:
     assert nearer[2].mean() < 0.9 * nearer[0].mean()
 
 
-@EACH
+@pytest.mark.parametrize("name", ["boundary", "hsj-l2", "hsj-linf"])
 def test_no_point_is_nearer_than_the_optimum_of_a_linear_model_and_many_queries_come_near_it(name: str) -> None:
     model = pair([FEATURES, CLASSES], scale=3.0)[0]
     y = model.predict(X)
@@ -185,7 +186,7 @@ def test_the_trace_is_the_smallest_distance_so_far(name: str) -> None:
     model = network()
     attack = ATTACKS[name]()
     result = attack.run(model, X, trace=True)
-    assert result.trace.shape == (ROWS, attack.steps + 1)
+    assert result.trace.shape == (ROWS, 2 if name == "pointwise" else attack.steps + 1)
     assert (np.diff(result.trace, axis=1) <= 0).all()
     np.testing.assert_allclose(result.trace[:, -1], result.distance, rtol=1e-6)
 
@@ -276,7 +277,7 @@ def test_bad_arguments_are_named(name: str) -> None:
     source = eb.LabelOracle(model.predict)
     for options in (
         {"budget": 0}, {"steps": -1}, {"starts": 0}, {"seed": -1},
-        {"towards": 0.0} if name == "boundary" else {"init_evals": 0},
+        {"boundary": {"towards": 0.0}, "pointwise": {"steps": 0}}.get(name, {"init_evals": 0}),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(options))):
             make(**options)

@@ -74,6 +74,7 @@ def test_bad_x_is_named_everywhere(bad: Callable[[np.ndarray], Any]) -> None:
         A.DDN(),
         A.FMN(),
         A.DeepFool(),
+        A.NewtonFool(),
         A.FAB(),
         A.CarliniWagner(),
         A.CarliniWagner(norm="linf"),
@@ -87,6 +88,7 @@ def test_bad_x_is_named_everywhere(bad: Callable[[np.ndarray], Any]) -> None:
         A.JSMA(),
         A.Boundary(),
         A.HopSkipJump(),
+        A.Pointwise(),
     ):
         rejects("x", lambda attack=attack: attack(model, wrong, y))
     rejects("x", lambda: eb.fit(model, wrong, y, epochs=1))
@@ -105,6 +107,7 @@ def test_x_outside_the_bounds_is_refused(value: float) -> None:
         A.DDN(),
         A.FMN(),
         A.DeepFool(),
+        A.NewtonFool(),
         A.FAB(),
         A.CarliniWagner(),
         A.CarliniWagner(norm="linf"),
@@ -118,6 +121,7 @@ def test_x_outside_the_bounds_is_refused(value: float) -> None:
         A.JSMA(),
         A.Boundary(),
         A.HopSkipJump(),
+        A.Pointwise(),
     ):
         with pytest.raises(ValueError, match="bounds"):
             attack(model, changed(x, value), y)

@@ -45,10 +45,24 @@ NEAREST: dict[str, dict[str, Any]] = {
     "LInfFMNAttack": {},
     "L1FMNAttack": {},
     "L0FMNAttack": {},
+    "NewtonFoolAttack": {},
     "HopSkipJumpAttack": {"steps": 5},
     "BoundaryAttack": {"steps": 500},
 }
 DECISION = ("HopSkipJumpAttack", "BoundaryAttack")
+#: Searches of a path, how they are made here, and whether ours finds the same points as theirs.
+PATHS: dict[str, tuple[dict[str, Any], bool]] = {
+    "LinearSearchContrastReductionAttack": ({"target": 0.2}, True),
+    "BinarySearchContrastReductionAttack": ({"target": 0.2}, True),
+    "GaussianBlurAttack": ({"steps": 100}, True),
+    "InversionAttack": ({}, True),
+    "LinearSearchBlendedUniformNoiseAttack": ({"steps": 100}, False),
+    "SaltAndPepperNoiseAttack": ({"steps": 300}, False),
+}
+AWARE = [f"L2ClippingAware{often}Additive{kind}NoiseAttack" for often in ("", "Repeated")
+         for kind in ("Gaussian", "Uniform")]  # fmt: skip
+MISSING = {f"{norm}BrendelBethgeAttack" for norm in ("L0", "L1", "L2", "Linfinity")}
+MISSING |= {"GenAttack", "L1AdamBasicIterativeAttack", "L1AdamPGD", "L1AdamProjectedGradientDescentAttack"}
 
 
 #: Rows of 50 whose nearest points lie so close to the boundary that torch's rounding may say otherwise.
@@ -64,7 +78,18 @@ def norm_of(name: str) -> tuple[str, float]:
     return next((ball for prefix, ball in NORM.items() if name.startswith(prefix)), NORM["L1"])
 
 
-@pytest.mark.parametrize("name", [*FIXED, *NOISE, *NEAREST, "SpatialAttack", "VirtualAdversarialAttack"])
+def test_only_what_the_docstring_names_is_missing() -> None:
+    theirs = {n for n, t in vars(library("foolbox").attacks).items() if isinstance(t, type)}
+    assert {n for n in theirs if n not in ours.__all__} == MISSING
+    for name in ("BrendelBethgeAttack", "GenAttack", "L1 steps of Adam"):
+        assert name in str(ours.__doc__)
+
+
+OTHERS = ("SpatialAttack", "VirtualAdversarialAttack", "PointwiseAttack", "DatasetAttack", "L2ContrastReductionAttack",
+          "BinarizationRefinementAttack")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FIXED, *NOISE, *AWARE, *NEAREST, *PATHS, *OTHERS])
 def test_signature_and_defaults_are_theirs(name: str) -> None:
     theirs = library("foolbox").attacks
     assert parameters_of(getattr(ours.attacks, name)) == parameters_of(getattr(theirs, name))
@@ -170,6 +195,107 @@ def test_minimum_norm_attacks_towards_a_target(name: str) -> None:
     reached = accuracy(module_and_digits()[0], clipped, targets)
     assert reached == pytest.approx(float(is_adv.double().mean()), abs=ON_THE_BOUNDARY)
     assert is_adv.double().mean() > 0.6
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_searches_of_a_path_are_as_near_as_theirs(name: str) -> None:
+    model, theirs, x, y = both_models()
+    module = module_and_digits()[0]
+    options, same = PATHS[name]
+    torch.manual_seed(0)
+    raw, clipped, is_adv = getattr(ours.attacks, name)(**options)(model, x, y, epsilons=None)
+    wanted = getattr(library("foolbox").attacks, name)(**options)(theirs, x, y, epsilons=None)
+    assert torch.equal(raw, clipped)
+    assert is_adv.sum() >= wanted[2].sum() - (0 if same else 1)
+    assert is_adv.any()
+    near, far = (lengths(points, x, "l2")[(is_adv & wanted[2]).numpy()] for points in (clipped, wanted[1]))
+    if same:  # but for rows that are wrong as they are, which theirs may move
+        np.testing.assert_allclose(near[near > 0], far[near > 0], atol=2e-3)
+    else:
+        assert np.median(near) <= 1.15 * np.median(far)  # draws of their own: a seed's median scatters by some percent
+    assert torch.equal(clipped[~is_adv], x[~is_adv])
+    assert accuracy(module, clipped, y) == pytest.approx(1 - float(is_adv.double().mean()), abs=ON_THE_BOUNDARY)
+
+
+def test_searches_clip_in_the_distance_that_they_are_given() -> None:
+    model, _, x, y = both_models()
+    distances = library("foolbox").distances
+    attack = ours.InversionAttack(distance=distances.l2)
+    raw, clipped, is_adv = attack(model, x, y, epsilons=[None, 3.0])
+    assert torch.equal(raw[0], clipped[0])
+    assert_within(clipped[1], x, 3.0, "l2")
+    assert is_adv[1].sum() < is_adv[0].sum()
+    with pytest.raises(ValueError, match="distance: wanted one of foolbox"):
+        ours.InversionAttack()(model, x, y, epsilons=3.0)
+    assert_within(ours.L2ContrastReductionAttack()(model, x, y, epsilons=2.0)[1], x, 2.0, "l2")
+    theirs = library("foolbox").attacks.L2ContrastReductionAttack()(both_models()[1], x, y, epsilons=2.0)[1]
+    np.testing.assert_allclose(ours.L2ContrastReductionAttack()(model, x, y, epsilons=2.0)[1], theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", AWARE)
+def test_clipping_aware_noise_is_eps_long_within_the_box(name: str) -> None:
+    model, theirs, x, y = both_models()
+    torch.manual_seed(0)
+    options = {"repeats": 10} if "Repeated" in name else {}
+    _, clipped, is_adv = getattr(ours.attacks, name)(**options)(model, x, y, epsilons=8.0)
+    assert_within(clipped, x, 8.0, "l2")
+    moved = accuracy(module_and_digits()[0], x, y)
+    np.testing.assert_allclose(np.sort(lengths(clipped, x, "l2"))[-int(50 * moved) :], 8.0, rtol=1e-4)
+    wanted = getattr(library("foolbox").attacks, name)(**options)(theirs, x, y, epsilons=8.0)[2]
+    assert is_adv.double().mean() >= wanted.double().mean() - 0.1  # of 50 rows, by draws of their own
+
+
+def test_pointwise_leaves_no_more_pixels_than_theirs() -> None:
+    model, theirs, x, y = both_models()
+    module = module_and_digits()[0]
+    x, y = x[:6], y[:6]
+    torch.manual_seed(0)
+    start = ours.SaltAndPepperNoiseAttack()(model, x, y, epsilons=None)[1]
+    assert accuracy(module, start, y) == 0
+    for refine in (False, True):
+        found = ours.PointwiseAttack(l2_binary_search=refine)(model, x, y, epsilons=None, starting_points=start)[1]
+        attack = library("foolbox").attacks.PointwiseAttack(l2_binary_search=refine)
+        wanted = attack.run(theirs, x, y, starting_points=start)
+        assert accuracy(module, found, y) <= 0.2  # on the boundary torch may round to the other side
+        for norm in ("l0", "l2"):  # orders are random
+            assert np.median(lengths(found, x, norm)) <= 1.15 * np.median(lengths(wanted, x, norm))
+    assert ours.PointwiseAttack()(model, x, y, epsilons=None)[2].double().mean() > 0.8
+    near = ours.PointwiseAttack(ours.InversionAttack())(model, x, y, epsilons=None)
+    assert near[2].any()
+    with pytest.raises(TypeError, match="init_attack: wanted None or an attack of this module"):
+        ours.PointwiseAttack(attack)(model, x, y, epsilons=None)
+
+
+def test_other_inputs_of_another_class_are_found() -> None:
+    model, _, x, y = both_models()
+    attack = ours.DatasetAttack()
+    with pytest.raises(ValueError, match="inputs: DatasetAttack needs some"):
+        attack(model, x, y, epsilons=None)
+    attack.feed(model, x[:20])
+    attack.feed(model, x[20:])
+    _, clipped, is_adv = attack(model, x, y, epsilons=None)
+    assert is_adv.all()
+    assert all((x == point).flatten(1).all(1).any() for point in clipped)
+
+
+def test_binarised_points_move_to_the_threshold() -> None:
+    module, x, y = module_and_digits()
+
+    class Binarised(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return module((x >= 0.5).to(x.dtype))
+
+    model, theirs = (lib.PyTorchModel(Binarised().eval(), (0, 1)) for lib in (ours, library("foolbox")))
+    start = x.roll(1, 0)
+    got = ours.BinarizationRefinementAttack()(model, x, y, epsilons=None, starting_points=start)
+    wanted = library("foolbox").attacks.BinarizationRefinementAttack().run(theirs, x, y, starting_points=start)
+    moved = got[2] & (model(x).argmax(1) == y)
+    torch.testing.assert_close(got[1][moved], wanted[moved], rtol=0, atol=0)
+    assert got[2].double().mean() > 0.7
+    with pytest.raises(ValueError, match="starting_points: wanted adversarial points"):
+        ours.BinarizationRefinementAttack()(model, x, y, epsilons=None)
+    with pytest.raises(ValueError, match="threshold: the model does not binarise"):
+        ours.BinarizationRefinementAttack(threshold=0.01)(model, x, y, epsilons=None, starting_points=start)
 
 
 def test_repeated_walks_keep_the_nearest_point() -> None:

@@ -48,6 +48,7 @@ ATTACKS: dict[str, Any] = {
     "pgd-early": eb.attacks.PGD(eps=0.05, steps=4, restarts=3, early_stop=True, seed=3),
     "ddn": eb.attacks.DDN(steps=8),
     **{f"fmn-{norm}": eb.attacks.FMN(norm, steps=8) for norm in ("linf", "l2", "l1", "l0")},
+    "newton-fool": eb.attacks.NewtonFool(eta=0.05),
     "deepfool": eb.attacks.DeepFool(),
     "fab": eb.attacks.FAB("l1", steps=3),
     "fab-t": eb.attacks.FAB("linf", steps=3, targets=3),
@@ -62,6 +63,8 @@ ATTACKS: dict[str, Any] = {
     "ead": eb.attacks.EAD(steps=15, search_steps=3, step_size=0.05),
     "jsma": eb.attacks.JSMA(),
     "boundary": eb.attacks.Boundary(steps=25, seed=3),
+    "pointwise": eb.attacks.Pointwise(seed=3),
+    "pointwise-budget": eb.attacks.Pointwise("l2", budget=40, seed=3),
     "hop-skip-jump": eb.attacks.HopSkipJump(steps=2, init_evals=15, seed=3),
     "hop-skip-jump-linf": eb.attacks.HopSkipJump("linf", steps=2, init_evals=15, budget=70, seed=3),
 }

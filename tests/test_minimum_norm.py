@@ -17,6 +17,7 @@ ATTACKS: dict[str, Any] = {
     "ddn": A.DDN(steps=40),
     **{f"fmn-{norm}": A.FMN(norm, steps=40) for norm in ("l2", "linf", "l1", "l0")},
     **{f"deepfool-{norm}": A.DeepFool(norm) for norm in ("l2", "linf")},
+    "newton-fool": A.NewtonFool(eta=0.05),
     **{f"fab-{norm}": A.FAB(norm, steps=10) for norm in ("l2", "linf", "l1")},
     "fab-t": A.FAB(steps=10, targets=2),
     "fab-restarts": A.FAB("linf", steps=8, restarts=3, radius=0.5),
@@ -73,7 +74,7 @@ def test_success_and_distance_are_those_of_the_returned_point(table: str, name: 
 
 
 def loss_of(name: str) -> str:
-    return "cross_entropy" if name == "ddn" else "margin"
+    return "cross_entropy" if name in ("ddn", "newton-fool") else "margin"
 
 
 @every()

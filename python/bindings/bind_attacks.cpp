@@ -16,7 +16,9 @@
 #include "attacks/linear_exact.h"
 #include "attacks/linear_minimum.h"
 #include "attacks/momentum_pgd.h"
+#include "attacks/newton_fool.h"
 #include "attacks/pgd.h"
+#include "attacks/pointwise.h"
 #include "attacks/square.h"
 #include "attacks/virtual_adversarial.h"
 #include "bind.h"
@@ -140,6 +142,12 @@ DeepFoolSettings deepfool_settings(const py::dict& o) {
   return s;
 }
 
+NewtonFoolSettings newton_fool_settings(const py::dict& o) {
+  auto s = minimum_norm_settings<NewtonFoolSettings>(o);
+  s.eta = get<float>(o, "eta");
+  return s;
+}
+
 FabSettings fab_settings(const py::dict& o) {
   auto s = minimum_norm_settings<FabSettings>(o);
   s.rivals = get<Index>(o, "rivals");
@@ -215,6 +223,12 @@ HopSkipJumpSettings hop_skip_jump_settings(const py::dict& o) {
   return s;
 }
 
+PointwiseSettings pointwise_settings(const py::dict& o) {
+  auto s = decision_settings<PointwiseSettings>(o);
+  s.refine = get<bool>(o, "refine");
+  return s;
+}
+
 // ---- linear models ----
 
 py::tuple run_linear_exact(Model& model, const py::array& x, const py::array& y, const py::object& eps,
@@ -257,6 +271,7 @@ void bind_attacks(py::module_& m) {
   bind_attack<DdnSlab>(m, "ddn", ddn_settings, "DDN; returns as pgd does.");
   bind_attack<FmnSlab>(m, "fmn", fmn_settings, "FMN; returns as pgd does.");
   bind_attack<DeepFoolSlab>(m, "deepfool", deepfool_settings, "DeepFool; returns as pgd does.");
+  bind_attack<NewtonFoolSlab>(m, "newton_fool", newton_fool_settings, "NewtonFool; returns as pgd does.");
   bind_attack<FabSlab>(m, "fab", fab_settings, "FAB and FAB-T; returns as pgd does.");
   bind_attack<CarliniWagnerSlab>(m, "carlini_wagner", search_settings, "C&W; returns as pgd does.");
   bind_attack<EadSlab>(m, "ead", search_settings, "EAD; returns as pgd does.");
@@ -268,6 +283,8 @@ void bind_attacks(py::module_& m) {
   bind_attack<BoundarySlab>(m, "boundary", boundary_settings, "Boundary; returns as pgd does, and what stopped it.");
   bind_attack<HopSkipJumpSlab>(m, "hop_skip_jump", hop_skip_jump_settings,
                                "HopSkipJump; returns as pgd does, and what stopped it.");
+  bind_attack<PointwiseSlab>(m, "pointwise", pointwise_settings,
+                             "Pointwise; returns as pgd does, and what stopped it.");
   m.def("linear_exact", &run_linear_exact, py::arg("model"), py::arg("x"), py::arg("y"), py::arg("eps"),
         py::arg("norm"), py::arg("box"), "Worst points of a linear model: (x_adv, distance, margin).");
 }

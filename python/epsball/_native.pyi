@@ -492,6 +492,24 @@ def pgd(
 ) -> tuple[typing.Any, ...]:
     """The gradient loop: (x_adv, success, distance, queries, loss, zero_gradient, trace or None)."""
 
+@typing.overload
+def pointwise(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Pointwise; returns as pgd does, and what stopped it."""
+
+@typing.overload
+def pointwise(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """Pointwise; returns as pgd does, and what stopped it."""
+
 def project(
     x_adv: numpy.typing.NDArray[typing.Any] | DeviceArray,
     x: numpy.typing.NDArray[typing.Any] | DeviceArray,

@@ -164,10 +164,8 @@ void DecisionAttack::bisect(int cuts) {
   copy_where(near_, point_, nullptr);
 }
 
-void DecisionAttack::keep_nearest(Index column) {
-  if (active_ == 0) return;
-  copy_where(point_, x_, nullptr);
-  norms(x_, x0_.data, distance_);
+void DecisionAttack::note_nearest(Index column) {
+  norms(point_, x0_.data, distance_);
   NearestRows n{waiting_, slot_, distance_, out_->queries + first_, s_.queries, best_distance_};
   n.success = out_->success + first_;
   n.improved = improved_;
@@ -175,7 +173,12 @@ void DecisionAttack::keep_nearest(Index column) {
   n.trace_ld = out_->trace_ld;
   n.trace = out_->trace ? out_->trace + first_ * out_->trace_ld + column : nullptr;
   k_.decision_nearest(stream(), active_, n);
-  keep_improved();
+  k_.copy_rows(stream(), active_, features_, point_.data, point_.ld, best_.data, best_.ld, slot_, improved_);
+}
+
+void DecisionAttack::keep_nearest(Index column) {
+  if (active_ == 0) return;
+  note_nearest(column);
   drop_solved();
 }
 

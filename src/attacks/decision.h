@@ -33,7 +33,9 @@ class DecisionAttack : public SlabAttack {
   void begin();
   // Takes point_ to the boundary, along the segment to x0; before_ is how far it lay from x0.
   void bisect(int cuts);
-  // Makes point_ a row's result if it is the nearest so far; rows leave that are solved, failed or out of queries.
+  // Makes point_ a row's result if it is the nearest so far.
+  void note_nearest(Index column);
+  // The same; then rows leave that are solved, failed or out of queries.
   void keep_nearest(Index column);
 
   // out = the sum of up to four terms, without limits.

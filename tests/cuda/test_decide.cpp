@@ -7,7 +7,9 @@
 #include "attacks/decision_row.h"
 #include "attacks/fab_row.h"
 #include "attacks/fmn_row.h"
+#include "attacks/newton_fool_row.h"
 #include "attacks/planes_row.h"
+#include "attacks/pointwise_row.h"
 #include "check.h"
 #include "twin.h"
 
@@ -147,12 +149,54 @@ void test_ranks(Index rows, Index classes, std::int32_t active_rows) {
   }
 }
 
+void test_newton_fool(Index classes) {
+  Twin<float> loss(floats(kRows, 1, 0, 5)), slope(floats(kRows, 2, 0, 2)), length(floats(kRows, 3, 0, 9)),
+      size(floats(kRows, 4));
+  on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+    k.newton_fool(s, rows, {classes, loss.on(d), slope.on(d), length.on(d), 0.01f, size.on(d)});
+  });
+  CHECK(all_near(size.gpu.host(), size.cpu, 1e-5));
+  CHECK(size.cpu.back() == floats(kRows, 4).back());
+}
+
+// Answers follow from the row and the round, so that both tables get the same.
+void test_pointwise(Index n, bool refine) {
+  const Index ld = n + 3;
+  Twin<float> x0(floats(kRows * ld, 1, 0, 1)), point(floats(kRows * ld, 2, 0, 1)), x(point.cpu);
+  const auto flags = [](int round) {
+    std::vector<std::uint8_t> f;
+    for (Index r = 0; r < kRows; ++r) f.push_back((round * 7 + r * 3) % 5 < 2);
+    return f;
+  };
+  const std::vector<std::uint8_t> zeros(kRows, 0), ones(kRows, 1);
+  Twin<std::uint8_t> asked(zeros), unasked(ones), busy(zeros);
+  Twin<Index> ids({11, 3, 70, 5, 9});
+  Twin<std::int32_t> order(std::vector<std::int32_t>(kRows * n, -1));
+  Twin<PointwiseState> state{std::vector<PointwiseState>(kRows)};
+  for (int round = 0; round < 60; ++round) {
+    Twin<std::uint8_t> adversarial(flags(round));
+    on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
+      PointwiseRows a;
+      a.features = n, a.ld = ld, a.seed = 4, a.passes = 3, a.refine = refine;
+      a.x0 = x0.on(d), a.point = point.on(d), a.x = x.on(d), a.ids = ids.on(d);
+      a.unasked = round == 0 ? nullptr : round < 50 ? asked.on(d) : unasked.on(d), a.adversarial = adversarial.on(d);
+      a.order = order.on(d), a.state = state.on(d), a.busy = busy.on(d);
+      k.pointwise(s, rows, a);
+    });
+  }
+  CHECK(point.same() && x.same() && order.same() && busy.same());
+  CHECK(order.cpu.back() == -1 && std::count(busy.cpu.begin(), busy.cpu.end(), 1) == 0);
+}
+
 }  // namespace
 
 int main() {
   for (const Index classes : {1, 2, 3, 10}) test_planes(classes);
   for (const Index n : kSizes)
     for (const Index classes : {1, 2, 10}) test_ranks(n, classes, n < 20 ? 1000 : 5);
+  for (const Index classes : {1, 2, 10}) test_newton_fool(classes);
+  for (const Index n : kSizes)
+    for (const bool refine : {false, true}) test_pointwise(n, refine);
   test_radii();
   for (const bool targeted : {false, true}) test_decisions(targeted);
   CHECK(cuda::emulate::device_memory().blocks == 0);

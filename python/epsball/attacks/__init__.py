@@ -26,9 +26,11 @@ from epsball.attacks.linear_minimum import LinearMinimum
 from epsball.attacks.max_confidence import MaxConfidence
 from epsball.attacks.momentum_pgd import MomentumPGD
 from epsball.attacks.neighbour_minimum import NeighbourMinimum
+from epsball.attacks.newton_fool import NewtonFool
 from epsball.attacks.one_pixel import OnePixel
 from epsball.attacks.pgd import PGD, pgd
 from epsball.attacks.pixle import Pixle
+from epsball.attacks.pointwise import Pointwise
 from epsball.attacks.random_search import RandomSearch
 from epsball.attacks.rfgsm import RFGSM
 from epsball.attacks.slide import SLIDE
@@ -80,8 +82,10 @@ __all__ = [
     "MaxConfidence",
     "MomentumPGD",
     "NeighbourMinimum",
+    "NewtonFool",
     "OnePixel",
     "Pixle",
+    "Pointwise",
     "RandomSearch",
     "SmoothPGD",
     "SparseFool",

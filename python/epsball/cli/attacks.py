@@ -23,6 +23,7 @@ CLASSES = {
     "lbfgs": "LBFGS", "virtual-adversarial": "VirtualAdversarial", "universal": "Universal",
     "boundary": "Boundary", "hop-skip-jump": "HopSkipJump", "sparsefool": "SparseFool",
     "one-pixel": "OnePixel", "pixle": "Pixle",
+    "newton-fool": "NewtonFool", "pointwise": "Pointwise",
 }  # fmt: skip
 if TYPE_CHECKING:
     Name: TypeAlias = str  # a type checker knows no Literal of computed names; typer makes a choice of it

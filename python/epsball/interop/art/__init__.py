@@ -11,7 +11,11 @@ differs, and is meant to:
 - Minimum-norm attacks return rows that they do not break as they were.
 - A mask counts as 1 wherever it is not 0; nothing outside of it changes.
 - All rows are one call: `batch_size` is checked and changes nothing. Nothing is printed or shown: nor does `verbose`.
-- Random draws come from epsball's counters, seeded from NumPy's global generator.
+- Random draws come from epsball's counters, seeded from NumPy's global generator; every row has its own.
+- Missing: `ZooAttack`, `SimBA`, `SignOPTAttack`, `GeoDA`, `PixelAttack`, `ThresholdAttack`, `AutoConjugateGradient`,
+  `RescalingAutoConjugateGradient`, `HighConfidenceLowUncertainty` and `LowProFool`, whose loops epsball does not have;
+  `Wasserstein`, `ShadowAttack` and `LaserAttack`, whose distances it does not; patches (one is `attacks.PGD` with a
+  mask); `FeatureAdversaries`, `SNAL`, GRAPHITE and composite attacks; and all on audio, video, malware and detectors.
 
 Modules are followed: their weights are those they have at each call, they are computed by the engine where
 `epsball.from_torch` knows their layers, and ``attack.engine`` and the repr say so, or why not.
@@ -40,6 +44,7 @@ from epsball.interop.art.nearest import (
     CarliniLInfMethod,
     DeepFool,
     ElasticNet,
+    NewtonFool,
     SaliencyMapMethod,
 )
 from epsball.interop.art.spatial import SpatialTransformation
@@ -62,6 +67,7 @@ __all__ = [
     "FastGradientMethod",
     "HopSkipJump",
     "MomentumIterativeMethod",
+    "NewtonFool",
     "ProjectedGradientDescent",
     "ProjectedGradientDescentNumpy",
     "ProjectedGradientDescentPyTorch",

@@ -52,7 +52,9 @@ class AutoProjectedGradientDescent(EvasionAttack):
 class SquareAttack(EvasionAttack):
     """Random search by squares (see `attacks.Square`), the margin being the loss; L1 is no error here.
 
-    `adv_criterion` and `loss` are None. Every restart takes the rows that are left.
+    `adv_criterion` and `loss` are None. Every restart takes the rows that are left. ART moves the same window in all
+    rows of a call, so that its accuracy scatters from seed to seed as a single draw does, where epsball draws for every
+    row; L∞ means are alike at as many queries (benchmarks/square_seeds.md).
     """
 
     estimator: Any

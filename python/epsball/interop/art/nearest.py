@@ -48,7 +48,8 @@ class CarliniL2Method(MinimumNorm):
 class CarliniLInfMethod(MinimumNorm):
     """Carlini and Wagner's L∞ attack (see `attacks.CarliniWagner`), which goes on where it is.
 
-    ART starts at x for every constant. `decrease_factor` and `const_factor` have one value only.
+    ART starts at x for every constant, and breaks fewer rows in as many steps. `decrease_factor` and `const_factor`
+    have one value only.
     """
 
     classifier: Any
@@ -156,6 +157,28 @@ class DeepFool(MinimumNorm):
         """Return `attacks.DeepFool`."""
         rivals = max(whole("nb_grads", self.nb_grads, 1) - 1, 1)  # ART counts the label among them
         return attacks.DeepFool("l2", self.max_iter, self.epsilon, rivals, common["bounds"], common["mask"])
+
+    def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
+        return super()._found(model, x, None, common)
+
+
+@dataclass(eq=False, repr=False)
+class NewtonFool(MinimumNorm):
+    """Steps down the prediction's probability (see `attacks.NewtonFool`), whatever y is.
+
+    The model's logits are taken, where ART wants probabilities; rows end once they are misclassified, where ART's take
+    all their steps.
+    """
+
+    classifier: Any
+    max_iter: int = 100
+    eta: float = 0.01
+    batch_size: int = 1
+    verbose: bool = True
+
+    def translated(self, eps: Any, common: dict[str, Any]) -> attacks.Attack:
+        """Return `attacks.NewtonFool`."""
+        return attacks.NewtonFool(self.max_iter, self.eta, common["bounds"], common["mask"])
 
     def _found(self, model: Any, x: Array, y: Any, common: dict[str, Any]) -> Array:
         return super()._found(model, x, None, common)

@@ -11,6 +11,9 @@ not be installed. `to_foolbox` goes the other way: foolbox's attacks on epsball'
   without one fail alone, where foolbox raises.
 - ``repeat(n)`` of a random attack is n restarts in one call, or the nearest point of n runs.
 - Random draws come from epsball's counters, seeded from torch's global generator.
+- An attack that walks a path, as contrast, blur or noise, returns x where nothing on it is adversarial.
+- Missing: `L0BrendelBethgeAttack` and its kin, whose steps solve a problem of their own for every row and which need
+  numba in foolbox; `GenAttack`, a genetic search; and the L1 steps of Adam, which foolbox rescales to no L1 step.
 - Criteria are `Misclassification` and `TargetedMisclassification`, foolbox's own or these, or labels.
 
 A module is followed: its weights are those it has at each call, it is computed by the engine where
@@ -23,7 +26,7 @@ import sys
 from typing import Any
 
 from epsball.interop.foolbox.base import Attack, MinimizationAttack, Repeated
-from epsball.interop.foolbox.decision import BoundaryAttack, HopSkipJumpAttack
+from epsball.interop.foolbox.decision import BoundaryAttack, HopSkipJumpAttack, PointwiseAttack
 from epsball.interop.foolbox.gradient import (
     FGM,
     FGSM,
@@ -71,14 +74,30 @@ from epsball.interop.foolbox.nearest import (
     L2FMNAttack,
     LinfDeepFoolAttack,
     LInfFMNAttack,
+    NewtonFoolAttack,
 )
 from epsball.interop.foolbox.noise import (
     L2AdditiveGaussianNoiseAttack,
     L2AdditiveUniformNoiseAttack,
+    L2ClippingAwareAdditiveGaussianNoiseAttack,
+    L2ClippingAwareAdditiveUniformNoiseAttack,
+    L2ClippingAwareRepeatedAdditiveGaussianNoiseAttack,
+    L2ClippingAwareRepeatedAdditiveUniformNoiseAttack,
     L2RepeatedAdditiveGaussianNoiseAttack,
     L2RepeatedAdditiveUniformNoiseAttack,
     LinfAdditiveUniformNoiseAttack,
     LinfRepeatedAdditiveUniformNoiseAttack,
+)
+from epsball.interop.foolbox.search import (
+    BinarizationRefinementAttack,
+    BinarySearchContrastReductionAttack,
+    DatasetAttack,
+    GaussianBlurAttack,
+    InversionAttack,
+    L2ContrastReductionAttack,
+    LinearSearchBlendedUniformNoiseAttack,
+    LinearSearchContrastReductionAttack,
+    SaltAndPepperNoiseAttack,
 )
 from epsball.interop.foolbox.spatial import SpatialAttack
 
@@ -91,10 +110,15 @@ __all__ = [
     "PGD",
     "AdamPGD",
     "Attack",
+    "BinarizationRefinementAttack",
+    "BinarySearchContrastReductionAttack",
     "BoundaryAttack",
     "DDNAttack",
+    "DatasetAttack",
     "EADAttack",
+    "GaussianBlurAttack",
     "HopSkipJumpAttack",
+    "InversionAttack",
     "L0FMNAttack",
     "L1BasicIterativeAttack",
     "L1FMNAttack",
@@ -108,6 +132,11 @@ __all__ = [
     "L2AdditiveUniformNoiseAttack",
     "L2BasicIterativeAttack",
     "L2CarliniWagnerAttack",
+    "L2ClippingAwareAdditiveGaussianNoiseAttack",
+    "L2ClippingAwareAdditiveUniformNoiseAttack",
+    "L2ClippingAwareRepeatedAdditiveGaussianNoiseAttack",
+    "L2ClippingAwareRepeatedAdditiveUniformNoiseAttack",
+    "L2ContrastReductionAttack",
     "L2DeepFoolAttack",
     "L2FMNAttack",
     "L2FastGradientAttack",
@@ -116,6 +145,8 @@ __all__ = [
     "L2RepeatedAdditiveGaussianNoiseAttack",
     "L2RepeatedAdditiveUniformNoiseAttack",
     "LInfFMNAttack",
+    "LinearSearchBlendedUniformNoiseAttack",
+    "LinearSearchContrastReductionAttack",
     "LinfAdamBasicIterativeAttack",
     "LinfAdamPGD",
     "LinfAdamProjectedGradientDescentAttack",
@@ -129,8 +160,11 @@ __all__ = [
     "LinfRepeatedAdditiveUniformNoiseAttack",
     "MinimizationAttack",
     "Misclassification",
+    "NewtonFoolAttack",
+    "PointwiseAttack",
     "PyTorchModel",
     "Repeated",
+    "SaltAndPepperNoiseAttack",
     "SparseL1DescentAttack",
     "SpatialAttack",
     "TargetedMisclassification",

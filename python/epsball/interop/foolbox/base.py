@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, ClassVar
 
@@ -16,14 +16,10 @@ from epsball.arguments import whole
 from epsball.interop.foolbox.model import PyTorchModel, raw
 
 
-class Attack(ABC):
-    """Base of the attacks with a fixed budget: the call. A subclass is its options, and `translated`."""
+class AnyAttack(ABC):
+    """Base of all attacks: the call. A subclass is its options, and `attack`."""
 
     times: ClassVar[int] = 1
-
-    @abstractmethod
-    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
-        """Return the epsball attack of these options for a budget; `common` goes to every attack."""
 
     def __repr__(self) -> str:
         options = ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))  # type: ignore[arg-type]
@@ -59,15 +55,32 @@ class Attack(ABC):
         """
         return self.attack(model, inputs, criterion, epsilons, 1)
 
+    @abstractmethod
+    def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
+        """Do what `__call__` says, the best of so many runs."""
+
+    def _budgets(self, epsilons: Any) -> tuple[list[float], bool]:
+        """Return the budgets of an attack that needs them, and whether there was a list of them."""
+        budgets, several = as_budgets(epsilons)
+        if any(eps is None for eps in budgets):
+            raise ValueError(f"epsilons: wanted numbers, as {type(self).__name__} has a fixed budget, got None")
+        return [float(eps) for eps in budgets], several
+
+
+class Attack(AnyAttack):
+    """Base of the attacks with a fixed budget. A subclass is its options, and `translated`."""
+
+    @abstractmethod
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return the epsball attack of these options for a budget; `common` goes to every attack."""
+
     def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
         """Do what `__call__` says, and keep the best of all runs."""
         target, x, restore, labels, common = taken(model, inputs, criterion)
-        budgets, several = as_budgets(epsilons)
+        budgets, several = self._budgets(epsilons)
         found, solved = [], []
         for eps in budgets:
-            if eps is None:
-                raise ValueError(f"epsilons: wanted numbers, as {type(self).__name__} has a fixed budget, got None")
-            chosen = self.translated(float(eps), common, draw_seed())
+            chosen = self.translated(eps, common, draw_seed())
             if times > 1 and isinstance(chosen, ours.RandomSearch):
                 chosen = replace(chosen, draws=times * chosen.draws)
             elif times > 1 and getattr(chosen, "random_start", False):
@@ -83,7 +96,7 @@ class Attack(ABC):
 class Repeated:
     """An attack with several runs per row; see `Attack.repeat`."""
 
-    def __init__(self, attack: Attack, times: int) -> None:
+    def __init__(self, attack: AnyAttack, times: int) -> None:
         self.attack, self.times = attack, whole("times", times, 1)
 
     def __repr__(self) -> str:
@@ -117,29 +130,15 @@ class MinimizationAttack(Attack):
         return self._attack(model, inputs, criterion, epsilons, times)
 
     def _attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int, **more: Any) -> Any:
-        target, x, restore, labels, common = taken(model, inputs, criterion)
+        target, x, _, labels, common = taken(model, inputs, criterion)
         best = self.translated(None, common | more, draw_seed()).run(target, x, labels)
-        raw, success, distance = best.x_adv, best.success, best.distance
+        nearest, success, distance = best.x_adv, best.success, best.distance
         for _ in range(times - 1 if hasattr(self.translated(None, common | more, 0), "seed") else 0):
             run = self.translated(None, common | more, draw_seed()).run(target, x, labels)
             nearer = run.success & (~success | (run.distance < distance))
-            raw[nearer], success = run.x_adv[nearer], success | nearer
+            nearest[nearer], success = run.x_adv[nearer], success | nearer
             distance = np.where(nearer, run.distance, distance)
-        budgets, several = as_budgets(epsilons)
-        clipped, solved = [], []
-        for eps in budgets:
-            points = raw if eps is None else self._clipped(raw, x, float(eps), model.bounds)
-            predicted = torch.as_tensor(target.predict(points))
-            clipped.append(restore(points))
-            solved.append((predicted == labels) == common["targeted"])
-        if not several:
-            return restore(raw), clipped[0], restore(solved[0])
-        return [restore(raw)] * len(clipped), clipped, restore(torch.stack(solved))
-
-    def _clipped(self, raw: Any, x: Any, eps: float, bounds: Any) -> Any:
-        points = raw.clone()
-        ops.project_(points, x, eps=eps, norm=self.distance, bounds=bounds)
-        return points
+        return judged(model, inputs, criterion, epsilons, nearest, lambda: self.distance)
 
 
 def taken(model: Any, inputs: Any, criterion: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -149,6 +148,28 @@ def taken(model: Any, inputs: Any, criterion: Any) -> tuple[Any, Any, Any, Any, 
     x, restore = raw(inputs)
     labels, targeted = goal(criterion)
     return model._followed.model(x), x, restore, labels, {"targeted": targeted, "bounds": model.bounds}
+
+
+def adversarial(target: Any, points: Any, labels: Any, targeted: bool) -> Any:
+    """Return which points are what is wanted, (N,) bool."""
+    return (torch.as_tensor(target.predict(points)) == labels) == targeted
+
+
+def judged(model: Any, inputs: Any, criterion: Any, epsilons: Any, points: Any, norm: Callable[[], str]) -> Any:
+    """Return the points that were found, these brought within each budget, and what the model says of those."""
+    target, x, restore, labels, common = taken(model, inputs, criterion)
+    budgets, several = as_budgets(epsilons)
+    clipped, solved = [], []
+    for eps in budgets:
+        near = points
+        if eps is not None:
+            near = points.clone()
+            ops.project_(near, x, eps=float(eps), norm=norm(), bounds=model.bounds)
+        clipped.append(restore(near))
+        solved.append(adversarial(target, near, labels, common["targeted"]))
+    if not several:
+        return restore(points), clipped[0], restore(solved[0])
+    return [restore(points)] * len(clipped), clipped, restore(torch.stack(solved))
 
 
 def as_budgets(epsilons: Any) -> tuple[list[Any], bool]:

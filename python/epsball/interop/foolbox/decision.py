@@ -5,43 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from epsball import attacks as ours
 from epsball.arguments import one_of
-from epsball.interop.foolbox.base import MinimizationAttack, check_only, taken
+from epsball.interop.foolbox.base import AnyAttack, MinimizationAttack, check_only, taken
 from epsball.interop.foolbox.model import raw
+from epsball.interop.foolbox.search import SaltAndPepperNoiseAttack, asked, blended
 
 DIRECTIONS, BLENDS = 1000, 50  # of noise that attacks on labels begin with, and points on the way to it
-
-
-def _blended(target: Any, x: Any, labels: Any, targeted: bool, bounds: Any) -> Any:
-    """Return the first adversarial points on the way from x to uniform noise; x itself where there is none."""
-    lower, upper = bounds
-
-    def adversarial(points: Any, rows: Any) -> Any:
-        return (torch.as_tensor(target.predict(points)) == labels[rows]) == targeted
-
-    end, left = x.clone(), torch.arange(len(x))
-    for attempt in range(2 * DIRECTIONS):
-        if len(left) == 0:
-            break
-        noise = lower + (upper - lower) * torch.rand_like(x[left])
-        # Noise, and next a part of the way to it: noise itself may all be of the label's class.
-        part = torch.rand(len(left)).reshape(-1, *(1,) * (x.ndim - 1)) ** (attempt % 2)
-        points = (x[left] + part * (noise - x[left])).clamp(lower, upper)
-        won = adversarial(points, left)
-        end[left[won]] = points[won]
-        left = left[~won]
-    start, left = end.clone(), torch.arange(len(x))
-    for share in range(1, BLENDS):
-        points = (x[left] + share / BLENDS * (end[left] - x[left])).clamp(lower, upper)
-        won = adversarial(points, left)
-        start[left[won]] = points[won]
-        left = left[~won]
-        if len(left) == 0:
-            break
-    return start
 
 
 class _Decision(MinimizationAttack):
@@ -59,12 +29,13 @@ class _Decision(MinimizationAttack):
         return self._from(model, inputs, criterion, epsilons, times, None)
 
     def _from(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int, starting_points: Any) -> Any:
-        if starting_points is None:
-            target, x, _, labels, common = taken(model, inputs, criterion)
-            start = _blended(target, x, labels, **common)
-        else:
-            start = raw(starting_points)[0]
+        start = self._start(model, inputs, criterion) if starting_points is None else raw(starting_points)[0]
         return self._attack(model, inputs, criterion, epsilons, times, start=start)
+
+    def _start(self, model: Any, inputs: Any, criterion: Any) -> Any:
+        target, x, _, labels, common = taken(model, inputs, criterion)
+        wanted = asked(target, labels, common["targeted"])
+        return blended(wanted, x, common["bounds"], directions=DIRECTIONS, steps=BLENDS)
 
     def _check(self, **options: tuple[Any, Any]) -> None:
         if self.init_attack is not None:
@@ -118,3 +89,23 @@ class HopSkipJumpAttack(_Decision):
             self.distance, self.steps, init_evals=self.initial_gradient_eval_steps,
             max_evals=self.max_gradient_eval_steps, seed=seed, **common,
         )  # fmt: skip
+
+
+@dataclass(repr=False, eq=False)
+class PointwiseAttack(_Decision):
+    """See `epsball.attacks.Pointwise`, which begins at what `init_attack`, of this module, finds: salt and pepper."""
+
+    init_attack: Any = None
+    l2_binary_search: bool = True
+
+    norm = "l0"
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.Pointwise`."""
+        return ours.Pointwise(refine=self.l2_binary_search, seed=seed, **common)
+
+    def _start(self, model: Any, inputs: Any, criterion: Any) -> Any:
+        begin = SaltAndPepperNoiseAttack() if self.init_attack is None else self.init_attack
+        if not isinstance(begin, AnyAttack):
+            raise TypeError(f"init_attack: wanted None or an attack of this module, got {type(begin).__name__}")
+        return raw(begin(model, inputs, criterion, epsilons=None)[1])[0]

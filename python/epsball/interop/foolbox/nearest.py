@@ -81,6 +81,20 @@ class LinfDeepFoolAttack(L2DeepFoolAttack):
     norm = "linf"
 
 
+@dataclass(repr=False, eq=False)
+class NewtonFoolAttack(MinimizationAttack):
+    """See `epsball.attacks.NewtonFool`; foolbox has the squares of the paper's lengths, and so other steps."""
+
+    steps: int = 100
+    stepsize: float = 0.01
+
+    norm = "l2"
+
+    def translated(self, eps: Any, common: dict[str, Any], seed: int) -> ours.Attack:
+        """Return `attacks.NewtonFool`."""
+        return ours.NewtonFool(self.steps, self.stepsize, **untargeted(common, type(self).__name__))
+
+
 @dataclass(kw_only=True, repr=False, eq=False)
 class DDNAttack(MinimizationAttack):
     """See `epsball.attacks.DDN`."""
