@@ -475,6 +475,24 @@ def momentum_pgd(
     """The gradient loop along averages of gradients; returns what pgd does."""
 
 @typing.overload
+def newton_fool(
+    model: Model,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """NewtonFool; returns as pgd does."""
+
+@typing.overload
+def newton_fool(
+    model: Foreign,
+    x: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    y: numpy.typing.NDArray[typing.Any] | DeviceArray,
+    options: dict[str, typing.Any],
+) -> tuple[typing.Any, ...]:
+    """NewtonFool; returns as pgd does."""
+
+@typing.overload
 def pgd(
     model: Model,
     x: numpy.typing.NDArray[typing.Any] | DeviceArray,

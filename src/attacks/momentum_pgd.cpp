@@ -91,7 +91,7 @@ Rows MomentumSlab::evaluate_view(Rows point, int scale, Index view) {
     resize(input, small_, view, false);
     input = small_;
   }
-  evaluate(pass_->forward(active_, input), true);
+  evaluate_logits(pass_->forward(active_, input), true);
   return input;
 }
 
