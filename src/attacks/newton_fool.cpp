@@ -23,19 +23,7 @@ void NewtonFoolSlab::move() {
 void NewtonFoolSlab::attack() {
   start_at_inputs();
   k_.row_norms(stream(), {Norm::l2, active_, features_, x0_.data, nullptr, x0_.ld, length_});
-  for (int step = 0; active_ > 0; ++step) {
-    worker_.interruption.check();
-    const bool last = step == s_.steps;
-    once(step > 0 && !last ? 0 : -1, [&] {
-      evaluate(!last);
-      track(step);
-      keep_improved();
-      if (last) return;
-      move();
-      drop_solved();
-    });
-    if (last) return;
-  }
+  take_steps(s_.steps, [](int) {}, [&] { move(); });
 }
 
 }  // namespace epsball
