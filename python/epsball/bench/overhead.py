@@ -52,10 +52,10 @@ print((kibibytes("VmHWM:") - before) * 1024, x.nbytes + y.nbytes, out.nbytes, 3 
 
 @dataclass(frozen=True)
 class Call:
-    """A call on one image; seconds.
+    """A call on one image, on one thread; seconds.
 
     ``overhead`` is a one-step call less its arithmetic: a step, and the forward pass that judges the result, which is
-    half a step's FLOPs.
+    half a step's FLOPs. A second thread would take part in the longer call only, and make its steps too cheap.
     """
 
     model: str
@@ -95,7 +95,11 @@ class Overhead:
 
 def measure(threads: int, seconds: float, repeats: int, rows: int = MEMORY_ROWS) -> Overhead:
     """Measure calls on one image, the import and the peak memory."""
-    calls = tuple(_call(name, seconds / repeats, repeats) for name in ("softmax", "mlp"))
+    eb._native.set_threads(1)
+    try:
+        calls = tuple(_call(name, seconds / repeats, repeats) for name in ("softmax", "mlp"))
+    finally:
+        eb._native.set_threads(threads)
     imports = interleave({"import": lambda: float(_python(_IMPORT)[0])}, repeats)["import"]
     return Overhead(calls, imports, memory(rows, threads))
 
