@@ -46,7 +46,7 @@ double distance(Norm norm, Index n, const typename D::Element* x, const typename
   return norm == Norm::l2 ? __builtin_sqrt(total) : total;
 }
 
-// The L-infinity norm of y - x, as float64 sees it.
+// What distance<Single> is in L-infinity, a vector at a time.
 double farthest(Index n, const float* x, const float* y) {
   DVec most = {};
   for_lanes(n, [&](Index i, Index m) {

@@ -16,15 +16,7 @@ __global__ void farthest_corner_kernel(CornerRows a, const std::int32_t* active)
       const double x = a.x[at], down = x - static_cast<double>(a.lo[at]), up = static_cast<double>(a.hi[at]) - x;
       return up > down ? up : down;
     };
-    double norm;
-    if (a.norm == Norm::linf)
-      norm = row_max<double>(a.features, length);
-    else if (a.norm == Norm::l2)
-      norm = ::sqrt(row_sum(a.features, [&](Index i) { return length(i) * length(i); }));
-    else if (a.norm == Norm::l1)
-      norm = row_sum(a.features, length);
-    else
-      norm = row_sum(a.features, [&](Index i) { return length(i) > 0.0 ? 1.0 : 0.0; });
+    const double norm = row_norm(a.norm, a.features, length);
     if (threadIdx.x == 0) a.out[r] = static_cast<float>(norm);
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formulas.h"
+#include "kernels.h"
 #include "launch.cuh"
 
 namespace epsball::cuda {
@@ -62,6 +63,15 @@ __device__ __forceinline__ Index leading(Index features, Fits fits) {
     (fits(middle) ? most : beyond) = middle;
   }
   return most;
+}
+
+// The norm of a row whose features are length(i) >= 0 long.
+template <class F>
+__device__ __forceinline__ double row_norm(Norm norm, Index features, F length) {
+  if (norm == Norm::linf) return row_max<double>(features, length);
+  if (norm == Norm::l2) return ::sqrt(row_sum(features, [&](Index i) { return length(i) * length(i); }));
+  if (norm == Norm::l1) return row_sum(features, length);
+  return row_sum(features, [&](Index i) { return length(i) > 0.0 ? 1.0 : 0.0; });
 }
 
 }  // namespace epsball::cuda

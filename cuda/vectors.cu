@@ -20,15 +20,7 @@ __global__ void row_norms_kernel(RowNorms a, const std::int32_t* active) {
       const double d = static_cast<double>(x[i]) - (y ? static_cast<double>(y[i]) : 0.0);
       return d < 0.0 ? -d : d;
     };
-    double norm;
-    if (a.norm == Norm::linf)
-      norm = row_max<double>(a.features, length);
-    else if (a.norm == Norm::l2)
-      norm = ::sqrt(row_sum(a.features, [&](Index i) { return length(i) * length(i); }));
-    else if (a.norm == Norm::l1)
-      norm = row_sum(a.features, length);
-    else
-      norm = row_sum(a.features, [&](Index i) { return length(i) > 0.0 ? 1.0 : 0.0; });
+    const double norm = row_norm(a.norm, a.features, length);
     if (threadIdx.x == 0) a.out[row] = static_cast<float>(norm);
   });
 }

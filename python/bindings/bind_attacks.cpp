@@ -28,13 +28,19 @@ namespace {
 
 constexpr Named<Noise> kNoises[] = {{"normal", Noise::normal}, {"signs", Noise::signs}, {"uniform", Noise::uniform}};
 
-PgdSettings pgd_settings(const py::dict& o) {
-  PgdSettings s;
-  read_common(s, o);
+// How often, and from where, steps are taken.
+template <class Settings>
+void read_runs(Settings& s, const py::dict& o) {
   s.steps = get<int>(o, "steps");
   s.restarts = get<int>(o, "restarts");
   s.random_start = get<std::string>(o, "random_start") != "none";
   if (s.random_start) s.start = start_of(get<std::string>(o, "random_start"));
+}
+
+PgdSettings pgd_settings(const py::dict& o) {
+  PgdSettings s;
+  read_common(s, o);
+  read_runs(s, o);
   s.adam = get<bool>(o, "adam");
   s.decay = get<float>(o, "decay");
   s.decay_squares = get<float>(o, "decay_squares");
@@ -49,10 +55,7 @@ MomentumSettings momentum_settings(const py::dict& o) {
   MomentumSettings s;
   read_common(s, o);
   s.judge = true;  // one pass among many, and the only one at a point without noise
-  s.steps = get<int>(o, "steps");
-  s.restarts = get<int>(o, "restarts");
-  s.random_start = get<std::string>(o, "random_start") != "none";
-  if (s.random_start) s.start = start_of(get<std::string>(o, "random_start"));
+  read_runs(s, o);
   s.decay = get<float>(o, "decay");
   s.nesterov = get<bool>(o, "nesterov");
   s.copies = get<int>(o, "copies");
