@@ -348,9 +348,11 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.scale = clip_factor();
   std::vector<Update> stretches;
   const Values values = weights();
+  Index count = 0;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     if (!parameters_[p]->trained) continue;
     const auto size = static_cast<Index>(parameters_[p]->value.size());
+    count += size;
     const Index each = k_.device ? size : kUpdateStretch;
     for (Index at = 0; at < size; at += each) {
       Update u = common;
@@ -363,8 +365,8 @@ void Trainer::update(float rate, Interruption& interruption) {
     }
   }
   const auto rule = o.rule == Rule::sgd ? k_.sgd : k_.adam;
-  constexpr double kPerWeight = 4.0;  // operations of an update, and of packing
-  const double work = operations(kPerWeight * static_cast<double>(plan_->multiply_adds()));
+  constexpr double kPerWeight = 32.0;  // what Adam's roots and quotients, or packing, take the time of
+  const double work = operations(kPerWeight * static_cast<double>(count));
   for_tasks(static_cast<Index>(stretches.size()), work, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
   // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
