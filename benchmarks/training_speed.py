@@ -1,6 +1,6 @@
 """Write training_speed.md: an epoch of training beside the same loop in torch, by turns in one run.
 
-EPSBALL_DATA=~/data python benchmarks/training_speed.py [--rows 60000] [--pgd-rows 6000] [--rounds 5]    (torch installed)
+EPSBALL_DATA=~/data python benchmarks/training_speed.py [--rows 60000] [--pgd-rows 6000] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ def main() -> None:
 # Training beside torch
 
 Written by `training_speed.py`; not edited. An epoch of MNIST in batches of {BATCH}, Adam; {found["cpu"]},
-{torch.get_num_threads()} threads, torch {torch.__version__}. epsball's time includes the errors of {MONITORED:,} digits that `fit` records after
-an epoch. Shares of the FMA peak count the products with weights that training asks for; *at most*: the ratio of an engine that
-computed them all at that peak. Medians of {a.rounds} rounds, minimum and maximum.
+{torch.get_num_threads()} threads, torch {torch.__version__}. epsball's time includes the errors of {MONITORED:,} digits
+that `fit` records after an epoch. Shares of the FMA peak count the products with weights that training asks for;
+*at most*: the ratio of an engine that computed them all at that peak. Rounds: {a.rounds}; medians, minimum and
+maximum of the ratio.
 
 {HEAD}
 """
