@@ -40,13 +40,15 @@ def figures(document: dict[str, Any]) -> str:
     machine = document["machine"]
     threads = machine["threads"]
     peak = machine["fma_gflops"][str(threads)]["median"]
-    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio", "wanted")
+    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio", "wanted",
+              "at the peak")  # fmt: skip
     rows = tuple(_figure(document, line) for line in document["attack"] if line["contender"] == "epsball")
     contenders = dict.fromkeys(f"{line['contender']} {line['version']}" for line in document["attack"])
     absent = ", ".join(dict.fromkeys(peer["name"] for peer in document["absent"]))
     caption = (
         f"PGD, L∞, 40 steps on {machine['cpu']}, {threads} thread{'s' * (threads > 1)}, `{machine['table']}` kernels, "
-        f"where the FMA loop reaches {number(peak)} GFLOP/s. A sample-step is one step on one row. Medians of "
+        f"where the FMA loop reaches {number(peak)} GFLOP/s. A sample-step is one step on one row. *At the peak*: "
+        "the ratio of an engine that computed every product at the FMA loop's rate. Medians of "
         f"{document['repeats']} interleaved rounds with {', '.join(contenders)}."
     )
     return f"{markdown(Table(header, rows))}\n\n{caption}" + (f" Absent: {absent}." if absent else "") + "\n"
@@ -64,6 +66,7 @@ def _figure(document: dict[str, Any], line: dict[str, Any]) -> tuple[str, ...]:
         number(None if best is None else best["rate"]["median"]),
         "–" if best is None else f"{number(line['best_peer_ratio'], 1)} ×",
         f"{number(WANTED[cell], 1)} ×" if cell in WANTED else "–",
+        "–" if best is None else f"{number(1 / best['peak_fraction'], 1)} ×",
     )
 
 
