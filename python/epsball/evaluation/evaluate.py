@@ -248,7 +248,7 @@ def _check(
     for attack in attacks:
         if not isinstance(attack, Attack):
             raise TypeError(f"attacks: wanted attacks such as epsball.attacks.PGD(eps=0.3), got {attack!r}")
-        if attack.needs == "gradients":
+        if attack.needs in ("gradients", "scores"):
             check_model(model)
         if getattr(attack, "targeted", False):
             raise ValueError(f"attacks: wanted untargeted attacks (y holds the true classes), got {attack!r}")
