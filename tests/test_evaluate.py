@@ -395,6 +395,47 @@ def test_certified_is_at_most_what_attacks_leave_and_says_at_least(model):
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Asked(eb.evaluation.Certificate):
+    """A certificate that notes how many rows it was asked about, in all instances together."""
+
+    eps: float = 0.2
+    asked: ClassVar[list[int]] = []
+
+    def certify(self, model: Any, x: Any, y: Any) -> Any:
+        Asked.asked.append(len(x))
+        return eb.evaluation.LinearCertificate(self.eps).certify(model, x, y)
+
+    def describe(self) -> str:
+        return f"asked eps={self.eps:g}"
+
+
+def test_a_killed_evaluation_resumes_with_nothing_certified_twice(model, counted, tmp_path):
+    Asked.asked.clear()
+    fgsm, proofs = [Counting(0.2)], [Asked(0.2), Asked(0.35)]
+    whole = eb.evaluate(model, X, Y, fgsm, certificates=proofs)
+    assert Asked.asked == [2, 2] * 2
+    for stages in range(1, 10):
+        counted.clear()
+        Asked.asked.clear()
+        path = tmp_path / f"{stages}.safetensors"
+        with pytest.raises(KilledError):
+            eb.evaluate(model, X, Y, fgsm, certificates=proofs, state=path, progress=killed_after(stages))
+        resumed = eb.evaluate(model, X, Y, fgsm, certificates=proofs, state=path)
+        assert [list(rows) for rows in counted] == [[0, 1], [2, 3]]
+        assert Asked.asked == [2, 2] * 2
+        for name, rows in whole.certified.items():
+            assert np.array_equal(resumed.certified[name], rows)
+    Asked.asked.clear()
+    grown = eb.evaluate(model, X, Y, fgsm, certificates=[Asked(0.1), *reversed(proofs)], state=path)
+    assert Asked.asked == [2, 2]  # of the new one
+    assert list(grown.certified) == ["asked eps=0.1", "asked eps=0.35", "asked eps=0.2"]
+    assert np.array_equal(grown.certified["asked eps=0.2"], whole.certified["asked eps=0.2"])
+    gone = r"certificates had 'asked eps=0.1', now there are none; the list may only grow$"
+    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: " + gone):
+        eb.evaluate(model, X, Y, fgsm, state=path)
+
+
 @pytest.mark.parametrize("bad", [eb.attacks.FGSM(0.1), None, [eb.attacks.FGSM(0.1)]])
 def test_what_is_no_certificate_is_an_error(model, bad):
     with pytest.raises(TypeError, match=r"^certificates: "):
