@@ -376,6 +376,23 @@ def test_a_state_of_another_evaluation_is_refused(model, tmp_path):
         eb.evaluate(model, X, Y, fgsm, state=tmp_path / "none" / "state.safetensors")
 
 
+def test_a_state_in_a_read_only_folder_is_an_error_before_the_first_attack(model, counted, read_only_folder):
+    with pytest.raises(PermissionError, match=r"can be written to.*run\.safetensors"):
+        eb.evaluate(model, X, Y, [Counting(0.2)], state=read_only_folder / "run.safetensors")
+    assert not counted
+
+
+def test_a_disk_that_is_full_leaves_the_state_of_the_rows_before(model, counted, tmp_path, full_disk):
+    path, attacks = tmp_path / "run.safetensors", [Counting(0.2)]
+    with pytest.raises(OSError, match="File too large"):
+        eb.evaluate(model, X, Y, attacks, state=path, progress=lambda _, done, __: full_disk(done == 1))
+    full_disk(False)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "half a file was left"
+    counted.clear()
+    eb.evaluate(model, X, Y, attacks, state=path)
+    assert [list(rows) for rows in counted] == [[2, 3]]
+
+
 # ---- certificates beside attacks, queries to the first success
 
 
