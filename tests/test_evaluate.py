@@ -369,7 +369,11 @@ def test_a_state_of_another_evaluation_is_refused(model, tmp_path):
     model.load_parameters(values)
     with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: weights"):
         eb.evaluate(model, X, Y, fgsm, state=path)
-    path.write_bytes(path.read_bytes()[:50])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match="its contents are not those that were written"):
+        eb.evaluate(model, X, Y, fgsm, state=path)
+    path.write_bytes(whole[:50])
     with pytest.raises(ValueError, match="not an intact safetensors file"):
         eb.evaluate(model, X, Y, fgsm, state=path)
     with pytest.raises(FileNotFoundError):

@@ -668,6 +668,25 @@ def test_checkpoint_of_another_run_is_refused(tmp_path: Path, data: dict[str, np
         train(data, checkpoint=path)
 
 
+def test_a_checkpoint_of_which_any_bit_has_changed_is_refused(tmp_path: Path) -> None:
+    path, x, y = tmp_path / "run.safetensors", batch(20, 3), labels(20, 2)
+
+    def run() -> None:
+        eb.fit(eb.models.linear(3, 2), x, y, epochs=2, checkpoint=path)
+
+    run()
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in (*rng.integers(0, len(whole), 40), len(whole) - 1):  # headers and weights
+        bits = bytearray(whole)
+        bits[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bits)
+        with pytest.raises(ValueError, match=r"checkpoint|run\.safetensors"):
+            run()
+    path.write_bytes(whole)
+    run()
+
+
 def test_checkpoint_that_cannot_be_written_is_an_error_before_the_first_update(
     tmp_path: Path, data: dict[str, np.ndarray]
 ) -> None:

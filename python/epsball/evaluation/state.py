@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball.arguments import check_path
-from epsball.files import load_tensors, require_same_run, save_tensors
+from epsball.files import load_run, require_same_run, save_run
 from epsball.reports.files import require_writable_name
 
 FORMAT = "epsball-evaluation"
@@ -96,10 +96,10 @@ class State:
         done = {name: {"rows": f.rows, "seconds": f.seconds, "steps": f.steps} for name, f in self.found.items()}
         certified = {name: proved.rows for name, proved in self.proved.items()}
         header = {"run": self.run, "done": done, "certified": certified}
-        save_tensors(self.path, tensors, FORMAT, FORMAT_VERSION, header)
+        save_run(self.path, tensors, FORMAT, FORMAT_VERSION, header)
 
     def _resume(self, path: Path) -> None:
-        tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
+        tensors, header = load_run(path, FORMAT, FORMAT_VERSION)
         before, done = dict(header.get("run", {})), dict(header.get("done", {}))
         self._require_same_run(f"state: {path} is of another evaluation", before)
         self.clean = tensors.get("clean")
