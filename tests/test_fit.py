@@ -19,6 +19,7 @@ import pytest
 import epsball as eb
 import oracle
 from cases import batch, engine, labels, pair, use_threads
+from epsball.training.method import Method
 from oracle import Net, random_net
 
 T = eb.training
@@ -551,6 +552,12 @@ METHODS = {
     "double": lambda: T.DoubleBackprop(lam=0.1),
     "distilled": lambda: T.Distillation(3.0, eb.models.linear(9, 3, seed=4)),
 }
+
+
+def test_no_method_of_the_package_is_missing_here() -> None:
+    classes = {c for c in vars(T).values() if isinstance(c, type) and issubclass(c, Method)}
+    # Of a logistic regression alone: FGSMTraining with a closed form's gradient, and tests of its own.
+    assert {type(make()) for make in METHODS.values()} == classes - {T.LinearTraining}
 
 
 def train(data: dict[str, np.ndarray], method: str = "pgd", seed: int = 0, **options: Any) -> Any:

@@ -555,6 +555,7 @@ def test_what_a_method_cannot_train_on_is_refused() -> None:
     refused(r"batch_size: CLP", T.CLP(), batch_size=ROWS - 1)
     refused("y", T.Standard(), np.full(ROWS, -1))
     refused("y", T.VAT(), np.full(ROWS, -2))
+    refused("y: VAT wants at least one row with a label", T.VAT(), np.full(ROWS, -1))
     dropped = eb.models.mlp([FEATURES, 5, CLASSES], dropout=0.5)
     refused("model: DoubleBackprop", T.DoubleBackprop(), model=dropped)
     refused("model: LinearTraining", T.LinearTraining())

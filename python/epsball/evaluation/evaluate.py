@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
@@ -25,7 +24,7 @@ from epsball.machine import info
 from epsball.model import Sequential
 from epsball.reports import files
 from epsball.reports.examples import Examples
-from epsball.reports.progress import Progress, bars, check_progress, silent
+from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.sources.base import GradientSource, LabelSource
 
 _EXAMPLES = 10
@@ -93,7 +92,7 @@ def evaluate(
         kept.clean = np.asarray(as_numpy("predictions", model.predict(x)), np.int64)
         kept.save()
     clean = kept.clean
-    with _reporter(progress) as report:
+    with reporter(progress) as report:
         for name, attack in named.items():
             _run(name, attack, model, x, labels, shown, kept, report)
         for name, proof in proofs.items():
@@ -333,9 +332,3 @@ def _sample_steps(
     again |= isinstance(model, GradientSource) and getattr(attack, "early_stop", False)
     passes = queries - again
     return int((passes - np.ceil(passes / (steps + 1))).sum())
-
-
-def _reporter(progress: bool | Progress) -> AbstractContextManager[Progress]:
-    if callable(progress):
-        return nullcontext(progress)
-    return bars() if progress else nullcontext(silent)
