@@ -30,6 +30,8 @@ def page(document: dict[str, Any]) -> str:
     """Return the whole run as Markdown."""
     parts = [f"# One run of `epsball bench`, epsball {document['epsball']}\n\nWritten by `table.py`; not edited."]
     for title, table, caption in tables(document):
+        if not table.rows:
+            continue
         lines = "".join(f"- {line}\n" for line in caption.splitlines())
         parts.append(f"## {title}\n\n{markdown(table)}\n\n{lines}".rstrip())
     return "\n\n".join(parts) + "\n"
