@@ -227,6 +227,7 @@ def test_an_unknown_device_is_named() -> None:
         ("none", "no CUDA device is visible"),
         ("old driver", "the NVIDIA driver is older than the CUDA toolkit of this build"),
         ("no driver", "no NVIDIA driver is installed"),
+        ("750", "the GPU has compute capability 7.5, this build is for 8.0, 9.0, and newer ones"),
     ],
 )
 def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) -> None:
@@ -236,6 +237,12 @@ def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) ->
         model.to("cuda")
     assert model.device == "cpu"
     assert eb.info()["cuda"] == why
+
+
+@pytest.mark.parametrize("architecture", [800, 860, 890, 900, 1000, 1210])
+def test_gpus_from_ampere_on_are_what_the_kernels_are_for(cuda, monkeypatch, architecture) -> None:
+    monkeypatch.setenv("EPSBALL_EMULATE_DEVICE", str(architecture))
+    assert mlp().to("cuda").device == "cuda"
 
 
 def test_a_build_without_cuda_says_so(monkeypatch) -> None:
@@ -535,6 +542,34 @@ def test_a_run_in_one_launch_has_the_bits_of_its_steps(cuda) -> None:
         whole = eb.attacks.PGD(eps=0.3, steps=4, restarts=2, early_stop=True).run(model, x[rows], y[rows], index=index)
         for name in ("x_adv", "success", "queries", "distance"):
             np.testing.assert_array_equal(getattr(whole, name), getattr(steps, name)[rows])
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda n: eb.attacks.PGD(eps=0.1, steps=n, early_stop=True, restarts=2),
+        lambda n: eb.attacks.APGD(eps=0.1, steps=3 * n),
+        lambda n: eb.attacks.MomentumPGD(eps=0.1, steps=n),
+        lambda n: eb.attacks.DDN(steps=n),
+        lambda n: eb.attacks.FMN(steps=n),
+        lambda n: eb.attacks.FAB(steps=n),
+        lambda n: eb.attacks.DeepFool(steps=n),
+        lambda n: eb.attacks.Square(eps=0.1, queries=n),
+        lambda n: eb.attacks.SPSA(eps=0.1, steps=n, samples=4),
+        lambda n: eb.attacks.CarliniWagner(steps=n, search_steps=2),
+        lambda n: eb.attacks.LBFGS(steps=n // 4, search_steps=2),
+        lambda n: eb.attacks.JSMA(gamma=n / 36),
+    ],
+)
+def test_no_step_waits_for_the_host(cuda, attack) -> None:
+    model, x, y = cnn().to("cuda"), DeviceArray(X[:4]), DeviceArray(Y[:4])
+    found = []
+    for steps in (8, 20):
+        attack(steps)(model, x, y)
+        before = (cuda.waits(), *cuda.traffic())
+        attack(steps)(model, x, y)
+        found.append([after - b for after, b in zip((cuda.waits(), *cuda.traffic()), before, strict=True)])
+    assert found[0] == found[1], "waits, bytes to the device and to the host"
 
 
 A = eb.attacks
