@@ -685,6 +685,47 @@ def test_training_takes_device_arrays(cuda) -> None:
         np.testing.assert_array_equal(value, models[1].parameters()[name])
 
 
+def test_options_may_lie_on_the_device(cuda) -> None:
+    model = mlp().to("cuda")
+    eps, lower = np.linspace(0.05, 0.2, 13).astype(np.float32), np.full(36, 0.1, np.float32)
+    start = (model.predict(X) + 1) % 3
+    options = {"eps": eps, "step_size": eps / 4, "mask": (X > 0.3), "bounds": (lower * 0, lower * 10)}
+    there = {name: DeviceArray(value) for name, value in options.items() if name != "bounds"}
+    there["bounds"] = tuple(DeviceArray(side) for side in options["bounds"])
+    wanted = eb.pgd(model, X, Y, steps=2, index=np.arange(13) + 5, **options)
+    found = eb.pgd(model, DeviceArray(X), DeviceArray(Y), steps=2, index=DeviceArray(np.arange(13) + 5), **there)
+    np.testing.assert_array_equal(found.numpy(), wanted)
+    moved = {where: place(np.clip(X + 0.3, 0, 1)) for where, place in (("here", np.array), ("there", DeviceArray))}
+    eb.ops.project_(moved["here"], X, eps=eps, bounds=options["bounds"])
+    eb.ops.project_(moved["there"], DeviceArray(X), eps=there["eps"], bounds=there["bounds"])
+    np.testing.assert_allclose(moved["there"].numpy(), moved["here"], atol=1e-7)
+    points = np.clip(X + 0.5 * np.eye(3, 36, dtype=np.float32)[start], 0, 1)
+    attack = eb.attacks.Boundary(steps=2, start=DeviceArray(points))
+    assert attack == eb.attacks.Boundary(steps=2, start=points)
+
+
+def test_evaluations_take_device_arrays_where_the_model_is(cuda) -> None:
+    model, x, y = mlp().to("cuda"), DeviceArray(X), DeviceArray(Y)
+    pgd = eb.attacks.PGD(eps=0.1, steps=2)
+    smoothed = eb.evaluation.Smoothed(model, sigma=0.1)
+    calls = [
+        lambda a, b: eb.evaluate(model, a, b, attacks=[pgd]).robust,
+        lambda a, b: eb.evaluation.security_curve(model, a, b, pgd, eps=[0.1, 0.2]).robust,
+        lambda a, b: eb.evaluation.transfer_matrix({"it": model}, None, pgd, a, b).transfer,
+        lambda a, b: eb.evaluation.check_gradient_masking(model, a, b, eps=0.1, steps=2, samples=2).checks,
+        lambda a, _: smoothed.certify(a, selection=4, draws=8).predictions,
+        lambda a, b: eb.analysis.coverage_curve(model, a, b).confidences,
+        lambda a, b: eb.attacks.Spatial(grid=(1, 1, 2)).run(cnn().to("cuda"), a, b).success,
+    ]
+    for call in calls:
+        shape = (13, 1, 6, 6) if call is calls[-1] else (13, 36)
+        found, wanted = call(DeviceArray(X.reshape(shape)), y), call(X.reshape(shape), Y)
+        np.testing.assert_array_equal(found, wanted)
+    here = mlp()
+    with pytest.raises(TypeError, match=r"^x: wanted an array in CPU memory, got DeviceArray on a CUDA device"):
+        eb.evaluate(here, x, y, attacks=[pgd])
+
+
 def test_a_model_on_the_cpu_refuses_device_arrays(cuda) -> None:
     with pytest.raises(TypeError, match=r"^x: wanted an array in CPU memory, got DeviceArray on a CUDA device"):
         mlp()(DeviceArray(X))
