@@ -871,3 +871,21 @@ def test_full_memory_leaves_the_arrays_and_the_model_usable(cuda) -> None:
     np.testing.assert_array_equal(model(values[:1]), wanted)
     cuda.limit_memory(0)
     assert np.isfinite(eb.pgd(model, x, y, eps=0.1, steps=1).numpy()).all()
+
+
+def test_training_without_memory_leaves_the_model_as_it_was(cuda) -> None:
+    model, x, y = eb.models.mlp([36, 400, 3], seed=1).to("cuda"), batch(500, 36), labels(500, 3)
+    wanted, before = model(x[:1]), model.parameters()
+    kept = []
+    for _ in range(3):
+        gc.collect()
+        cuda.limit_memory(cuda.memory() + 200_000)
+        with pytest.raises(MemoryError, match=r"^device: its memory is full$"):
+            eb.fit(model, x, y, method=eb.training.PGDTraining(eps=0.1, steps=1), epochs=1, batch_size=500)
+        cuda.limit_memory(0)
+        gc.collect()
+        kept.append(cuda.memory())
+        for name, value in model.parameters().items():
+            np.testing.assert_array_equal(value, before[name])
+    assert kept[1] == kept[2], "each failure keeps some"
+    np.testing.assert_array_equal(model(x[:1]), wanted)
