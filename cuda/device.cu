@@ -1,6 +1,7 @@
 // The device's memory and streams, as the table hands them to the engine.
 #include "launch.cuh"
 
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -124,10 +125,37 @@ int device_of(const void* data) {
   return a.type == cudaMemoryTypeDevice || a.type == cudaMemoryTypeManaged ? a.device : -1;
 }
 
+namespace {
+
+// Of architectures as nvcc has them, 100 times a compute capability: a binary runs on its generation from its own on,
+// and PTX, which there is of the newest, on all that came later.
+bool runs_on(int gpu, int built, int newest) { return gpu >= newest || (gpu / 100 == built / 100 && gpu >= built); }
+
+std::string capability(int architecture) {
+  return std::to_string(architecture / 100) + "." + std::to_string(architecture / 10 % 10);
+}
+
+// Empty if the first device can run what was compiled.
+std::string architecture_problem() {
+  constexpr int kBuilt[] = {__CUDA_ARCH_LIST__};
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "cudaDeviceGetAttribute");
+  const int gpu = 100 * major + 10 * minor;
+  std::string wanted;
+  for (const int built : kBuilt) {
+    if (runs_on(gpu, built, kBuilt[std::size(kBuilt) - 1])) return {};
+    wanted += capability(built) + ", ";
+  }
+  return "the GPU has compute capability " + capability(gpu) + ", this build is for " + wanted + "and newer ones";
+}
+
+}  // namespace
+
 std::string device_problem() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error == cudaSuccess && count > 0) return {};
+  if (error == cudaSuccess && count > 0) return architecture_problem();
   static_cast<void>(cudaGetLastError());
   if (error == cudaErrorInsufficientDriver) {
     int driver = 0;

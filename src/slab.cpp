@@ -21,25 +21,23 @@ struct DeviceMemoryFull : std::bad_alloc {
 };
 
 thread_local void* callers_queue = nullptr;
+thread_local const Lender* callers_lender = nullptr;
 
 }  // namespace
 
 // ---- memory ----
 
-Memory::Memory(const Kernels& kernels, Index bytes) {
-  if (kernels.device) {
-    data_ = {kernels.device->allocate(bytes), Release{kernels.device}};
-    if (!data_) throw DeviceMemoryFull();
-  } else {
-    data_ = {::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}), Release{}};
+Memory::Memory(const Kernels& kernels, Index bytes, const Lender* lender) {
+  if (!kernels.device) {
+    data_ = {::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}),
+             [](void* p) { ::operator delete(p, std::align_val_t{64}); }};
+    return;
   }
-}
-
-void Memory::Release::operator()(void* p) const {
-  if (device)
-    device->release(p);
-  else
-    ::operator delete(p, std::align_val_t{64});
+  if (lender)
+    data_ = (*lender)(bytes);
+  else if (void* const own = kernels.device->allocate(bytes))
+    data_ = {own, kernels.device->release};
+  if (!data_) throw DeviceMemoryFull();
 }
 
 // ---- arenas ----
@@ -58,11 +56,13 @@ void* Arena::take_bytes(Index bytes) {
   const bool guarded = guards();
   if (next_ == buffers_.size() || buffers_[next_].room < bytes) {
     const Index room = (bytes + 63) / 64 * 64;
-    Buffer buffer{Memory(kernels_, room + 2 * kGuard), bytes, room, guarded};
-    if (next_ == buffers_.size())
+    Buffer buffer{Memory(kernels_, room + 2 * kGuard, lender_), bytes, room, guarded};
+    if (next_ == buffers_.size()) {
       buffers_.push_back(std::move(buffer));
-    else
+    } else {
+      finish();
       buffers_[next_] = std::move(buffer);
+    }
   }
   Buffer& buffer = buffers_[next_++];
   buffer.bytes = bytes;
@@ -86,7 +86,7 @@ void Arena::check() const {
     seen.resize(static_cast<std::size_t>(kGuard + behind));
     kernels_.copy(stream_, seen.data(), start - kGuard, kGuard);
     kernels_.copy(stream_, seen.data() + kGuard, start + buffer.bytes, behind);
-    if (kernels_.device) kernels_.device->finish(stream_);
+    finish();
     if (std::any_of(seen.begin(), seen.end(), [](unsigned char byte) { return byte != kGuardByte; }))
       throw std::logic_error("a kernel wrote outside workspace buffer " + std::to_string(i));
   }
@@ -95,13 +95,22 @@ void Arena::check() const {
 void Arena::reset() { next_ = 0; }
 
 void Arena::clear() {
+  finish();
   reset();
   buffers_.clear();
 }
 
-CallersQueue::CallersQueue(void* queue) : before_(std::exchange(callers_queue, queue)) {}
+void Arena::finish() const {
+  if (kernels_.device) kernels_.device->finish(stream_);
+}
 
-CallersQueue::~CallersQueue() { callers_queue = before_; }
+OnCallersQueue::OnCallersQueue(void* queue, const Lender* lender)
+    : queue_before_(std::exchange(callers_queue, queue)), lender_before_(std::exchange(callers_lender, lender)) {}
+
+OnCallersQueue::~OnCallersQueue() {
+  callers_queue = queue_before_;
+  callers_lender = lender_before_;
+}
 
 std::unique_ptr<Arena> ArenaPool::idle_one(const Kernels& kernels) {
   const std::lock_guard lock(mutex_);
@@ -118,6 +127,7 @@ std::unique_ptr<Arena> ArenaPool::borrow(const Kernels& kernels) {
   auto arena = idle_one(kernels);
   if (!arena) arena = std::make_unique<Arena>(kernels);
   if (!kernels.device) return arena;
+  arena->borrow_from(callers_lender);
   kernels.device->follow(arena->stream(), callers_queue);
   // An attack that was stopped may have left rows inactive.
   kernels.device->activate(arena->stream(), std::numeric_limits<Index>::max());
@@ -132,6 +142,7 @@ void ArenaPool::give_back(std::unique_ptr<Arena> arena) {
   } catch (const std::exception&) {
     return;
   }
+  arena->borrow_from(nullptr);
   arena->reset();
   const std::lock_guard lock(mutex_);
   idle_.push_back(std::move(arena));

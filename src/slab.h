@@ -1,6 +1,7 @@
 // The memory of one unit of work: an arena from which a worker cuts the buffers of a slab before the first step.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -10,24 +11,21 @@
 
 namespace epsball {
 
+// Gives out memory of a device that a library of the caller's manages; null where it has no room.
+using Lender = std::function<std::shared_ptr<void>(Index bytes)>;
+
 // Memory of a table, on a cache line at least.
 class Memory {
  public:
   Memory() = default;
-  Memory(const Kernels& kernels, Index bytes);  // throws std::bad_alloc
+  Memory(const Kernels& kernels, Index bytes, const Lender* lender = nullptr);  // throws std::bad_alloc
   template <class T>
   T* as() const {
     return static_cast<T*>(data_.get());
   }
 
  private:
-  struct Release {
-    Release() : device(nullptr) {}
-    explicit Release(const Device* device) : device(device) {}
-    void operator()(void* p) const;
-    const Device* device;
-  };
-  std::unique_ptr<void, Release> data_;
+  std::shared_ptr<void> data_;
 };
 
 // Buffers of a table that start on a cache line. With guards on, each lies between guard bytes and starts out poisoned
@@ -42,6 +40,8 @@ class Arena {
   const Kernels& kernels() const { return kernels_; }
   // For all that happens in this memory; null on the host.
   Stream stream() const { return stream_; }
+  // Who gives the memory that is wanted from now on; null: the table's device.
+  void borrow_from(const Lender* lender) { lender_ = lender; }
 
   template <class T>
   T* take(Index count) {
@@ -58,6 +58,8 @@ class Arena {
 
  private:
   void* take_bytes(Index bytes);
+  // On a device: what was given to the stream is done, as it must be before memory is given back.
+  void finish() const;
 
   struct Buffer {
     Memory memory;
@@ -67,20 +69,23 @@ class Arena {
   };
   const Kernels& kernels_;
   Stream stream_ = nullptr;
+  const Lender* lender_ = nullptr;
   std::vector<Buffer> buffers_;
   std::size_t next_ = 0;
 };
 
-// While one of these lives, arenas that its thread borrows work on a queue of the caller's (see Device::follow).
-class CallersQueue {
+// While one of these lives, arenas that its thread borrows work on a queue of the caller's (see Device::follow), with
+// memory that the caller's library gives, if it gives any.
+class OnCallersQueue {
  public:
-  explicit CallersQueue(void* queue);
-  ~CallersQueue();
-  CallersQueue(const CallersQueue&) = delete;
-  CallersQueue& operator=(const CallersQueue&) = delete;
+  OnCallersQueue(void* queue, const Lender* lender);
+  ~OnCallersQueue();
+  OnCallersQueue(const OnCallersQueue&) = delete;
+  OnCallersQueue& operator=(const OnCallersQueue&) = delete;
 
  private:
-  void* const before_;
+  void* const queue_before_;
+  const Lender* const lender_before_;
 };
 
 // Arenas that outlive a call, so that a call on one image allocates nothing; of any table.

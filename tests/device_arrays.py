@@ -13,6 +13,10 @@ class DeviceArray:
     """Owns device memory; the host may not read it but through `numpy()`."""
 
     made = 0  # by `empty`, the allocator of this library
+    given_out = 0  # bytes of those that live
+    room = math.inf  # that `empty` has
+
+    _given_out = 0
 
     def __init__(self, values: Any, **interface: Any) -> None:
         import _cuda_emulated
@@ -33,7 +37,9 @@ class DeviceArray:
         } | interface
 
     def __del__(self) -> None:
-        self._module.release(self._address)
+        if hasattr(self, "_address"):
+            self._module.release(self._address)
+        DeviceArray.given_out -= self._given_out
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -53,10 +59,16 @@ class DeviceArray:
     def empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         import _cuda_emulated
 
-        DeviceArray.made += 1
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        address = _cuda_emulated.empty(size) if DeviceArray.given_out + size <= DeviceArray.room else 0
+        if address == 0:
+            raise MemoryError("the library's own words")
         array = DeviceArray.__new__(DeviceArray)
         array._module = _cuda_emulated
-        array._own(_cuda_emulated.empty(math.prod(shape) * np.dtype(dtype).itemsize), shape, np.dtype(dtype), {})
+        array._own(address, shape, np.dtype(dtype), {})
+        array._given_out = size
+        DeviceArray.made += 1
+        DeviceArray.given_out += size
         return array
 
     def numpy(self) -> np.ndarray:
@@ -87,14 +99,21 @@ class DLPackArray:
 
     def __init__(self, values: Any, strides: tuple[int, ...] | None = None, offset: int = 0, bits: int = 0) -> None:
         values = np.ascontiguousarray(values)
-        self._here = DeviceArray(np.concatenate([np.zeros(offset, np.uint8), values.reshape(-1).view(np.uint8)]))
-        shape = (ctypes.c_int64 * values.ndim)(*values.shape)
-        steps = (ctypes.c_int64 * values.ndim)(*strides) if strides else None
-        code = {"i": 0, "u": 1, "f": 2, "b": 6}[values.dtype.kind]
+        here = DeviceArray(np.concatenate([np.zeros(offset, np.uint8), values.reshape(-1).view(np.uint8)]))
+        self._describe(here, values.shape, values.dtype, strides, offset, bits)
+
+    def _describe(
+        self, here: DeviceArray, shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...] | None = None,
+        offset: int = 0, bits: int = 0,
+    ) -> None:  # fmt: skip
+        self._here = here
+        axes = (ctypes.c_int64 * len(shape))(*shape)
+        steps = (ctypes.c_int64 * len(shape))(*strides) if strides else None
+        code = {"i": 0, "u": 1, "f": 2, "b": 6}[dtype.kind]
         self._tensor = _Tensor(
-            self._here._address, 2, 0, values.ndim, code, bits or 8 * values.itemsize, 1, shape, steps, offset
+            here._address, 2, 0, len(shape), code, bits or 8 * dtype.itemsize, 1, axes, steps, offset
         )
-        self._shape, self._dtype, self._offset = values.shape, values.dtype, offset
+        self._shape, self._dtype, self._offset = shape, dtype, offset
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)
@@ -112,7 +131,9 @@ class DLPackArray:
 
     @staticmethod
     def empty(shape: tuple[int, ...], dtype: Any) -> DLPackArray:
-        return DLPackArray(np.zeros(shape, dtype))
+        array = DLPackArray.__new__(DLPackArray)
+        array._describe(DeviceArray.empty(shape, dtype), shape, np.dtype(dtype))
+        return array
 
     def numpy(self) -> np.ndarray:
         return self._here.numpy()[self._offset :].view(self._dtype).reshape(self._shape)

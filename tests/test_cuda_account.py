@@ -116,6 +116,8 @@ def test_a_run_of_few_rows_is_the_launch_of_the_account(tool: ModuleType, monkey
     device._cuda_table.cache_clear()
 
 
-def test_a_kernel_of_the_account_is_one_that_is_compiled(tool: ModuleType) -> None:
+def test_the_account_has_every_kernel_that_is_compiled_and_no_other(tool: ModuleType) -> None:
     known = tool.noted_resources(tool.Gpu())
-    assert {launch.kernel for launches in tool.SECTIONS.values() for launch in launches} <= known.keys()
+    accounted = {launch.kernel for launches in tool.SECTIONS.values() for launch in launches}
+    assert accounted <= known.keys()
+    assert {name.partition("<")[0] for name in accounted} == {name.partition("<")[0] for name in known}

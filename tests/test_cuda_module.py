@@ -1,11 +1,27 @@
-"""The module that nvcc builds: without a GPU it can be imported, and says in one line what is missing."""
+"""The CUDA kernels have tests under the sanitizers; the module that nvcc builds says without a GPU what is missing."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
 
 import epsball as eb
 from epsball import device
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_kernel_of_the_table_has_a_test_under_the_sanitizers() -> None:
+    if not (ROOT / "cuda").is_dir():
+        pytest.skip("cuda/ is not part of what is tested here")
+    table = (ROOT / "src/kernels.h").read_text().partition("struct Kernels {")[2]
+    kernels = set(re.findall(r"\(\*(\w+)\)\(", table)) - {"linear_step", "fma_loop"}  # which a GPU's table has not
+    tests = "".join(path.read_text() for path in (ROOT / "tests/cuda").glob("test_*.cpp"))
+    called = set(re.findall(r"(?:\.|->|::)(\w+)", tests))
+    assert len(kernels) > 80
+    assert kernels - called == set()
 
 
 @pytest.fixture

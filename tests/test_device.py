@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import os
 import pickle
 import subprocess
@@ -165,6 +166,53 @@ def test_a_smaller_slab_is_tried_before_memory_is_said_to_be_full(cuda) -> None:
     assert np.isfinite(eb.pgd(model, x, y, eps=0.1, steps=2)).all()
 
 
+@pytest.mark.parametrize("kind", [DeviceArray, DLPackArray])
+def test_the_memory_of_a_call_is_the_callers_librarys(cuda, kind) -> None:
+    values = batch(900, 36)
+    given_out = DeviceArray.given_out
+
+    def use(model: eb.Sequential, x: DeviceArray | DLPackArray, y: DeviceArray | DLPackArray) -> None:
+        before = cuda.memory()
+        for call in (lambda: model(x), lambda: eb.pgd(model, x, y, eps=0.1, steps=2), lambda: model.jacobian(x)):
+            call()
+            gc.collect()
+            lent = DeviceArray.given_out - given_out
+            assert lent > values.nbytes, "it was allocated elsewhere"
+            assert cuda.memory() - before - lent < 1000, "more than streams' counters of rows is not the library's"
+
+    model = mlp().to("cuda")
+    model(values[:1])  # the weights, and what small calls on arrays of the host take
+    use(model, kind(values), kind(labels(900, 3)))
+    del model
+    gc.collect()
+    assert DeviceArray.given_out == given_out
+
+
+def test_a_library_that_is_full_is_asked_for_a_smaller_slab_first(cuda) -> None:
+    values = batch(900, 36)
+    x, y = DeviceArray(values), DeviceArray(labels(900, 3))
+    start = DeviceArray.given_out
+    wanted = mlp().to("cuda")(x).numpy()
+
+    def use(model: eb.Sequential) -> None:
+        model(DeviceArray(values[:1]))
+        DeviceArray.room = DeviceArray.given_out + 300_000
+        np.testing.assert_array_equal(model(x).numpy(), wanted)
+        DeviceArray.room = DeviceArray.given_out + 1
+        for call in (lambda: model(x), lambda: eb.pgd(model, x, y, eps=0.1, steps=2)):
+            with pytest.raises(MemoryError, match=r"^device: its memory is full$"):
+                call()
+        DeviceArray.room = math.inf
+        np.testing.assert_array_equal(model(x).numpy(), wanted)
+
+    try:
+        use(mlp().to("cuda"))
+    finally:
+        DeviceArray.room = math.inf
+    gc.collect()
+    assert DeviceArray.given_out <= start
+
+
 # ---- what is refused
 
 
@@ -179,6 +227,7 @@ def test_an_unknown_device_is_named() -> None:
         ("none", "no CUDA device is visible"),
         ("old driver", "the NVIDIA driver is older than the CUDA toolkit of this build"),
         ("no driver", "no NVIDIA driver is installed"),
+        ("750", "the GPU has compute capability 7.5, this build is for 8.0, 9.0, and newer ones"),
     ],
 )
 def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) -> None:
@@ -188,6 +237,12 @@ def test_a_machine_without_a_device_says_so(cuda, monkeypatch, emulated, why) ->
         model.to("cuda")
     assert model.device == "cpu"
     assert eb.info()["cuda"] == why
+
+
+@pytest.mark.parametrize("architecture", [800, 860, 890, 900, 1000, 1210])
+def test_gpus_from_ampere_on_are_what_the_kernels_are_for(cuda, monkeypatch, architecture) -> None:
+    monkeypatch.setenv("EPSBALL_EMULATE_DEVICE", str(architecture))
+    assert mlp().to("cuda").device == "cuda"
 
 
 def test_a_build_without_cuda_says_so(monkeypatch) -> None:
@@ -403,7 +458,7 @@ def test_arrays_that_only_dlpack_describes_come_back_as_themselves(cuda, dtype) 
     assert set(DLPackArray.asked) == {1}, "the default stream is the one that work is given to"
     before = cuda.traffic()[0]
     model(DLPackArray(batch(400, 36)))
-    assert cuda.traffic()[0] - before == 400 * 36 * 4 + 400 * 3 * 4, "x and the place of the logits, as they are made"
+    assert cuda.traffic()[0] - before == 400 * 36 * 4, "x, as it is made"
 
 
 def test_ops_change_what_dlpack_describes_in_place(cuda) -> None:
@@ -487,6 +542,34 @@ def test_a_run_in_one_launch_has_the_bits_of_its_steps(cuda) -> None:
         whole = eb.attacks.PGD(eps=0.3, steps=4, restarts=2, early_stop=True).run(model, x[rows], y[rows], index=index)
         for name in ("x_adv", "success", "queries", "distance"):
             np.testing.assert_array_equal(getattr(whole, name), getattr(steps, name)[rows])
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda n: eb.attacks.PGD(eps=0.1, steps=n, early_stop=True, restarts=2),
+        lambda n: eb.attacks.APGD(eps=0.1, steps=3 * n),
+        lambda n: eb.attacks.MomentumPGD(eps=0.1, steps=n),
+        lambda n: eb.attacks.DDN(steps=n),
+        lambda n: eb.attacks.FMN(steps=n),
+        lambda n: eb.attacks.FAB(steps=n),
+        lambda n: eb.attacks.DeepFool(steps=n),
+        lambda n: eb.attacks.Square(eps=0.1, queries=n),
+        lambda n: eb.attacks.SPSA(eps=0.1, steps=n, samples=4),
+        lambda n: eb.attacks.CarliniWagner(steps=n, search_steps=2),
+        lambda n: eb.attacks.LBFGS(steps=n // 4, search_steps=2),
+        lambda n: eb.attacks.JSMA(gamma=n / 36),
+    ],
+)
+def test_no_step_waits_for_the_host(cuda, attack) -> None:
+    model, x, y = cnn().to("cuda"), DeviceArray(X[:4]), DeviceArray(Y[:4])
+    found = []
+    for steps in (8, 20):
+        attack(steps)(model, x, y)
+        before = (cuda.waits(), *cuda.traffic())
+        attack(steps)(model, x, y)
+        found.append([after - b for after, b in zip((cuda.waits(), *cuda.traffic()), before, strict=True)])
+    assert found[0] == found[1], "waits, bytes to the device and to the host"
 
 
 A = eb.attacks
@@ -600,6 +683,47 @@ def test_training_takes_device_arrays(cuda) -> None:
         eb.fit(model, x, y, epochs=1, batch_size=5)
     for name, value in models[0].parameters().items():
         np.testing.assert_array_equal(value, models[1].parameters()[name])
+
+
+def test_options_may_lie_on_the_device(cuda) -> None:
+    model = mlp().to("cuda")
+    eps, lower = np.linspace(0.05, 0.2, 13).astype(np.float32), np.full(36, 0.1, np.float32)
+    start = (model.predict(X) + 1) % 3
+    options = {"eps": eps, "step_size": eps / 4, "mask": (X > 0.3), "bounds": (lower * 0, lower * 10)}
+    there = {name: DeviceArray(value) for name, value in options.items() if name != "bounds"}
+    there["bounds"] = tuple(DeviceArray(side) for side in options["bounds"])
+    wanted = eb.pgd(model, X, Y, steps=2, index=np.arange(13) + 5, **options)
+    found = eb.pgd(model, DeviceArray(X), DeviceArray(Y), steps=2, index=DeviceArray(np.arange(13) + 5), **there)
+    np.testing.assert_array_equal(found.numpy(), wanted)
+    moved = {where: place(np.clip(X + 0.3, 0, 1)) for where, place in (("here", np.array), ("there", DeviceArray))}
+    eb.ops.project_(moved["here"], X, eps=eps, bounds=options["bounds"])
+    eb.ops.project_(moved["there"], DeviceArray(X), eps=there["eps"], bounds=there["bounds"])
+    np.testing.assert_allclose(moved["there"].numpy(), moved["here"], atol=1e-7)
+    points = np.clip(X + 0.5 * np.eye(3, 36, dtype=np.float32)[start], 0, 1)
+    attack = eb.attacks.Boundary(steps=2, start=DeviceArray(points))
+    assert attack == eb.attacks.Boundary(steps=2, start=points)
+
+
+def test_evaluations_take_device_arrays_where_the_model_is(cuda) -> None:
+    model, x, y = mlp().to("cuda"), DeviceArray(X), DeviceArray(Y)
+    pgd = eb.attacks.PGD(eps=0.1, steps=2)
+    smoothed = eb.evaluation.Smoothed(model, sigma=0.1)
+    calls = [
+        lambda a, b: eb.evaluate(model, a, b, attacks=[pgd]).robust,
+        lambda a, b: eb.evaluation.security_curve(model, a, b, pgd, eps=[0.1, 0.2]).robust,
+        lambda a, b: eb.evaluation.transfer_matrix({"it": model}, None, pgd, a, b).transfer,
+        lambda a, b: eb.evaluation.check_gradient_masking(model, a, b, eps=0.1, steps=2, samples=2).checks,
+        lambda a, _: smoothed.certify(a, selection=4, draws=8).predictions,
+        lambda a, b: eb.analysis.coverage_curve(model, a, b).confidences,
+        lambda a, b: eb.attacks.Spatial(grid=(1, 1, 2)).run(cnn().to("cuda"), a, b).success,
+    ]
+    for call in calls:
+        shape = (13, 1, 6, 6) if call is calls[-1] else (13, 36)
+        found, wanted = call(DeviceArray(X.reshape(shape)), y), call(X.reshape(shape), Y)
+        np.testing.assert_array_equal(found, wanted)
+    here = mlp()
+    with pytest.raises(TypeError, match=r"^x: wanted an array in CPU memory, got DeviceArray on a CUDA device"):
+        eb.evaluate(here, x, y, attacks=[pgd])
 
 
 def test_a_model_on_the_cpu_refuses_device_arrays(cuda) -> None:
@@ -747,3 +871,21 @@ def test_full_memory_leaves_the_arrays_and_the_model_usable(cuda) -> None:
     np.testing.assert_array_equal(model(values[:1]), wanted)
     cuda.limit_memory(0)
     assert np.isfinite(eb.pgd(model, x, y, eps=0.1, steps=1).numpy()).all()
+
+
+def test_training_without_memory_leaves_the_model_as_it_was(cuda) -> None:
+    model, x, y = eb.models.mlp([36, 400, 3], seed=1).to("cuda"), batch(500, 36), labels(500, 3)
+    wanted, before = model(x[:1]), model.parameters()
+    kept = []
+    for _ in range(3):
+        gc.collect()
+        cuda.limit_memory(cuda.memory() + 200_000)
+        with pytest.raises(MemoryError, match=r"^device: its memory is full$"):
+            eb.fit(model, x, y, method=eb.training.PGDTraining(eps=0.1, steps=1), epochs=1, batch_size=500)
+        cuda.limit_memory(0)
+        gc.collect()
+        kept.append(cuda.memory())
+        for name, value in model.parameters().items():
+            np.testing.assert_array_equal(value, before[name])
+    assert kept[1] == kept[2], "each failure keeps some"
+    np.testing.assert_array_equal(model(x[:1]), wanted)

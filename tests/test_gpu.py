@@ -28,17 +28,24 @@ class Library:
     place: Callable[[Any], Any]
     read: Callable[[Any], np.ndarray]
     new_stream: Callable[[], AbstractContextManager[Any]]
+    used_bytes: Callable[[], int]
 
 
 @pytest.fixture(params=["cupy", "torch"])
 def library(request: pytest.FixtureRequest) -> Library:
     module = pytest.importorskip(request.param)
     if request.param == "cupy":
-        return Library(module.asarray, module.asnumpy, lambda: module.cuda.Stream(non_blocking=True))
+        return Library(
+            module.asarray,
+            module.asnumpy,
+            lambda: module.cuda.Stream(non_blocking=True),
+            module.get_default_memory_pool().used_bytes,
+        )
     return Library(
         lambda values: module.from_numpy(np.ascontiguousarray(values)).to("cuda"),
         lambda tensor: tensor.cpu().numpy(),
         lambda: module.cuda.stream(module.cuda.Stream()),
+        module.cuda.memory_allocated,
     )
 
 
@@ -74,6 +81,15 @@ def test_what_a_stream_has_yet_to_write_is_waited_for(library: Library) -> None:
             x += library.place(X)
             found = eb.pgd(model, x, library.place(Y), eps=0.1, steps=5)
             np.testing.assert_array_equal(library.read(found), wanted)
+
+
+def test_the_memory_of_a_call_is_the_librarys(library: Library) -> None:
+    model, x, y = mlp(), library.place(batch(5000, 36)), library.place(labels(5000, 3))
+    before = library.used_bytes()
+    eb.pgd(model, x, y, eps=0.1, steps=2)
+    assert library.used_bytes() - before > 5 * x.nbytes
+    del model
+    assert library.used_bytes() == before
 
 
 def test_ops_change_arrays_in_place(library: Library) -> None:

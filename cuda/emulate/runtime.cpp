@@ -37,6 +37,7 @@ struct Streams {
   std::map<Stream*, std::unique_ptr<Stream>> live;
   Stream standard;
   Traffic traffic;
+  std::size_t waits = 0;
   std::vector<Launched> launches;
   bool note_launches = false;
 };
@@ -101,6 +102,11 @@ std::vector<Launched> take_launches() {
 void note_launch(const Launched& launched) {
   const std::lock_guard lock(streams().mutex);
   if (streams().note_launches) streams().launches.push_back(launched);
+}
+
+std::size_t waits() {
+  const std::lock_guard lock(streams().mutex);
+  return streams().waits;
 }
 
 std::size_t calls_of(Stream* stream) {
@@ -174,12 +180,22 @@ std::string wanted_device() {
   return wanted ? wanted : "";
 }
 
+// 0: what is wanted is no device.
+int architecture(const std::string& device) { return std::atoi(device.c_str()); }
+
 }  // namespace
 
 cudaError_t cudaGetDeviceCount(int* count) {
   const std::string device = wanted_device();
-  *count = device.empty() ? 1 : 0;
-  return device.empty() ? cudaSuccess : device == "none" ? cudaErrorNoDevice : cudaErrorInsufficientDriver;
+  const bool there = device.empty() || architecture(device) > 0;
+  *count = there ? 1 : 0;
+  return there ? cudaSuccess : device == "none" ? cudaErrorNoDevice : cudaErrorInsufficientDriver;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != 0) return cudaErrorInvalidDevice;
+  const int wanted = architecture(wanted_device()), capability = (wanted > 0 ? wanted : 900) / 10;
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? capability / 10 : capability % 10;
+  return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = wanted_device() == "no driver" ? 0 : 12000;
@@ -267,7 +283,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const std::lock_guard lock(all.mutex);
   return all.live.erase(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return cudaStreamQuery(stream); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  {
+    const std::lock_guard lock(emulate::streams().mutex);
+    ++emulate::streams().waits;
+  }
+  return cudaStreamQuery(stream);
+}
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (!emulate::found(stream)) return cudaErrorInvalidResourceHandle;
   return captured(stream) ? cudaErrorStreamCaptureUnsupported : cudaSuccess;

@@ -23,6 +23,7 @@ enum cudaError_t : int {
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorIllegalState = 401,
 };
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75, cudaDevAttrComputeCapabilityMinor = 76 };
 enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
 struct cudaPointerAttributes {
   cudaMemoryType type;
@@ -59,6 +60,8 @@ std::vector<Launched> take_launches();
 void note_launch(const Launched& launched);
 // How many calls a stream, or the default one (null), was given so far.
 std::size_t calls_of(Stream* stream);
+// How often the host waited for a stream so far.
+std::size_t waits();
 }  // namespace emulate
 
 using cudaStream_t = emulate::Stream*;
@@ -69,8 +72,12 @@ using cudaGraphExec_t = emulate::Graph*;
 const char* cudaGetErrorString(cudaError_t error);
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
-// One device, or what EPSBALL_EMULATE_DEVICE says: "none", "old driver" or "no driver".
+// What nvcc says it compiles for.
+#define __CUDA_ARCH_LIST__ 800, 900
+// One device, or what EPSBALL_EMULATE_DEVICE says: "none", "old driver", "no driver" or, as a GPU's architecture,
+// "750".
 cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaDriverGetVersion(int* version);
 // A thread may say 1, as if there were another device, and must not before it allocates or gives work to a stream.
 cudaError_t cudaGetDevice(int* device);

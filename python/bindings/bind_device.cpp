@@ -35,12 +35,13 @@ py::tuple read_dlpack(const py::capsule& capsule) {
 void bind_device(py::module_& m) {
   py::class_<DeviceArray>(m, "DeviceArray", "An array on a device: where it lies, not what it holds.")
       .def(py::init([](py::object owner, std::string table, std::uintptr_t address, const py::dtype& dtype,
-                       std::vector<py::ssize_t> shape, std::uintptr_t stream, bool writable, py::object lease) {
-             return DeviceArray{std::move(owner), std::move(lease), std::move(table), address, dtype,
+                       std::vector<py::ssize_t> shape, std::uintptr_t stream, bool writable, py::object lend,
+                       py::object lease) {
+             return DeviceArray{std::move(owner), std::move(lease), std::move(lend), std::move(table), address, dtype,
                                 std::move(shape), stream,           writable};
            }),
            py::arg("owner"), py::arg("table"), py::arg("address"), py::arg("dtype"), py::arg("shape"),
-           py::arg("stream"), py::arg("writable"), py::arg("lease") = py::none())
+           py::arg("stream"), py::arg("writable"), py::arg("lend"), py::arg("lease") = py::none())
       .def_readonly("owner", &DeviceArray::owner, "Whose memory it is.")
       .def_readonly("address", &DeviceArray::address)
       .def_readonly("dtype", &DeviceArray::dtype)

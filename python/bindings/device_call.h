@@ -10,6 +10,24 @@
 
 namespace epsball::bindings {
 
+// The memory of the array that `lend` of x returns for a number of bytes; no function where x has none.
+inline Lender lender_of(const DeviceArray& x) {
+  if (x.lend.is_none()) return {};
+  return [&lend = x.lend](Index bytes) -> std::shared_ptr<void> {
+    const py::gil_scoped_acquire gil;
+    py::object lent = lend(bytes);
+    if (lent.is_none()) return nullptr;
+    const auto give_back = [array = lent.ptr()](void*) {
+      if (!Py_IsInitialized()) return;  // the memory went with the process
+      const py::gil_scoped_acquire again;
+      Py_DECREF(array);
+    };
+    void* const data = lent.cast<const DeviceArray&>().data();
+    lent.release();
+    return {data, give_back};
+  };
+}
+
 // For an array on the host it converts to false and checks nothing.
 class DeviceCall {
  public:
@@ -20,7 +38,8 @@ class DeviceCall {
       throw py::type_error(std::string(name) + ": wanted an array in memory of '" + kernels.name +
                            "', got one in that of '" + x.device->table + "'");
     stream_of_x_ = x.device->queue();
-    queue_.emplace(stream_of_x_);
+    lender_ = lender_of(*x.device);
+    queue_.emplace(stream_of_x_, lender_ ? &lender_ : nullptr);
     arena_.emplace(arenas, kernels);
     broken_ = take<std::int32_t>(1);
     kernels.fill(stream(), broken_, 0, sizeof *broken_);
@@ -127,7 +146,8 @@ class DeviceCall {
   }
 
   void* stream_of_x_ = nullptr;
-  std::optional<CallersQueue> queue_;
+  Lender lender_;
+  std::optional<OnCallersQueue> queue_;
   std::optional<Borrowed> arena_;
   std::int32_t* broken_ = nullptr;
 };

@@ -17,6 +17,7 @@ namespace py = pybind11;
 struct DeviceArray {
   py::object owner;  // whose memory it is
   py::object lease;  // what keeps that memory as it was described, or None
+  py::object lend;   // called with a number of bytes: a DeviceArray of its library's, None where that is full; or None
   std::string table;
   std::uintptr_t address = 0;
   py::dtype dtype;

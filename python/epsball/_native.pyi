@@ -19,6 +19,7 @@ class DeviceArray:
         shape: collections.abc.Sequence[int],
         stream: int,
         writable: bool,
+        lend: typing.Any,
         lease: typing.Any = None,
     ) -> None: ...
     def __len__(self) -> int: ...

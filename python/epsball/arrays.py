@@ -60,6 +60,15 @@ def as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU 
     raise TypeError(f"{name}: wanted {wanted}, got {type(value).__name__}")
 
 
+def option_as_numpy(name: str, value: Any, wanted: str = "a NumPy array or a torch CPU tensor") -> Array:
+    """Return what an option holds as `as_numpy` does; a copy of an array on a CUDA device that can be used."""
+    if type(value) is np.ndarray or not is_on_cuda(value):
+        return as_numpy(name, value, wanted)
+    from epsball.device import cuda_problem
+
+    return as_numpy(name, value, wanted, "cpu" if cuda_problem() else "cuda")
+
+
 def for_engine(name: str, value: Any, device: str) -> Any:
     """Return `value` as `as_numpy` does, or what the engine needs to know of it where it stays on the CUDA device.
 

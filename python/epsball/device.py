@@ -6,9 +6,10 @@ import importlib
 import math
 import os
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ import numpy.typing as npt
 from epsball import _native
 
 PRECISIONS = ("float32", "tf32", "bf16")
+
+Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], Any]  # a library's own, for its memory of the device
 
 
 def table_of(device: str, precision: str) -> str | None:
@@ -69,7 +72,7 @@ def device_array(name: str, value: Any) -> _native.DeviceArray:
     _check_aligned(name, pointer, dtype)
     _check_device(name, value, pointer if 0 not in shape else 0)
     stream, read_only = _stream_of(value, interface), interface["data"][1]
-    return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, stream, not read_only)
+    return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, stream, not read_only, _lender_of(value))
 
 
 def _by_dlpack(name: str, value: Any) -> _native.DeviceArray:
@@ -86,7 +89,7 @@ def _by_dlpack(name: str, value: Any) -> _native.DeviceArray:
         raise ValueError(f"{name}: wanted a C-contiguous array on the CUDA device, got strides {strides} in elements")
     _check_aligned(name, pointer, dtype)
     _check_device(name, value, pointer if 0 not in shape else 0)
-    return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, 0, True, capsule)
+    return _native.DeviceArray(value, _cuda_table(), pointer, dtype, shape, 0, True, _lender_of(value), capsule)
 
 
 def copy_to_host(array: _native.DeviceArray) -> npt.NDArray[Any]:
@@ -98,28 +101,65 @@ def copy_to_host(array: _native.DeviceArray) -> npt.NDArray[Any]:
 
 
 def room_like(array: _native.DeviceArray, shape: tuple[int, ...], dtype: npt.DTypeLike) -> _native.DeviceArray:
-    """Return a new array on the device, from the allocator of the library that owns `array`."""
-    return device_array("out", _empty(array.owner, shape, np.dtype(dtype)))
+    """Return a new array on the device, from the allocator of the library that owns `array`.
+
+    Raises
+    ------
+    MemoryError
+        The library has no more memory.
+    """
+    empty = _empty_of(array.owner)
+    room = empty and _lend(empty, shape, np.dtype(dtype))
+    if room is None:
+        raise MemoryError("device: its memory is full")
+    return room
 
 
 def allocates(value: Any) -> bool:
     """Whether the library of an array on the CUDA device gives out memory that the engine may write to."""
+    return _empty_of(value) is not None
+
+
+def _lender_of(value: Any) -> Callable[[int], _native.DeviceArray | None] | None:
+    """Return what gives the engine memory for the work of a call, from the array's library, not the array."""
+    empty = _empty_of(value)
+    return None if empty is None else lambda size: _lend(empty, (size,), np.dtype(np.uint8))
+
+
+def _lend(empty: Empty, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _native.DeviceArray | None:
+    """Return a new array; None where the library has no more memory."""
+    try:
+        return device_array("out", empty(shape, dtype))
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # CuPy's; torch's
+            return None
+        raise
+
+
+def _empty_of(value: Any) -> Empty | None:
+    """Return the function by which an array's library makes others on its device, if it can; not the array."""
     kind = type(value).__module__.partition(".")[0]
-    if kind in ("torch", "cupy"):
-        return True
-    immutable = kind in ("jax", "jaxlib")
-    return not immutable and hasattr(value, "__array_namespace__") and hasattr(value.__array_namespace__(), "empty")
-
-
-def _empty(owner: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    kind = type(owner).__module__.partition(".")[0]
-    if hasattr(owner, "detach"):
-        torch = sys.modules["torch"]
-        return torch.empty(shape, dtype=getattr(torch, dtype.name), device=owner.device)
+    if hasattr(value, "detach"):
+        return partial(_empty_tensor, value.device)
     if kind == "cupy":
-        with owner.device:
-            return sys.modules["cupy"].empty(shape, dtype)
-    namespace = owner.__array_namespace__()
+        return partial(_empty_of_cupy, value.device)
+    if kind in ("jax", "jaxlib") or not hasattr(value, "__array_namespace__"):  # JAX's arrays never change
+        return None
+    namespace = value.__array_namespace__()
+    return partial(_empty_in, namespace) if hasattr(namespace, "empty") else None
+
+
+def _empty_tensor(device: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    torch = sys.modules["torch"]
+    return torch.empty(shape, dtype=getattr(torch, dtype.name), device=device)
+
+
+def _empty_of_cupy(device: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    with device:
+        return sys.modules["cupy"].empty(shape, dtype)
+
+
+def _empty_in(namespace: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     return namespace.empty(shape, dtype=getattr(namespace, dtype.name, dtype))
 
 

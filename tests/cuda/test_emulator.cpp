@@ -388,6 +388,8 @@ void test_streams_and_events() {
 
 // ---- planted bugs ----
 
+constexpr const char* kFault = "status 139";
+
 struct Outcome {
   int status = 0;  // as the shell has it: 128 and more is a signal
   std::string output;
@@ -405,12 +407,15 @@ Outcome run_child(const std::string& command) {
   return outcome;
 }
 
-// The bug is found, said to be there, and not found in the kernel that does not have it.
+// The bug is found, with where it stands in the source, and not found in the kernel that does not have it. A fault of
+// the processor's has no place to tell.
 void expect_found(const std::string& program, const std::string& name, const std::string& report,
                   const std::string& environment = "") {
   const Outcome wrong = run_child("env " + environment + " " + program + " " + name);
   const Outcome right = run_child("env " + environment + " " + program + " " + name + " correct");
-  if (!CHECK(wrong.status != 0 && wrong.output.find(report) != std::string::npos))
+  const auto says = [&](const std::string& words) { return wrong.output.find(words) != std::string::npos; };
+  const bool faults = report == kFault;
+  if (!CHECK(wrong.status != 0 && says(report) && (faults || says("planted.cu:"))))
     std::printf("%s %s: %s\n", program.c_str(), name.c_str(), wrong.output.c_str());
   if (!CHECK(right.status == 0))
     std::printf("%s %s correct: %s\n", program.c_str(), name.c_str(), right.output.c_str());
@@ -431,8 +436,8 @@ void test_planted_plain() {
   expect_found(program, "shared_overrun", "write outside the shared array of 244 bytes declared at");
   expect_found(program, "dynamic_shared_overrun", "write outside the shared array of 256 bytes");
   expect_found(program, "global_overrun", "write outside a block of 512 bytes of device memory");
-  expect_found(program, "host_read", "status 139", "EPSBALL_EMULATE_PROTECT=1");
-  expect_found(program, "global_read_overrun", "status 139", "EPSBALL_EMULATE_PROTECT=1");
+  expect_found(program, "host_read", kFault, "EPSBALL_EMULATE_PROTECT=1");
+  expect_found(program, "global_read_overrun", kFault, "EPSBALL_EMULATE_PROTECT=1");
   CHECK(run_child(program + " host_read").output.find("the host read") != std::string::npos);  // without protection
 }
 #endif

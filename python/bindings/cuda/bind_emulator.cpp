@@ -29,6 +29,7 @@ void bind_streams(py::module_& m) {
   m.def(
       "calls", [](std::uintptr_t stream) { return epsball::cuda::emulate::calls_of(reinterpret_cast<Stream>(stream)); },
       py::arg("stream"), "How many calls the stream was given; 0: the default one.");
+  m.def("waits", &epsball::cuda::emulate::waits, "How often the host waited for a stream.");
   m.def(
       "take_launches",
       [] {

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from epsball.arguments import number
 from epsball.arrays import as_numpy
+from epsball.attacks.base import on_host
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def coverage_curve(model: Any, x: Any, y: Any) -> CoverageCurve:
     """
     if not hasattr(model, "probabilities"):
         raise TypeError(f"model: wanted one with probabilities, got {type(model).__name__}")
-    labels = as_numpy("y", y)
+    x, labels = on_host("x", x, model), as_numpy("y", on_host("y", y, model))
     p = np.asarray(as_numpy("probabilities", model.probabilities(x)), np.float64)
     if p.shape[1] == 1:  # a logistic model gives the probability of class 1 only
         p = np.hstack([1 - p, p])

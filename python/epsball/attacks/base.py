@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arguments import FLOAT32, number, one_of, require_targets, settle
-from epsball.arrays import Array, as_numpy, for_engine, like
+from epsball.arrays import Array, as_numpy, for_engine, is_on_cuda, like
 from epsball.attacks.broken import BrokenRows, broken_rows
 from epsball.attacks.options import OPTIONS
 from epsball.classifier import Classifier
@@ -193,6 +193,8 @@ class Attack(ABC):
         """Attack; where the model fails for some rows, finish the others before raising."""
         require_targets(self, y)
         rows = self._taken(model, x)
+        if isinstance(rows, np.ndarray):
+            y = on_host("y", y, model)
         try:
             return self._attack(model, rows, y, index, judged=judged, trace=trace)
         except _native.NotFinite as error:
@@ -317,6 +319,18 @@ def _check_options(kind: type[Attack], options: dict[str, Any]) -> None:
 def device_of(model: object) -> str:
     """Return where the model computes, and so where arrays may be."""
     return model.device if type(model) is Sequential else "cpu"
+
+
+def on_host(name: str, value: Any, *models: object) -> Any:
+    """Return `value` for what is read on the host: a copy of an array that lies where one of the models computes."""
+    if (
+        value is None
+        or type(value) is np.ndarray
+        or not is_on_cuda(value)
+        or all(device_of(model) != "cuda" for model in models)
+    ):
+        return value
+    return as_numpy(name, value, device="cuda")
 
 
 def check_model(model: object) -> None:

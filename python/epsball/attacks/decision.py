@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arguments import FLOAT32, class_indices, whole
-from epsball.arrays import Array, as_numpy
+from epsball.arrays import Array, as_numpy, option_as_numpy
 from epsball.attacks.base import AttackResult, Found, check_model, device_of
 from epsball.attacks.loop import common_options
 from epsball.classifier import Classifier
@@ -49,7 +49,7 @@ def check_start(name: str, value: Any) -> Array | None:
     """Return None, or a read-only copy of the points to begin at."""
     if value is None:
         return None
-    own = np.array(as_numpy(name, value))
+    own = np.array(option_as_numpy(name, value))
     if own.dtype.kind != "f":
         raise TypeError(f"{name}: wanted float32, float64 or float16, or None, got {own.dtype}")
     own.flags.writeable = False

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from epsball import _native
 from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, whole
-from epsball.arrays import Array, as_numpy
+from epsball.arrays import Array, option_as_numpy
 
 LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "dlr", "jitter")
 
 
 def _own(name: str, value: Any, kinds: str, wanted: str) -> Array:
     """Return a read-only copy, which no later write to the caller's array changes."""
-    own = np.array(as_numpy(name, value, wanted))
+    own = np.array(option_as_numpy(name, value, wanted))
     if own.dtype.kind not in kinds:
         raise TypeError(f"{name}: wanted {wanted}, got {own.dtype}")
     own.flags.writeable = False
@@ -100,7 +100,7 @@ def _side(value: Any, shape: tuple[int, ...]) -> Any:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return float(value)
     try:
-        a = np.asarray(as_numpy("bounds", value), dtype=np.float64)
+        a = np.asarray(option_as_numpy("bounds", value), dtype=np.float64)
         return np.ascontiguousarray(np.broadcast_to(a, shape)).ravel()
     except (TypeError, ValueError):
         raise ValueError(f"bounds: wanted numbers or arrays that broadcast to one input of shape {shape}, "
@@ -109,7 +109,7 @@ def _side(value: Any, shape: tuple[int, ...]) -> Any:
 
 def mask_of(mask: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Return the mask as the engine takes it: one of one input, or one of every row, flattened."""
-    a = as_numpy("mask", mask)
+    a = option_as_numpy("mask", mask)
     if not ((a == 0) | (a == 1)).all():
         raise ValueError("mask: wanted 0 (fixed) and 1 (may change) only")
     try:
@@ -123,7 +123,7 @@ def mask_of(mask: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 
 def check_index(index: Any, rows: int) -> Array:
     """Return one integer in [0, 2**63) per row."""
-    a = as_numpy("index", index)
+    a = option_as_numpy("index", index)
     if a.dtype.kind not in "iu" or a.shape != (rows,):
         raise TypeError(f"index: wanted {rows} integers, one per row, got {a.dtype} of shape {a.shape}")
     if a.size and not 0 <= a.min() <= a.max() < 2**63:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from epsball import attacks
 from epsball.arguments import class_indices, count_rows, number, whole
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import check_model
+from epsball.attacks.base import check_model, on_host
 from epsball.reports.tables import Table, percent
 
 Bools = npt.NDArray[np.bool_]
@@ -124,7 +124,8 @@ def check_gradient_masking(
         A bad argument, named.
     """
     check_model(model)
-    labels = class_indices("y", y, count_rows(x))
+    x = on_host("x", x, model)
+    labels = class_indices("y", on_host("y", y, model), count_rows(x))
     budget, many = number("eps", eps, float(np.nextafter(0, 1))), whole("samples", samples, 1)
     run = _Run(model, x, labels, {"norm": norm, "bounds": bounds}, budget, whole("steps", steps, 1), seed,
                number("tolerance", tolerance, 0.0, 1.0))  # fmt: skip

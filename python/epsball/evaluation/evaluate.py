@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from epsball.arguments import class_indices, count_rows
 from epsball.arrays import as_numpy
-from epsball.attacks.base import Attack, check_model, has_options_per_row
+from epsball.attacks.base import Attack, check_model, has_options_per_row, on_host
 from epsball.classifier import Classifier
 from epsball.evaluation.certificate import Certificate
 from epsball.evaluation.report import AttackRow, Bools, EvaluationReport
@@ -78,7 +78,8 @@ def evaluate(
         damaged or of another evaluation.
     """
     check_progress(progress)
-    labels = _check(model, x, y, attacks)
+    x = on_host("x", x, model)
+    labels = _check(model, x, on_host("y", y, model), attacks)
     proofs = _named_certificates(certificates)
     named = _named(attacks)
     shown = np.unique(labels, return_index=True)[1][:_EXAMPLES]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epsball.arguments import number
 from epsball.arrays import as_numpy
-from epsball.attacks.base import Attack
+from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
 from epsball.reports.tables import Table, percent
 
@@ -90,7 +90,7 @@ def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[flo
     budgets = sorted(number("eps", e) for e in eps)
     if not budgets:
         raise ValueError("eps: wanted at least one budget, got none")
-    labels = as_numpy("y", y)
+    x, labels = on_host("x", x, model), as_numpy("y", on_host("y", y, model))
     right = []
     for budget in budgets:
         chosen = replace(attack, eps=budget)  # type: ignore[call-arg]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from epsball.arguments import BELOW_ONE, FLOAT32, check_seed, class_indices, number, whole
 from epsball.arrays import Array, as_numpy
+from epsball.attacks.base import on_host
 from epsball.attacks.options import check_index
 from epsball.classifier import Classifier
 from epsball.evaluation.accuracy_interval import binomial_at_most, lower_limit
@@ -173,7 +174,7 @@ class Smoothed:
         return SmoothingCertificate(found, radius, self.sigma, draws, miss)
 
     def _arguments(self, x: Any, index: Any, alpha: float) -> tuple[Array, Array, float]:
-        rows = as_numpy("x", x)
+        rows = as_numpy("x", on_host("x", x, self.model))
         if rows.dtype.kind != "f" or rows.ndim < 2:
             raise TypeError(f"x: wanted (N, ...) floating-point inputs, got {rows.dtype} of shape {rows.shape}")
         ids = np.arange(len(rows)) if index is None else check_index(index, len(rows))

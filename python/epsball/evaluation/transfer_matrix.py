@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epsball.arguments import class_indices, count_rows
 from epsball.arrays import Array, as_numpy
-from epsball.attacks.base import Attack
+from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.any_model import any_model
 from epsball.reports.tables import Table, percent
 
@@ -92,9 +92,10 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
     ValueError, TypeError
         A bad argument, named; an attack that a source cannot take.
     """
-    labels = class_indices("y", y, count_rows(x))
     made_for = _named("sources", sources)
     asked = made_for if targets is None else _named("targets", targets)
+    x, y = (on_host(name, value, *made_for.values(), *asked.values()) for name, value in (("x", x), ("y", y)))
+    labels = class_indices("y", y, count_rows(x))
     attacks = _attacks(attack, list(made_for))
     data = as_numpy("x", x)
     victims = {name: any_model(model, data, f"targets: {name!r}") for name, model in asked.items()}
