@@ -29,12 +29,8 @@ import torch
 
 from epsball import attacks
 from epsball.arguments import flag, number, whole
-from epsball.classifier import Classifier
-from epsball.interop.following import Followed
-from epsball.interop.torch_modules import FunctionModule
+from epsball.interop.following import Followed, follow
 from epsball.ops import project_
-from epsball.sources.base import LabelSource
-from epsball.sources.torch_model import TorchModel
 
 __all__ = [
     "carlini_wagner_l2",
@@ -56,11 +52,7 @@ def followed(model_fn: Any) -> Followed:
 
     The last four functions are remembered, and kept alive.
     """
-    if isinstance(model_fn, torch.nn.Module | Classifier | LabelSource):
-        return Followed(model_fn)
-    if not callable(model_fn):
-        raise TypeError(f"model_fn: wanted a function of a batch that gives logits, got {type(model_fn).__name__}")
-    return Followed(TorchModel(FunctionModule(model_fn)))
+    return follow("model_fn", model_fn)
 
 
 def fast_gradient_method(
