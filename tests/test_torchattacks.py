@@ -14,6 +14,7 @@ from drop_in import (
     assert_no_weaker,
     assert_same_points,
     assert_within,
+    broken,
     library,
     mean_loss,
     module_and_digits,
@@ -22,6 +23,7 @@ from drop_in import (
 
 torch = pytest.importorskip("torch")
 import epsball.interop.torchattacks as ours  # noqa: E402 - needs torch
+from epsball.interop import autoattack as authors  # noqa: E402
 
 NAMES = sorted(
     name
@@ -94,6 +96,36 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str, ball: tupl
     assert "engine=epsball" in repr(attack)
     with_theirs = getattr(library("torchattacks"), name)(module, **options)(x, y)
     assert_no_weaker(module, x_adv, with_theirs, y)
+
+
+@pytest.mark.parametrize("version", ["standard", "plus", "rand"])
+def test_autoattack_has_their_members_and_is_no_weaker(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x, y = module_and_digits()
+    x, y = x[:12], y[:12]
+    used: list[Any] = []
+    members = authors.AutoAttack._members
+
+    def noted(self: Any, names: Any, classes: int) -> Any:
+        found = members(self, names, classes)
+        used.extend(found.values())
+        return found
+
+    monkeypatch.setattr(authors.AutoAttack, "_members", noted)
+    x_adv = ours.AutoAttack(module, eps=0.12, version=version, seed=0)(x, y)
+    assert_within(x_adv, x, 0.12, "linf")
+    theirs = library("torchattacks").AutoAttack(module, eps=0.12, version=version, seed=0)
+    for mine, its in zip(used, theirs._autoattack.attacks, strict=True):
+        assert type(mine).__name__ == {"APGDT": "APGD"}.get(its.attack, its.attack)
+        if its.attack == "Square":
+            assert (mine.queries, mine.p_init, mine.rescale) == (its.n_queries, its.p_init, its.rescale_schedule)
+            continue
+        assert (mine.steps, mine.restarts) == (its.steps, its.n_restarts)
+        assert mine.targets == (9 if its.attack == "APGDT" or getattr(its, "multi_targeted", False) else 0)
+        if its.attack == "APGD":
+            assert mine.loss == {"ce": "cross_entropy", "dlr": "dlr"}[its.loss]
+    assert_no_weaker(module, x_adv, theirs(x, y), y)
+    stands = ~broken(module, x_adv, y)
+    np.testing.assert_array_equal(x_adv[stands], x[stands])
 
 
 @pytest.mark.parametrize(("name", "options", "norm"), NEAREST)
