@@ -63,6 +63,11 @@ class AutoAttack(Attack):
         super().__post_init__()
         one_of("version", self.version, VERSIONS)
 
+    @property
+    def ends_at_success(self) -> bool:
+        """True: a row that a member breaks leaves."""
+        return True
+
     def members(self, classes: int) -> list[Attack]:
         """Return the attacks, in order, for a model of `classes` classes."""
         shared: dict[str, Any] = {"norm": self.norm, "bounds": self.bounds, "seed": self.seed, "early_stop": True}
