@@ -87,6 +87,23 @@ def test_a_row_is_the_same_in_every_batch_and_order(table: str, name: str) -> No
         assert_same(whole, attack.run(model, x, y))
 
 
+@pytest.mark.parametrize("name", [n for n in MAKE if getattr(A, n).needs == "labels" and n not in SOURCES])
+def test_a_row_of_a_label_source_is_the_same_in_every_batch_and_order(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x, y = problem(name)
+    attack = MAKE[name]()
+
+    def run(rows: Any) -> Any:
+        return attack.run(eb.LabelOracle(model.predict, classes=CLASSES), x[rows], y[rows], index=rows)
+
+    whole = run(np.arange(ROWS))
+    for rows in (np.array([0]), np.array([7]), np.arange(3, 8), np.random.default_rng(0).permutation(ROWS)):
+        assert_same(whole, run(rows), rows)
+    monkeypatch.setattr("epsball.attacks.decision.SLAB", 5)
+    assert_same(whole, run(np.arange(ROWS)))
+
+
 @EACH
 def test_inputs_keep_every_bit_and_nothing_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     model, x, y = problem(name)
