@@ -126,5 +126,7 @@ def test_bad_budgets_are_named() -> None:
         eb.attacks.PGD(eps=0.1).sweep(model, x, net.predict(x), eps=["much"])
     with pytest.raises(TypeError, match=r"^eps:"):
         eb.attacks.PGD(eps=0.1).sweep(model, x, net.predict(x), eps=0.1)
+    with pytest.raises(TypeError, match=r"^eps: DDN has none to sweep; the distances of one run tell"):
+        eb.attacks.DDN().sweep(model, x, net.predict(x), eps=[0.1])
     with pytest.raises(ValueError, match=r"^eps: wanted at least one"):
         eb.attacks.PGD(eps=0.1).sweep(model, x, net.predict(x), eps=[])

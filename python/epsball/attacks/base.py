@@ -171,7 +171,9 @@ class Attack(ABC):
             A bad argument, no radius, or an attack that has no eps.
         """
         if not any(option.name == "eps" for option in fields(self)):
-            raise TypeError(f"eps: {type(self).__name__} has none to sweep")
+            raise TypeError(
+                f"eps: {type(self).__name__} has none to sweep; the distances of one run tell what each radius holds"
+            )
         require_targets(self, y)
         try:
             radii = list(eps)
