@@ -121,6 +121,21 @@ def test_configurations_survive_a_dictionary(name: str) -> None:
     assert A.from_dict(attack.to_dict()) == attack
 
 
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize("name", having("mask"))
+def test_masked_features_stay_as_they_are(table: str, name: str, per_row: bool) -> None:
+    model, x, y = problem(name)
+    if per_row and name in WHOLE:
+        pytest.skip("one perturbation for all rows has one mask")
+    mask = np.random.default_rng(3).random(x.shape if per_row else SHAPE) < 0.8
+    run = MAKE[name](mask=mask.astype(np.float32)).run(model, x, y)
+    x_adv = np.asarray(run.x_adv)
+    frozen = np.broadcast_to(~mask, x.shape)
+    np.testing.assert_array_equal(x_adv[frozen], x[frozen])
+    np.testing.assert_array_equal(run.success, np.asarray(model.predict(x_adv)) != y)
+    assert (x_adv != x).any()
+
+
 # ---- nothing to do, or nothing that helps
 
 
