@@ -166,9 +166,11 @@ def test_minimum_norm_attacks_are_as_near_as_theirs(name: str) -> None:
     assert_as_near(module, clipped[found], wanted[found], x[found], y[found], attack.distance, more)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["DDNAttack", "LinfDeepFoolAttack", "L0FMNAttack", "EADAttack"])
-def test_budgets_of_minimum_norm_attacks_only_clip(name: str) -> None:
+def test_budgets_of_minimum_norm_attacks_only_clip(name: str, dtype: Any) -> None:
     model, _, x, y = both_models()
+    x = x.to(dtype)
     options = {k: v for k, v in NEAREST[name].items() if k != "decision_rule"}
     attack = getattr(ours.attacks, name)(**options)
     near, far = {"linf": (0.01, 0.5), "l2": (0.1, 10.0), "l1": (1.0, 100.0), "l0": (1, 784)}[attack.distance]
@@ -177,10 +179,13 @@ def test_budgets_of_minimum_norm_attacks_only_clip(name: str) -> None:
     assert torch.equal(raw[0], raw[1])
     assert torch.equal(clipped[0], raw[0])
     assert torch.equal(clipped[2], raw[0])
-    assert (lengths(clipped[1], x, attack.distance) <= near).all()
+    assert {points.dtype for points in clipped} == {dtype}
+    assert_within(clipped[1], x, near, attack.distance)
     module = module_and_digits()[0]
     for points, solved in zip(clipped, is_adv, strict=True):
-        assert accuracy(module, points, y) == pytest.approx(1 - float(solved.double().mean()), abs=ON_THE_BOUNDARY)
+        assert accuracy(module, points.float(), y) == pytest.approx(
+            1 - float(solved.double().mean()), abs=ON_THE_BOUNDARY
+        )
     assert is_adv[1].sum() < is_adv[2].sum()
 
 

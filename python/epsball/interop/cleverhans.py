@@ -29,8 +29,8 @@ import torch
 
 from epsball import attacks
 from epsball.arguments import flag, number, whole
+from epsball.interop.ball import into_ball
 from epsball.interop.following import Followed, follow
-from epsball.ops import project_
 
 __all__ = [
     "carlini_wagner_l2",
@@ -266,9 +266,8 @@ def noise(x: Any, eps: float = 0.3, order: Any = np.inf, clip_min: Any = None, c
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x: wanted a torch tensor, got {type(x).__name__}")
     x = x.detach()
-    points = x + torch.empty_like(x).uniform_(-eps, eps)
-    project_(points, x, eps=eps, norm="linf", bounds=_bounds(clip_min, clip_max))
-    return points
+    points, bounds = x + torch.empty_like(x).uniform_(-eps, eps), _bounds(clip_min, clip_max)
+    return into_ball(points if bounds is None else points.clamp(*bounds), x, eps, "linf", bounds)
 
 
 def _draw_seed() -> int:

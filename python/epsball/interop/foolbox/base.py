@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from epsball import attacks as ours
-from epsball import ops
 from epsball.arguments import whole
+from epsball.interop.ball import into_ball
 from epsball.interop.foolbox.model import PyTorchModel, raw
 
 
@@ -161,10 +161,7 @@ def judged(model: Any, inputs: Any, criterion: Any, epsilons: Any, points: Any, 
     budgets, several = as_budgets(epsilons)
     clipped, solved = [], []
     for eps in budgets:
-        near = points
-        if eps is not None:
-            near = points.clone()
-            ops.project_(near, x, eps=float(eps), norm=norm(), bounds=model.bounds)
+        near = points if eps is None else into_ball(points, x, float(eps), norm(), model.bounds)
         clipped.append(restore(near))
         solved.append(adversarial(target, near, labels, common["targeted"]))
     if not several:
