@@ -55,6 +55,14 @@ class AnyAttack(ABC):
         """
         return self.attack(model, inputs, criterion, epsilons, 1)
 
+    def run(
+        self, model: Any, inputs: Any, criterion: Any, *, epsilon: Any = None, early_stop: Any = None, **given: Any
+    ) -> Any:
+        """Return the raw points of a call with one budget; `early_stop` is None, as searches go on to their end."""
+        if early_stop is not None:
+            raise ValueError(f"early_stop: wanted None, as searches go on to their end, got {early_stop!r}")
+        return self(model, inputs, criterion, epsilons=epsilon, **given)[0]
+
     @abstractmethod
     def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
         """Do what `__call__` says, the best of so many runs."""
