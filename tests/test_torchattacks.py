@@ -24,6 +24,7 @@ from drop_in import (
 torch = pytest.importorskip("torch")
 import epsball.interop.torchattacks as ours  # noqa: E402 - needs torch
 from epsball.interop import autoattack as authors  # noqa: E402
+from epsball.interop.torch_modules import StandardisedModule  # noqa: E402
 
 NAMES = sorted(
     name
@@ -472,6 +473,38 @@ def test_multi_attack_keeps_the_first_success_of_each_row() -> None:
     assert accuracy(module, both, y) <= accuracy(module, strong(x, y), y)
     with pytest.raises(ValueError, match="attacks: wanted at least two, got 1"):
         ours.MultiAttack([weak])
+    with pytest.raises(ValueError, match="MultiAttack: a targeted mode is not supported"):
+        ours.MultiAttack([weak, strong]).set_mode_targeted_by_label()
+
+
+@pytest.mark.parametrize("told", ["the attacks", "all together"])
+def test_multi_attack_takes_normalised_inputs(told: str) -> None:
+    inner, x, y = module_and_digits()
+    mean, std = [0.1307], [0.3081]
+    module = StandardisedModule(inner, -torch.tensor(mean) / torch.tensor(std), 1 / torch.tensor(std))
+    attacks = [ours.FGSM(module, eps=0.1), ours.BIM(module, eps=0.2, alpha=0.05)]
+    both = ours.MultiAttack(attacks)
+    for attack in attacks if told == "the attacks" else [both]:
+        attack.set_normalization_used(mean, std)
+    got = both((x - mean[0]) / std[0], y) * std[0] + mean[0]
+    assert_within(got.clamp(0, 1), x, 0.2 + 1e-6, "linf")
+    plain = ours.MultiAttack([ours.FGSM(inner, eps=0.1), ours.BIM(inner, eps=0.2, alpha=0.05)])(x, y)
+    assert accuracy(inner, got, y) == accuracy(inner, plain, y)
+    assert ((got - plain).abs() > 1e-4).double().mean() < 1e-2
+
+
+def test_what_multi_attack_saves_is_told_attack_by_attack(tmp_path: Any) -> None:
+    module, x, y = module_and_digits()
+    batches = [(x[:30], y[:30]), (x[30:], y[30:])]
+    told = []
+    for library_ in (ours, library("torchattacks")):
+        attack = library_.MultiAttack([library_.FGSM(module, eps=0.1), library_.FGSM(module, eps=0.3)])
+        told.append(attack.save(batches, str(tmp_path / "saved.pt"), verbose=False, return_verbose=True))
+    (robust, rates, length, _), (its_robust, its_rates, its_length, _) = told
+    assert robust == pytest.approx(its_robust)
+    assert rates == pytest.approx(its_rates)
+    assert length == pytest.approx(its_length, rel=1e-3)
+    assert 0 < rates[0] < rates[1] <= 100
 
 
 def test_options_that_epsball_does_not_have_are_errors() -> None:
