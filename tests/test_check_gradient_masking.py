@@ -72,6 +72,104 @@ def test_one_step_that_beats_many_is_found(problem: Any) -> None:
     assert "many steps beat one" in report.failed, str(report)
 
 
+# ---- one behaviour at a time, on lines that are wrong at known places
+
+
+def line(wrong_at: Any, uphill: Any) -> Any:
+    """A model of one feature: class 1 where `wrong_at` says so, else 0; its loss seems to rise by `uphill`."""
+
+    def logits(x: np.ndarray) -> np.ndarray:
+        z = np.where(wrong_at(x[:, 0]), 1.0, -1.0)
+        return np.stack([-z, z], axis=1).astype(np.float32)
+
+    def gradient(x: np.ndarray, d: np.ndarray) -> np.ndarray:
+        towards = d[:, 1] - d[:, 0]
+        return (towards * uphill(x[:, 0]))[:, None].astype(np.float32)
+
+    return eb.CallableModel(logits, gradient, classes=2)
+
+
+def failed_on_the_line(model: Any, **options: Any) -> tuple[str, ...]:
+    """What fails for rows at 0.5 that may move by 0.4, in five steps of 0.2."""
+    x, y = np.full((40, 1), 0.5, np.float32), np.zeros(40, np.int64)
+    return check_gradient_masking(model, x, y, 0.4, steps=5, samples=20, **options).failed
+
+
+def right(x: np.ndarray) -> np.ndarray:
+    return np.ones_like(x)
+
+
+def test_a_line_that_rises_to_where_it_is_wrong_shows_no_sign() -> None:
+    model = line(lambda x: x > 0.7, right)
+    assert failed_on_the_line(model, surrogate=model) == ()
+
+
+def test_a_black_box_that_beats_the_white_box_is_found() -> None:
+    masked = line(lambda x: x > 0.7, lambda x: -right(x))
+    assert "white box beats black box" in failed_on_the_line(masked, surrogate=line(lambda x: x > 0.7, right))
+    assert "white box beats black box" not in failed_on_the_line(masked, surrogate=masked)
+
+
+def test_an_unbounded_attack_that_fails_is_found() -> None:
+    """There is a wrong place, which lies beyond eps and the other way."""
+    failed = failed_on_the_line(line(lambda x: x < 0.05, right))
+    assert {"an unbounded attack always succeeds", "a larger budget finds more"} <= set(failed)
+    assert "gradients find what random points find" not in failed
+
+
+def test_random_points_that_find_what_gradients_miss_are_found() -> None:
+    failed = failed_on_the_line(line(lambda x: x < 0.4, right))
+    assert "gradients find what random points find" in failed
+
+
+def test_scores_and_labels_that_find_what_gradients_miss_are_found() -> None:
+    model = line(lambda x: x > 0.88, np.zeros_like)
+    failed = failed_on_the_line(model)
+    assert {"gradients find what scores find", "gradients find what labels find", "gradients are not zero"} <= {*failed}
+
+
+def test_a_larger_budget_that_finds_less_is_found() -> None:
+    """Half of eps ends in the wrong place; steps for all of eps leap over it."""
+    failed = failed_on_the_line(line(lambda x: (x > 0.58) & (x < 0.62), right))
+    assert "a larger budget finds more" in failed
+    assert "many steps beat one" not in failed
+
+
+def test_steps_that_are_too_few_are_found() -> None:
+    """Iterates are 0.2 apart, and on both sides of the wrong place; at 0.1 they meet it."""
+    narrow = line(lambda x: abs(x - 0.6) < 0.03, lambda x: np.sign(np.float32(0.61) - x))
+    assert "doubling the steps changes nothing" in failed_on_the_line(narrow)
+
+
+def test_starts_that_matter_are_found() -> None:
+    hill = line(lambda x: x > 0.7, lambda x: np.where(x < 0.55, -1.0, 1.0))
+    assert "restarts change nothing" in failed_on_the_line(hill)
+
+
+def test_a_loss_that_misleads_is_found_by_another_and_by_targets() -> None:
+    """The cross-entropy follows a steep third class that never wins; the margin follows the second, which does."""
+
+    def logits(x: np.ndarray) -> np.ndarray:
+        away = x[:, 0] - np.float32(0.5)
+        return np.stack([0 * away, 0.3 * away - 0.1, np.minimum(-5 * away - 0.5, -0.15)], axis=1)
+
+    def gradient(x: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return (0.3 * d[:, 1] - 5 * d[:, 2] * (x[:, 0] > 0.43))[:, None].astype(np.float32)
+
+    failed = failed_on_the_line(eb.CallableModel(logits, gradient, classes=3))
+    assert {"another loss finds little more", "targets find little more"} <= set(failed)
+
+
+def test_logits_that_saturate_a_softmax_hide_nothing(problem: Any) -> None:
+    """Of logits a hundred thousand times as large as they were no gradient is zero, as none rounds to it here."""
+    model, x, y = problem
+    large = eb.models.mlp([784, 32, 10])
+    large.load_parameters({n: v * (1e5 if n.startswith("2.") else 1) for n, v in model.parameters().items()})
+    report = check_gradient_masking(large, x, y, EPS, steps=20, samples=5)
+    assert not report.masked, str(report)
+    assert report.robust_accuracy < 0.5
+
+
 def test_randomised_models_are_found(problem: Any) -> None:
     model, x, y = problem
     rng = np.random.default_rng(0)
@@ -102,6 +200,7 @@ def test_checks_that_were_not_run_say_so(problem: Any) -> None:
     assert left == {
         "white box beats black box": "no surrogate was given",
         "an unbounded attack always succeeds": "there is no box to attack within",
+        "gradients find what labels find": "there is no box to start in",
     }
     assert "not run" in str(report)
 

@@ -81,6 +81,10 @@ def test_noise_is_theirs_within_ball_and_box() -> None:
     assert_within(got, x, 0.1, "linf")
     torch.manual_seed(0)
     torch.testing.assert_close(got, theirs("noise")(x, 0.1, clip_min=0.0, clip_max=1.0))
+    for dtype in (torch.float16, torch.float64):
+        got = ours.noise(x.to(dtype), 0.1, clip_min=0.0, clip_max=1.0)
+        assert got.dtype == dtype
+        assert_within(got, x.to(dtype), 0.1, "linf")
     with pytest.raises(ValueError, match=r"order: wanted np\.inf"):
         ours.noise(x, order=2)
 

@@ -87,6 +87,23 @@ def test_a_row_is_the_same_in_every_batch_and_order(table: str, name: str) -> No
         assert_same(whole, attack.run(model, x, y))
 
 
+@pytest.mark.parametrize("name", [n for n in MAKE if getattr(A, n).needs == "labels" and n not in SOURCES])
+def test_a_row_of_a_label_source_is_the_same_in_every_batch_and_order(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x, y = problem(name)
+    attack = MAKE[name]()
+
+    def run(rows: Any) -> Any:
+        return attack.run(eb.LabelOracle(model.predict, classes=CLASSES), x[rows], y[rows], index=rows)
+
+    whole = run(np.arange(ROWS))
+    for rows in (np.array([0]), np.array([7]), np.arange(3, 8), np.random.default_rng(0).permutation(ROWS)):
+        assert_same(whole, run(rows), rows)
+    monkeypatch.setattr("epsball.attacks.decision.SLAB", 5)
+    assert_same(whole, run(np.arange(ROWS)))
+
+
 @EACH
 def test_inputs_keep_every_bit_and_nothing_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     model, x, y = problem(name)
@@ -102,6 +119,21 @@ def test_inputs_keep_every_bit_and_nothing_is_printed(name: str, capfd: pytest.C
 def test_configurations_survive_a_dictionary(name: str) -> None:
     attack = MAKE[name]()
     assert A.from_dict(attack.to_dict()) == attack
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize("name", having("mask"))
+def test_masked_features_stay_as_they_are(table: str, name: str, per_row: bool) -> None:
+    model, x, y = problem(name)
+    if per_row and name in WHOLE:
+        pytest.skip("one perturbation for all rows has one mask")
+    mask = np.random.default_rng(3).random(x.shape if per_row else SHAPE) < 0.8
+    run = MAKE[name](mask=mask.astype(np.float32)).run(model, x, y)
+    x_adv = np.asarray(run.x_adv)
+    frozen = np.broadcast_to(~mask, x.shape)
+    np.testing.assert_array_equal(x_adv[frozen], x[frozen])
+    np.testing.assert_array_equal(run.success, np.asarray(model.predict(x_adv)) != y)
+    assert (x_adv != x).any()
 
 
 # ---- nothing to do, or nothing that helps

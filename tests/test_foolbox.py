@@ -166,9 +166,11 @@ def test_minimum_norm_attacks_are_as_near_as_theirs(name: str) -> None:
     assert_as_near(module, clipped[found], wanted[found], x[found], y[found], attack.distance, more)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["DDNAttack", "LinfDeepFoolAttack", "L0FMNAttack", "EADAttack"])
-def test_budgets_of_minimum_norm_attacks_only_clip(name: str) -> None:
+def test_budgets_of_minimum_norm_attacks_only_clip(name: str, dtype: Any) -> None:
     model, _, x, y = both_models()
+    x = x.to(dtype)
     options = {k: v for k, v in NEAREST[name].items() if k != "decision_rule"}
     attack = getattr(ours.attacks, name)(**options)
     near, far = {"linf": (0.01, 0.5), "l2": (0.1, 10.0), "l1": (1.0, 100.0), "l0": (1, 784)}[attack.distance]
@@ -177,10 +179,13 @@ def test_budgets_of_minimum_norm_attacks_only_clip(name: str) -> None:
     assert torch.equal(raw[0], raw[1])
     assert torch.equal(clipped[0], raw[0])
     assert torch.equal(clipped[2], raw[0])
-    assert (lengths(clipped[1], x, attack.distance) <= near).all()
+    assert {points.dtype for points in clipped} == {dtype}
+    assert_within(clipped[1], x, near, attack.distance)
     module = module_and_digits()[0]
     for points, solved in zip(clipped, is_adv, strict=True):
-        assert accuracy(module, points, y) == pytest.approx(1 - float(solved.double().mean()), abs=ON_THE_BOUNDARY)
+        assert accuracy(module, points.float(), y) == pytest.approx(
+            1 - float(solved.double().mean()), abs=ON_THE_BOUNDARY
+        )
     assert is_adv[1].sum() < is_adv[2].sum()
 
 
@@ -333,6 +338,42 @@ def test_one_step_gives_the_same_points(name: str) -> None:
     got = getattr(ours.attacks, name)()(model, x, y, epsilons=0.2)[1]
     wanted = getattr(library("foolbox").attacks, name)()(theirs, x, y, epsilons=0.2)[1]
     assert_same_points(module, got, wanted, x, y)
+
+
+def test_run_gives_the_raw_points_of_a_call() -> None:
+    model, _, x, y = both_models()
+    for attack, given, budget in (
+        (ours.attacks.LinfPGD(random_start=False), {"epsilon": 0.1}, 0.1),
+        (ours.attacks.DDNAttack(), {}, None),
+        (ours.attacks.InversionAttack(), {"early_stop": None}, None),
+    ):
+        assert torch.equal(attack.run(model, x, y, **given), attack(model, x, y, epsilons=budget)[0])
+    spatial = ours.attacks.SpatialAttack(num_rotations=1, num_translations=1)
+    assert torch.equal(spatial.run(model, x, y), spatial(model, x, y)[0])
+    with pytest.raises(ValueError, match="epsilons: wanted numbers"):
+        ours.attacks.LinfPGD().run(model, x, y)
+    with pytest.raises(ValueError, match="early_stop: wanted None"):
+        ours.attacks.DDNAttack().run(model, x, y, early_stop=0.1)
+
+
+def test_bounds_are_transformed_as_theirs_are() -> None:
+    module, x, _ = module_and_digits()
+    for preprocessing in (None, {"mean": [0.1], "std": [0.3], "axis": -3}):
+        model = ours.PyTorchModel(module, (0, 1), preprocessing=preprocessing)
+        theirs = library("foolbox").PyTorchModel(module, (0, 1), preprocessing=preprocessing)
+        wide, wanted = model.transform_bounds((-1, 255)), theirs.transform_bounds((-1, 255))
+        assert (wide.bounds, model.bounds) == (wanted.bounds, theirs.bounds)
+        assert (wide.bounds.lower, wide.bounds.upper) == (-1, 255)
+        torch.testing.assert_close(wide(256 * x - 1), wanted(256 * x - 1), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(wide(256 * x - 1), model(x), rtol=1e-3, atol=1e-3)
+        assert "engine=epsball" in repr(wide)
+        assert model.transform_bounds((0, 1)).bounds == model.bounds
+        assert model.transform_bounds((-1, 255), inplace=True) is model
+        assert model.bounds == wide.bounds
+    with pytest.raises(ValueError, match="inplace: wanted False with wrapper"):
+        model.transform_bounds((0, 1), inplace=True, wrapper=True)
+    with pytest.raises(ValueError, match="bounds: wanted a pair"):
+        model.transform_bounds((0, 1, 2))
 
 
 def test_several_budgets_give_lists_and_a_table_of_successes() -> None:

@@ -14,6 +14,7 @@ from drop_in import (
     assert_no_weaker,
     assert_same_points,
     assert_within,
+    broken,
     library,
     mean_loss,
     module_and_digits,
@@ -22,6 +23,8 @@ from drop_in import (
 
 torch = pytest.importorskip("torch")
 import epsball.interop.torchattacks as ours  # noqa: E402 - needs torch
+from epsball.interop import autoattack as authors  # noqa: E402
+from epsball.interop.torch_modules import StandardisedModule  # noqa: E402
 
 NAMES = sorted(
     name
@@ -94,6 +97,36 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str, ball: tupl
     assert "engine=epsball" in repr(attack)
     with_theirs = getattr(library("torchattacks"), name)(module, **options)(x, y)
     assert_no_weaker(module, x_adv, with_theirs, y)
+
+
+@pytest.mark.parametrize("version", ["standard", "plus", "rand"])
+def test_autoattack_has_their_members_and_is_no_weaker(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x, y = module_and_digits()
+    x, y = x[:12], y[:12]
+    used: list[Any] = []
+    members = authors.AutoAttack._members
+
+    def noted(self: Any, names: Any, classes: int) -> Any:
+        found = members(self, names, classes)
+        used.extend(found.values())
+        return found
+
+    monkeypatch.setattr(authors.AutoAttack, "_members", noted)
+    x_adv = ours.AutoAttack(module, eps=0.12, version=version, seed=0)(x, y)
+    assert_within(x_adv, x, 0.12, "linf")
+    theirs = library("torchattacks").AutoAttack(module, eps=0.12, version=version, seed=0)
+    for mine, its in zip(used, theirs._autoattack.attacks, strict=True):
+        assert type(mine).__name__ == {"APGDT": "APGD"}.get(its.attack, its.attack)
+        if its.attack == "Square":
+            assert (mine.queries, mine.p_init, mine.rescale) == (its.n_queries, its.p_init, its.rescale_schedule)
+            continue
+        assert (mine.steps, mine.restarts) == (its.steps, its.n_restarts)
+        assert mine.targets == (9 if its.attack == "APGDT" or getattr(its, "multi_targeted", False) else 0)
+        if its.attack == "APGD":
+            assert mine.loss == {"ce": "cross_entropy", "dlr": "dlr"}[its.loss]
+    assert_no_weaker(module, x_adv, theirs(x, y), y)
+    stands = ~broken(module, x_adv, y)
+    np.testing.assert_array_equal(x_adv[stands], x[stands])
 
 
 @pytest.mark.parametrize(("name", "options", "norm"), NEAREST)
@@ -440,6 +473,38 @@ def test_multi_attack_keeps_the_first_success_of_each_row() -> None:
     assert accuracy(module, both, y) <= accuracy(module, strong(x, y), y)
     with pytest.raises(ValueError, match="attacks: wanted at least two, got 1"):
         ours.MultiAttack([weak])
+    with pytest.raises(ValueError, match="MultiAttack: a targeted mode is not supported"):
+        ours.MultiAttack([weak, strong]).set_mode_targeted_by_label()
+
+
+@pytest.mark.parametrize("told", ["the attacks", "all together"])
+def test_multi_attack_takes_normalised_inputs(told: str) -> None:
+    inner, x, y = module_and_digits()
+    mean, std = [0.1307], [0.3081]
+    module = StandardisedModule(inner, -torch.tensor(mean) / torch.tensor(std), 1 / torch.tensor(std))
+    attacks = [ours.FGSM(module, eps=0.1), ours.BIM(module, eps=0.2, alpha=0.05)]
+    both = ours.MultiAttack(attacks)
+    for attack in attacks if told == "the attacks" else [both]:
+        attack.set_normalization_used(mean, std)
+    got = both((x - mean[0]) / std[0], y) * std[0] + mean[0]
+    assert_within(got.clamp(0, 1), x, 0.2 + 1e-6, "linf")
+    plain = ours.MultiAttack([ours.FGSM(inner, eps=0.1), ours.BIM(inner, eps=0.2, alpha=0.05)])(x, y)
+    assert accuracy(inner, got, y) == accuracy(inner, plain, y)
+    assert ((got - plain).abs() > 1e-4).double().mean() < 1e-2
+
+
+def test_what_multi_attack_saves_is_told_attack_by_attack(tmp_path: Any) -> None:
+    module, x, y = module_and_digits()
+    batches = [(x[:30], y[:30]), (x[30:], y[30:])]
+    told = []
+    for library_ in (ours, library("torchattacks")):
+        attack = library_.MultiAttack([library_.FGSM(module, eps=0.1), library_.FGSM(module, eps=0.3)])
+        told.append(attack.save(batches, str(tmp_path / "saved.pt"), verbose=False, return_verbose=True))
+    (robust, rates, length, _), (its_robust, its_rates, its_length, _) = told
+    assert robust == pytest.approx(its_robust)
+    assert rates == pytest.approx(its_rates)
+    assert length == pytest.approx(its_length, rel=1e-3)
+    assert 0 < rates[0] < rates[1] <= 100
 
 
 def test_options_that_epsball_does_not_have_are_errors() -> None:

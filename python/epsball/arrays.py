@@ -113,6 +113,17 @@ def like(value: Any, example: Any) -> Any:
     return value
 
 
+def moved_by(x: Array, by: Array, lo: Any, hi: Any) -> Array:
+    """Return x + by within [lo, hi] in x's dtype, rounded towards x, so that no value moves further than `by` says."""
+    start = x.astype(np.float64)
+    moved: Array = np.clip(start + by, lo, hi).astype(x.dtype)
+    for _ in range(2):
+        now = moved.astype(np.float64)
+        too_far = (np.abs(now - start) > np.abs(by)) | (now < lo) | (now > hi)
+        moved = np.where(too_far, np.nextafter(moved, x), moved)
+    return moved
+
+
 def is_on_cuda(value: Any) -> bool:
     """Whether `value` is an array in the memory of a CUDA device."""
     if is_tensor(value):

@@ -34,9 +34,9 @@ class AutoAttack(Attack):
     Rows that are misclassified as they are, and those a member has broken, leave at once. A row that no member breaks
     returns the point with the largest margin that any of them found.
 
-    It warns (`AutoAttackWarning`) if the logits change from call to call, look like probabilities, or have a zero
-    gradient for at least a tenth of the rows; if Square breaks more than 0.2 % of the rows after the gradient attacks;
-    and if there are fewer than four classes, when cross-entropy replaces the targeted ratio.
+    It warns (`AutoAttackWarning`) if the logits change from call to call (but for "rand"), look like probabilities, or
+    have a zero gradient for at least a tenth of the rows; if Square breaks more than 0.2 % of the rows after the
+    gradient attacks; and if there are fewer than four classes, when cross-entropy replaces the targeted ratio.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class AutoAttack(Attack):
     version
         "standard": APGD with cross-entropy, APGD towards 9 classes with the targeted ratio, FAB-T towards 9 classes,
         100 steps each, Square with 5,000 queries; for L1 the first has 5 restarts and the second 5 classes. "plus":
-        APGD with cross-entropy and with the ratio, 5 restarts each, FAB (a single run, where the authors have 5),
-        Square, then APGD and FAB-T towards 9 classes. "rand", for models with random logits: APGD with cross-entropy
-        and with the ratio, each with 20 draws of the model at every point.
+        APGD with cross-entropy and with the ratio and FAB, 5 restarts each (FAB's lie within half of eps, or of its own
+        radius where every row has an eps), Square, then APGD and FAB-T towards 9 classes. "rand", for models with
+        random logits: APGD with cross-entropy and with the ratio, each with 20 draws of the model at every point.
     """
 
     reads_x: ClassVar[bool] = True
@@ -63,21 +63,27 @@ class AutoAttack(Attack):
         super().__post_init__()
         one_of("version", self.version, VERSIONS)
 
+    @property
+    def ends_at_success(self) -> bool:
+        """True: a row that a member breaks leaves."""
+        return True
+
     def members(self, classes: int) -> list[Attack]:
         """Return the attacks, in order, for a model of `classes` classes."""
         shared: dict[str, Any] = {"norm": self.norm, "bounds": self.bounds, "seed": self.seed, "early_stop": True}
         sparse = self.norm == "l1" and self.version == "standard"  # more starts, fewer targets
         targets = min(5 if sparse else 9, max(classes - 1, 1))
-        ratio = "dlr" if classes >= 3 else "margin"
-        aimed = APGD(self.eps, targets=targets, loss="dlr" if classes >= 4 else "cross_entropy", **shared)
+        ratio, ratio_aimed = ratios(classes)
+        aimed = APGD(self.eps, targets=targets, loss=ratio_aimed, **shared)
         square = Square(self.eps, **shared)
-        near = FAB(norm=self.norm, bounds=self.bounds)
+        near = FAB(norm=self.norm, bounds=self.bounds, seed=self.seed)
         near_aimed = replace(near, targets=min(9, max(classes - 1, 1)))
         if self.version == "rand":
             draws = {"model_draws": 20, **shared}
             return [APGD(self.eps, **draws), APGD(self.eps, loss=ratio, **draws)]
         if self.version == "plus":
             restarts = {"restarts": 5, **shared}
+            near = replace(near, restarts=5, radius=None if isinstance(self.eps, np.ndarray) else self.eps)
             free = [APGD(self.eps, **restarts), APGD(self.eps, loss=ratio, **restarts), near, square]
             return [*free, aimed, near_aimed]
         return [APGD(self.eps, restarts=5 if sparse else 1, **shared), aimed, near_aimed, square]
@@ -90,13 +96,18 @@ class AutoAttack(Attack):
         given = model.predict(x) if y is None else as_numpy("y", y, device=device_of(model))
         labels = class_indices("y", given, len(x), max(classes, 2))
         run = _Run(model, x, labels, np.arange(len(x)) if index is None else check_index(index, len(x)))
-        _warn_of_model(model, x, labels, classes)
+        warn_of_model(model, x, labels, random=self.version == "rand")
         for attack in self.members(classes):
             before = run.success.sum()
             run.on_the_rest(attack, self)
             if isinstance(attack, Square):
-                _warn_of_square(int(run.success.sum() - before), len(x))
+                warn_of_square(int(run.success.sum() - before), len(x))
         return run.found(self.norm)
+
+
+def ratios(classes: int) -> tuple[str, str]:
+    """Return the losses that stand for the ratio of logits and for the targeted one, with so many classes."""
+    return "dlr" if classes >= 3 else "margin", "dlr" if classes >= 4 else "cross_entropy"
 
 
 class _Run:
@@ -155,12 +166,14 @@ def _warn(text: str) -> None:
     warnings.warn(text, AutoAttackWarning, stacklevel=level)
 
 
-def _warn_of_model(model: Classifier, x: Array, labels: Array, classes: int) -> None:
+def warn_of_model(model: Classifier, x: Array, labels: Array, *, random: bool) -> None:
+    """Warn of models that AutoAttack measures badly; `random`: its version is that for random models."""
     if len(x) == 0:
         return
     few = slice(0, 100)
     logits = np.asarray(model(x[few]), np.float64)
-    if (logits != np.asarray(model(x[few]))).any():
+    classes = logits.shape[1]
+    if not random and (logits != np.asarray(model(x[few]))).any():
         _warn("the model's logits change from call to call: use version='rand'")
     if classes > 1 and (logits >= 0).all() and (np.abs(logits.sum(axis=1) - 1) < 1e-4).all():
         _warn("the model's logits look like probabilities: attack what goes into its softmax")
@@ -171,7 +184,8 @@ def _warn_of_model(model: Classifier, x: Array, labels: Array, classes: int) -> 
         _warn("a tenth of the rows or more have no gradient: robust accuracy may be overestimated")
 
 
-def _warn_of_square(broken: int, rows: int) -> None:
+def warn_of_square(broken: int, rows: int) -> None:
+    """Warn where Square breaks many rows that the attacks before it left."""
     if broken > 0.002 * rows:
         _warn(f"Square broke {broken} rows that gradients did not: the model masks its gradients")
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from epsball import _native
 from epsball.arguments import FLOAT32, number, one_of, require_targets, settle
 from epsball.arrays import Array, as_numpy, for_engine, is_on_cuda, like
-from epsball.attacks.broken import BrokenRows, broken_rows
+from epsball.attacks.broken import BrokenRows, broken_rows, for_rows
 from epsball.attacks.options import OPTIONS
 from epsball.classifier import Classifier
 from epsball.model import Sequential
@@ -151,7 +151,9 @@ class Attack(ABC):
         """Attack with several budgets.
 
         A row that a smaller ball's run breaks and a larger one's does not keeps the smaller one's point, which lies in
-        both, so that success never falls as eps grows.
+        both, so that success never falls as eps grows. An attack in which rows end at their first success
+        (`early_stop`, `AutoAttack`) is not run again on rows that a smaller ball's run has broken: they keep point,
+        loss, distance and queries.
 
         Parameters
         ----------
@@ -171,7 +173,9 @@ class Attack(ABC):
             A bad argument, no radius, or an attack that has no eps.
         """
         if not any(option.name == "eps" for option in fields(self)):
-            raise TypeError(f"eps: {type(self).__name__} has none to sweep")
+            raise TypeError(
+                f"eps: {type(self).__name__} has none to sweep; the distances of one run tell what each radius holds"
+            )
         require_targets(self, y)
         try:
             radii = list(eps)
@@ -185,9 +189,34 @@ class Attack(ABC):
         found: dict[float, AttackResult] = {}
         before: AttackResult | None = None
         for budget in sorted(set(budgets)):
-            result = type(self)(**{**options, "eps": budget}).run(model, x, labels, index)
-            before = found[budget] = result if before is None else _inherited(result, before, x)
+            attack = type(self)(**{**options, "eps": budget})
+            if before is not None and self.ends_at_success:
+                before = attack._run_on_the_rest(model, x, labels, index, before)
+            else:
+                result = attack.run(model, x, labels, index)
+                before = result if before is None else _inherited(result, before, x)
+            found[budget] = before
         return [found[budget] for budget in budgets]
+
+    @property
+    def ends_at_success(self) -> bool:
+        """Whether a row is left alone once it is broken."""
+        return bool(getattr(self, "early_stop", False))
+
+    def _run_on_the_rest(self, model: Any, x: Any, labels: Any, index: Any, before: AttackResult) -> AttackResult:
+        """Attack the rows that an earlier run has not broken; the others keep what it found."""
+        rest = np.flatnonzero(~before.success)
+        if len(rest) == 0:
+            return before
+        device = device_of(model)
+        rows, y = as_numpy("x", x, device=device), as_numpy("y", labels, device=device)
+        ids = np.arange(len(rows)) if index is None else as_numpy("index", index)
+        try:
+            run = for_rows(self, rows, rest).run(model, rows[rest], y[rest], ids[rest])
+        except BrokenRows as error:
+            message = f"eps {self.to_dict()['eps']:g}, {len(rest)} of {len(rows)} rows: {error}"
+            raise BrokenRows(message, rest[error.rows], _with_rows(before, error.result, rest, x)) from error
+        return _with_rows(before, run, rest, x)
 
     def _found(self, model: Any, x: Any, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         """Attack; where the model fails for some rows, finish the others before raising."""
@@ -229,6 +258,20 @@ class Attack(ABC):
 def has_options_per_row(attack: Attack) -> bool:
     """Whether an option is an array, which may have one value per row: such an attack takes all rows at once."""
     return any(isinstance(getattr(attack, option.name), np.ndarray) for option in fields(attack))
+
+
+def _with_rows(result: AttackResult, run: AttackResult, rows: npt.NDArray[np.int64], x: Any) -> AttackResult:
+    """Return `result` with what another run found for some of its rows."""
+    names = ["success", "distance", "queries", "loss", "zero_gradient"]
+    values = {name: np.array(getattr(result, name)) for name in names}
+    for name in names:
+        values[name][rows] = getattr(run, name)
+    if run.reason is not None:
+        values["reason"] = np.full(len(values["success"]), "", run.reason.dtype)
+        values["reason"][rows] = run.reason
+    points = np.array(as_numpy("x", result.x_adv, device="cuda"))
+    points[rows] = as_numpy("x", run.x_adv)
+    return AttackResult(like(points, x), **values)
 
 
 def _inherited(result: AttackResult, smaller: AttackResult, x: Any) -> AttackResult:

@@ -9,7 +9,7 @@ from epsball import _native
 from epsball.arguments import BELOW_ONE, FLOAT32, number, settle, whole
 from epsball.arrays import Array
 from epsball.attacks.base import Attack, Bounds, Found
-from epsball.attacks.minimum_norm import CROSS_ENTROPY, run_minimum_norm
+from epsball.attacks.minimum_norm import run_minimum_norm
 from epsball.classifier import Classifier
 
 
@@ -17,7 +17,7 @@ from epsball.classifier import Classifier
 class DDN(Attack):
     """Decoupled direction and norm: small L2 perturbations in few steps (Rony et al. 2019, arXiv 1811.09600).
 
-    The gradient of the cross-entropy gives the direction; a step along it is brought onto a sphere around x whose
+    The gradient of the loss gives the direction; a step along it is brought onto a sphere around x whose
     radius shrinks by `gamma` once the row is misclassified and grows by it while it is not. Step lengths fall from 1
     to 0.01 along a cosine. Every row keeps its nearest misclassified iterate; one that has none returns x itself.
     Iterates are not rounded to 256 levels, which the paper leaves open; a zero gradient moves nothing.
@@ -36,6 +36,9 @@ class DDN(Attack):
         As in `PGD`.
     norm
         "l2", which is what the attack minimises.
+    loss
+        "cross_entropy", the paper's, or another of `PGD`. Of three classes or more, where the gradient of the
+        cross-entropy leans towards all of them, points on the way to one are nearer with "margin".
     """
 
     steps: int = 300
@@ -45,6 +48,7 @@ class DDN(Attack):
     bounds: Bounds = (0.0, 1.0)
     mask: Any = None
     norm: str = "l2"
+    loss: str = "cross_entropy"
 
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
@@ -59,6 +63,6 @@ class DDN(Attack):
 
     def _attack(self, model: Classifier, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         return run_minimum_norm(
-            self, _native.ddn, model, x, y, index, loss=CROSS_ENTROPY, judged=judged, trace=trace,
+            self, _native.ddn, model, x, y, index, loss=self.loss, judged=judged, trace=trace,
             steps=self.steps, gamma=self.gamma, initial_radius=self.initial_radius,
         )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epsball import ops
 from epsball.arguments import FLOAT32, class_indices, number, require_targets, settle, whole
-from epsball.arrays import Array, as_numpy, like
+from epsball.arrays import Array, as_numpy, like, moved_by
 from epsball.attacks.base import Attack, Bounds, Found, check_model, device_of
 from epsball.attacks.loop import default_step_size
 from epsball.attacks.options import mask_of, normal_bounds
@@ -239,12 +239,5 @@ class Universal(Attack):
 
     def _moved(self, x: Array, v: Doubles) -> Array:
         """Return x + v within the box in x's dtype, rounded towards x, so that no feature moves further than v says."""
-        lo, hi = self._box(x)
         rows = x.reshape(len(x), math.prod(x.shape[1:]))
-        start = rows.astype(np.float64)
-        moved = np.clip(start + v, lo, hi).astype(x.dtype)
-        for _ in range(2):
-            now = moved.astype(np.float64)
-            too_far = (np.abs(now - start) > np.abs(v)) | (now < lo) | (now > hi)
-            moved = np.where(too_far, np.nextafter(moved, rows), moved)
-        return moved.reshape(x.shape)
+        return moved_by(rows, v, *self._box(x)).reshape(x.shape)

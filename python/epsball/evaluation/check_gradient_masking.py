@@ -17,6 +17,7 @@ from epsball.attacks.base import check_model, on_host
 from epsball.reports.tables import Table, percent
 
 Bools = npt.NDArray[np.bool_]
+SCORES = 500  # queries of Square, per row
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def check_gradient_masking(
     samples
         Random points per row.
     tolerance
-        Fraction of rows by which two attacks may differ before a check fails; five times that for another loss.
+        Fraction of rows by which two attacks may differ before a check fails; five times that for another loss and
+        for targets.
     seed
         Of all random numbers.
 
@@ -137,11 +139,14 @@ def check_gradient_masking(
         run.black_box(surrogate),
         run.unbounded(),
         run.sampling(many),
+        run.scores(),
+        run.labels(),
         run.budgets(),
         run.converged("doubling the steps changes nothing", steps=2 * run.steps),
         run.converged("restarts change nothing", restarts=5, random_start=True),
         # The margin breaks a few rows more of sound models, too; of saturated ones many.
         run.converged("another loss finds little more", 5 * run.tolerance, loss="margin"),
+        run.targets(),
     )
     return MaskingReport(checks, float(run.standing.mean()))
 
@@ -225,6 +230,21 @@ class _Run:
         self.standing &= left
         return self._no_better("gradients find what random points find", left, f"one of {samples} random points")
 
+    def scores(self) -> Check:
+        left = self._withstood(attacks.Square(self.eps, queries=SCORES, seed=self.seed, **self.ball))
+        return self._no_better("gradients find what scores find", left, f"Square with {SCORES} queries")
+
+    def labels(self) -> Check:
+        name = "gradients find what labels find"
+        if self.ball["norm"] not in attacks.HopSkipJump.norms:
+            return Check(name, None, f"no attack on labels measures {self.ball['norm']}")
+        if self.ball["bounds"] is None:
+            return Check(name, None, "there is no box to start in")
+        result = attacks.HopSkipJump(steps=10, seed=self.seed, **self.ball).run(self.model, self.x, self.y)
+        left = ~(result.success & (result.distance <= self.eps))
+        self.standing &= left
+        return self._no_better(name, left, "HopSkipJump")
+
     def budgets(self) -> Check:
         factors = (0.5, 1.0, 2.0, 4.0)
         accuracy = [float(self._withstood(self._pgd(f * self.eps), counts=f <= 1).mean()) for f in factors]
@@ -233,7 +253,16 @@ class _Run:
         shown = ", ".join(f"{percent(a)} at {f:g} eps" for a, f in zip(accuracy, factors, strict=True))
         return Check("a larger budget finds more", rises <= self.tolerance and not stuck, f"accuracy {shown}")
 
+    def targets(self) -> Check:
+        logits = as_numpy("logits", self.model(self.x[:1]))
+        aimed = attacks.APGD(self.eps, steps=self.steps, targets=min(9, max(logits.shape[1] - 1, 1)), seed=self.seed,
+                             **self.ball)  # fmt: skip
+        return self._gained("targets find little more", self._withstood(aimed), 5 * self.tolerance)
+
     def converged(self, name: str, tolerance: float | None = None, **options: Any) -> Check:
-        gained = float(self.iterative.mean() - (self.iterative & self._withstood(self._pgd(**options))).mean())
+        return self._gained(name, self._withstood(self._pgd(**options)), tolerance)
+
+    def _gained(self, name: str, left: Bools, tolerance: float | None) -> Check:
+        gained = float(self.iterative.mean() - (self.iterative & left).mean())
         most = self.tolerance if tolerance is None else tolerance
         return Check(name, gained <= most, f"{percent(gained)} of rows more are broken")

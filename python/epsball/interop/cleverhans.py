@@ -29,12 +29,8 @@ import torch
 
 from epsball import attacks
 from epsball.arguments import flag, number, whole
-from epsball.classifier import Classifier
-from epsball.interop.following import Followed
-from epsball.interop.torch_modules import FunctionModule
-from epsball.ops import project_
-from epsball.sources.base import LabelSource
-from epsball.sources.torch_model import TorchModel
+from epsball.interop.ball import into_ball
+from epsball.interop.following import Followed, follow
 
 __all__ = [
     "carlini_wagner_l2",
@@ -56,11 +52,7 @@ def followed(model_fn: Any) -> Followed:
 
     The last four functions are remembered, and kept alive.
     """
-    if isinstance(model_fn, torch.nn.Module | Classifier | LabelSource):
-        return Followed(model_fn)
-    if not callable(model_fn):
-        raise TypeError(f"model_fn: wanted a function of a batch that gives logits, got {type(model_fn).__name__}")
-    return Followed(TorchModel(FunctionModule(model_fn)))
+    return follow("model_fn", model_fn)
 
 
 def fast_gradient_method(
@@ -274,9 +266,8 @@ def noise(x: Any, eps: float = 0.3, order: Any = np.inf, clip_min: Any = None, c
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x: wanted a torch tensor, got {type(x).__name__}")
     x = x.detach()
-    points = x + torch.empty_like(x).uniform_(-eps, eps)
-    project_(points, x, eps=eps, norm="linf", bounds=_bounds(clip_min, clip_max))
-    return points
+    points, bounds = x + torch.empty_like(x).uniform_(-eps, eps), _bounds(clip_min, clip_max)
+    return into_ball(points if bounds is None else points.clamp(*bounds), x, eps, "linf", bounds)
 
 
 def _draw_seed() -> int:

@@ -93,6 +93,19 @@ class Followed:
         return model
 
 
+def follow(name: str, model: Any) -> Followed:
+    """Return what stands in attacks for a module, for any other function of a batch, or for an epsball model."""
+    from torch import nn
+
+    from epsball.interop.torch_modules import FunctionModule
+
+    if isinstance(model, nn.Module | Classifier | LabelSource):
+        return Followed(model)
+    if not callable(model):
+        raise TypeError(f"{name}: wanted a function of a batch that gives logits, got {type(model).__name__}")
+    return Followed(TorchModel(FunctionModule(model)))
+
+
 def _layers(module: Any) -> list[tuple[Any, str, int]]:
     """Return the modules with their options and hooks: what a lowering depends on besides the weights."""
     return [

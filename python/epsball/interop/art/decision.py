@@ -15,17 +15,23 @@ from epsball.interop.art.base import MinimumNorm
 
 
 class _Decision(MinimumNorm):
-    """Attacks on labels alone, which begin at an adversarial point."""
+    """Attacks on labels alone, which begin at an adversarial point.
+
+    Without ``clip_values`` the box is the range of x, as in ART.
+    """
 
     def generate(
         self, x: Array, y: Array | None = None, mask: Array | None = None, x_adv_init: Array | None = None
     ) -> Array:
         """Return the adversarial inputs, as `EvasionAttack.generate`; `x_adv_init` are points to begin at."""
         self._start = None if x_adv_init is None else np.asarray(x_adv_init, np.float32)
+        values = np.asarray(x, np.float32)
+        self._range = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
         return super().generate(x, y, mask)
 
     def _common(self, mask: Any) -> dict[str, Any]:
-        return super()._common(mask) | {"start": self._start, "seed": draw_seed()}
+        common = super()._common(mask) | {"start": self._start, "seed": draw_seed()}
+        return common | {"bounds": self._range} if common["bounds"] is None else common
 
 
 @dataclass(eq=False, repr=False)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from epsball import attacks as ours
-from epsball import ops
 from epsball.arguments import whole
+from epsball.interop.ball import into_ball
 from epsball.interop.foolbox.model import PyTorchModel, raw
 
 
@@ -54,6 +54,14 @@ class AnyAttack(ABC):
             A bad argument, named.
         """
         return self.attack(model, inputs, criterion, epsilons, 1)
+
+    def run(
+        self, model: Any, inputs: Any, criterion: Any, *, epsilon: Any = None, early_stop: Any = None, **given: Any
+    ) -> Any:
+        """Return the raw points of a call with one budget; `early_stop` is None, as searches go on to their end."""
+        if early_stop is not None:
+            raise ValueError(f"early_stop: wanted None, as searches go on to their end, got {early_stop!r}")
+        return self(model, inputs, criterion, epsilons=epsilon, **given)[0]
 
     @abstractmethod
     def attack(self, model: Any, inputs: Any, criterion: Any, epsilons: Any, times: int) -> Any:
@@ -161,10 +169,7 @@ def judged(model: Any, inputs: Any, criterion: Any, epsilons: Any, points: Any, 
     budgets, several = as_budgets(epsilons)
     clipped, solved = [], []
     for eps in budgets:
-        near = points
-        if eps is not None:
-            near = points.clone()
-            ops.project_(near, x, eps=float(eps), norm=norm(), bounds=model.bounds)
+        near = points if eps is None else into_ball(points, x, float(eps), norm(), model.bounds)
         clipped.append(restore(near))
         solved.append(adversarial(target, near, labels, common["targeted"]))
     if not several:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from epsball.arguments import pair
+from epsball.arguments import flag, pair
 from epsball.interop.following import Followed
 from epsball.interop.torch_modules import StandardisedModule
+
+
+class Bounds(NamedTuple):
+    """Lower and upper bound of inputs."""
+
+    lower: float
+    upper: float
 
 
 class PyTorchModel:
@@ -38,10 +46,9 @@ class PyTorchModel:
     def __init__(
         self, model: Any, bounds: Any, device: Any = None, preprocessing: dict[str, Any] | None = None
     ) -> None:
-        lower, upper = pair("bounds", tuple(bounds) if not isinstance(bounds, tuple | list) else bounds)
         if device is not None and torch.device(device).type != "cpu":
             raise ValueError(f"device: wanted None or 'cpu', got {device!r}")
-        self.bounds, self.device = (float(lower), float(upper)), torch.device("cpu")
+        self.bounds, self.device = _bounds(bounds), torch.device("cpu")
         self._followed = Followed(_preprocessed(model, preprocessing) if preprocessing else model)
 
     @property
@@ -50,12 +57,34 @@ class PyTorchModel:
         return self._followed.engine
 
     def __repr__(self) -> str:
-        return f"PyTorchModel({type(self._followed.module).__name__}, bounds={self.bounds}, engine={self.engine})"
+        bounds = tuple(self.bounds)
+        return f"PyTorchModel({type(self._followed.module).__name__}, bounds={bounds}, engine={self.engine})"
 
     def __call__(self, inputs: Any) -> Any:
         """Return the logits; they carry no gradient (see `to_foolbox` for one that does)."""
         x, restore = raw(inputs)
         return restore(self._followed.model(x)(x))
+
+    def transform_bounds(self, bounds: Any, inplace: bool = False, wrapper: bool = False) -> PyTorchModel:
+        """Return the model for inputs within other bounds, which are stretched to those that it has.
+
+        With `inplace` it is this object; `wrapper` changes nothing but that it excludes `inplace`.
+        """
+        if flag("inplace", inplace) and flag("wrapper", wrapper):
+            raise ValueError("inplace: wanted False with wrapper=True, got True")
+        new = _bounds(bounds)
+        model = self if inplace else copy.copy(self)
+        if new != self.bounds:
+            scale = (new.upper - new.lower) / (self.bounds.upper - self.bounds.lower)
+            shift = {"mean": new.lower - scale * self.bounds.lower, "std": scale}
+            model._followed = Followed(_preprocessed(self._followed.module, shift))
+            model.bounds = new
+        return model
+
+
+def _bounds(given: Any) -> Bounds:
+    lower, upper = pair("bounds", given if isinstance(given, tuple | list) else tuple(given))
+    return Bounds(float(lower), float(upper))
 
 
 def _preprocessed(model: Any, preprocessing: dict[str, Any]) -> Any:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from epsball import attacks as ours
-from epsball import ops
 from epsball.arguments import whole
+from epsball.interop.ball import into_ball
 from epsball.interop.foolbox.base import AnyAttack, Attack, adversarial, taken
 
 
@@ -104,9 +104,7 @@ def _as_long(x: Any, noise: Any, eps: float, bounds: Any) -> Any:
         middle = (low + high) / 2
         longer = (cut(middle) - x).flatten(1).norm(dim=1) > eps
         low, high = torch.where(longer, low, middle), torch.where(longer, middle, high)
-    points = cut(high)
-    ops.project_(points, x, eps=eps, norm="l2", bounds=bounds)
-    return points
+    return into_ball(cut(high), x, eps, "l2", bounds)
 
 
 @dataclass(repr=False, eq=False)

@@ -42,3 +42,7 @@ class SpatialAttack:
         run = attack.run(target, x, labels)
         points = torch.where(torch.from_numpy(run.success).reshape(-1, *(1,) * (x.ndim - 1)), run.x_adv, x)
         return restore(points), restore(points), restore(torch.from_numpy(run.success))
+
+    def run(self, model: Any, inputs: Any, criterion: Any) -> Any:
+        """Return the points of a call."""
+        return self(model, inputs, criterion)[0]

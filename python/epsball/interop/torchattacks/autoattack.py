@@ -10,6 +10,7 @@ import torch
 
 from epsball import attacks
 from epsball.arguments import flag, one_of, whole
+from epsball.interop import autoattack
 from epsball.interop.torchattacks.base import LOSSES, Seeded, check_only, draw_seed
 
 
@@ -144,9 +145,10 @@ class FAB(Seeded):
 
 @dataclass(eq=False, repr=False)
 class AutoAttack(Seeded):
-    """AutoAttack with its authors' counts (see `epsball.attacks.AutoAttack`); torchattacks has 10 steps per member.
+    """AutoAttack as torchattacks has it: members of 10 steps, where its authors have 100, and rescaled squares.
 
-    The number of classes is the model's.
+    Rows that nothing breaks come back as they were. Of `n_classes` no more count than the model has. With the authors'
+    counts it is `epsball.interop.autoattack.AutoAttack`.
     """
 
     model: Any
@@ -159,6 +161,19 @@ class AutoAttack(Seeded):
 
     supported_mode = ("default",)
 
-    def translated(self, seed: Callable[[], int]) -> attacks.Attack:
-        """Return `attacks.AutoAttack`."""
-        return attacks.AutoAttack(self.eps, version=self.version, **self._common(seed))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("version", self.version, autoattack.VERSIONS)
+
+    def forward(self, inputs: Any, labels: Any) -> Any:
+        """Attack images in [0, 1]."""
+        model = self._followed.model(inputs)
+        whole_suite = autoattack.AutoAttack(model, self.norm, self.eps, self.seed, version=self.version)
+        for member in (whole_suite.apgd, whole_suite.apgd_targeted, whole_suite.fab):
+            member.n_iter = 10
+        whole_suite.apgd.n_restarts = 5 if self.version == "plus" else 1
+        whole_suite.apgd.eot_iter = self._draws(20 if self.version == "rand" else 1)
+        for aimed in (whole_suite.apgd_targeted, whole_suite.fab):
+            aimed.n_target_classes = whole("n_classes", self.n_classes, 2) - 1
+        whole_suite.square.rescale_schedule = True
+        return whole_suite.run_standard_evaluation(inputs, labels)
