@@ -240,6 +240,8 @@ def test_models_that_are_no_chain_or_not_whole_are_refused(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="'w' lies in another file"):
         eb.from_onnx(path)
     close(eb.from_onnx(onnx.load(path))(batch(3, 4)), runtime(onnx.load(path), batch(3, 4)))
+    with pytest.raises(ValueError, match="source: it computes nothing"):
+        eb.from_onnx(graph([node("Identity", "x")], (4,)))
     with pytest.raises(ValueError, match="not an ONNX model"):
         eb.from_onnx(b"no model at all")
     with pytest.raises(FileNotFoundError):
