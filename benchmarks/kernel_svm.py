@@ -23,7 +23,8 @@ ABOUT = (
     "Gradients of the loss at digits, for 784 features, 10 classes and 1,000 support vectors: medians of {rounds} "
     "rounds on {cpu}, {threads} threads, with epsball {ours}, scikit-learn {sklearn} and art {art}, which has no "
     "gradient of the sigmoid kernel. *agreement* is the smallest cosine between ART's gradient, of the sum of the "
-    "label's one-versus-one decisions, and that of epsball's score of the label, which lie along one line."
+    "label's one-versus-one decisions, and that of epsball's score of the label, which lie along one line. (All "
+    "coefficients are C here: of those that differ ART takes some from the rows of other pairs, to another direction.)"
 )
 HEAD = "| kernel | digits | epsball ms | ART ms | ratio | agreement |\n|---|---:|---:|---:|---:|---:|"
 
