@@ -225,6 +225,43 @@ def test_digits_of_a_real_data_set_agree() -> None:
         np.testing.assert_array_equal(eb.from_sklearn(estimator).predict(x), estimator.predict(x.astype(np.float64)))
 
 
+SMOOTH = {
+    "logistic": lambda: linear_model.LogisticRegression(),
+    "linear-svc": lambda: svm.LinearSVC(),
+    "mlp-tanh": lambda: neural_network.MLPClassifier((9, 8), activation="tanh", max_iter=30, random_state=0),
+    "naive-bayes": lambda: naive_bayes.GaussianNB(),
+    "scaled-qda": lambda: pipeline.make_pipeline(
+        preprocessing.StandardScaler(), discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.01)
+    ),
+    "scaled-logistic": lambda: pipeline.make_pipeline(preprocessing.MinMaxScaler(), linear_model.LogisticRegression()),
+    **{f"svc-{kernel}": lambda kernel=kernel: svm.SVC(kernel=kernel, coef0=0.5, break_ties=True)
+       for kernel in ("linear", "poly", "rbf", "sigmoid")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_input_gradients_are_the_slopes_of_the_estimators_own_scores(name: str, classes: int) -> None:
+    """Differences between classes: log probabilities and logits differ by a number of the row."""
+    x, y = data(classes)
+    estimator = SMOOTH[name]().fit(x.astype(np.float64), y)
+    model = eb.from_sklearn(estimator)
+    scores = estimator.decision_function if hasattr(estimator, "decision_function") else estimator.predict_log_proba
+
+    def differences(x: np.ndarray) -> np.ndarray:
+        z = scores(x).reshape(len(x), -1)
+        return z if z.shape[1] == 1 else z[:, 1:] - z[:, :1]
+
+    x, step = x[:40].astype(np.float64), 1e-5
+    wanted = np.stack(
+        [(differences(x + step * e) - differences(x - step * e)) / (2 * step) for e in np.eye(x.shape[1])], axis=-1
+    )
+    ours = np.asarray(model.jacobian(x.astype(np.float32)), np.float64)
+    ours = ours if len(ours[0]) == 1 else ours[:, 1:] - ours[:, :1]
+    assert np.abs(ours - wanted).max() <= CLOSE * np.abs(wanted).max()
+
+
 # ---- errors
 
 X, Y = data(3, rows=60)

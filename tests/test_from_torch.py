@@ -214,7 +214,9 @@ NO_FUNCTIONS = {
     "mixes_rows": (lambda x: x.reshape(-1, 32).reshape(-1, 64), "mixes rows"),
     "always_dropout": (lambda x: nn.functional.dropout(x, 0.5), "eval mode"),
     "control_flow": (lambda x: x if x.sum() > 0 else x.relu(), "torch.fx cannot trace"),
-    "softmax": (lambda x: x.flatten(1).softmax(-1), "logits"),
+    "softmax": (lambda x: x.flatten(1).softmax(-1), "gives probabilities where logits belong; leave it out$"),
+    "softmax_of_functional": (lambda x: nn.functional.softmax(x.flatten(1), dim=1), "gives probabilities where"),
+    "log_softmax": (lambda x: nn.functional.log_softmax(x.flatten(1), dim=1), "logarithms.*; eb.TorchModel"),
 }
 
 

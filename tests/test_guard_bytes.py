@@ -96,6 +96,17 @@ def test_images(table: str, guards: None, channels: int, rows: int) -> None:
     assert_model_clean(model, batch(rows, net.features), labels(rows, 3))
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_maxout(table: str, guards: None, size: int) -> None:
+    for layers, shape in (
+        ([eb.Linear(size, 3 * size), eb.Maxout(3), eb.Linear(size, 2)], (size,)),
+        ([eb.Conv2d(1, 2 * size, 2), eb.Maxout(2), eb.Linear(4 * size, 2)], (1, 3, 3)),
+    ):
+        model = eb.Sequential(layers, input_shape=shape)
+        for rows in (1, 9, 17):
+            assert_model_clean(model, batch(rows, int(np.prod(shape))), labels(rows, 2))
+
+
 def image_layers(channels: int) -> list[Any]:
     return [
         eb.Normalize(0.5, 0.25), eb.Conv2d(2, channels, 3, padding=1), eb.BatchNorm2d(channels), eb.ReLU(),

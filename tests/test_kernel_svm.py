@@ -180,6 +180,30 @@ def test_decisions_are_those_of_scikit_learn(table: str, kernel: str, classes: i
     np.testing.assert_array_equal(model.predict(points), best)
 
 
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_gradients_of_scores_lie_along_those_of_art(kernel: str, classes: int) -> None:
+    """ART's is that of the sum of the label's decisions, which a score is an increasing function of between votes.
+
+    Of several classes ART 1.20 takes the wrong row of ``dual_coef_`` for the vectors of the others, which is of no
+    account here, where C is so small that all coefficients are C.
+    """
+    svm = pytest.importorskip("sklearn.svm")
+    pytest.importorskip("art")
+    from art.estimators.classification import SklearnClassifier
+
+    rng = np.random.default_rng(0)
+    y = np.arange(100) % classes
+    x = rng.normal(size=(100, 6)) + np.eye(6)[y]
+    estimator = svm.SVC(kernel=kernel, C=1e-3, break_ties=True).fit(x, y)
+    np.testing.assert_allclose(np.abs(estimator.dual_coef_), 1e-3)
+    theirs = SklearnClassifier(estimator).loss_gradient(x, np.eye(classes)[y])
+    jacobian = np.asarray(eb.from_sklearn(estimator).jacobian(x.astype(np.float32)), np.float64)
+    ours = jacobian[np.arange(100), y] if classes > 2 else jacobian[:, 0] * (2 * y - 1)[:, None]
+    cosine = (ours * theirs).sum(axis=1) / (np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1))
+    np.testing.assert_allclose(cosine, -1, atol=1e-5)  # theirs ascends the loss
+
+
 # ---- evasion
 
 

@@ -14,6 +14,7 @@ from cases import batch
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from test_to_torch import MODELS, filled  # noqa: E402
 
@@ -151,6 +152,36 @@ def test_nodes_agree_with_onnxruntime(name: str) -> None:
         close(eb.from_onnx(source)(x), wanted.reshape(5, -1))
 
 
+def slopes(proto: Any, x: Any) -> Any:
+    """Central differences (N, K, *input_shape) of the graph computed in float64 by ONNX's reference implementation."""
+    wide = onnx.ModelProto.FromString(proto.SerializeToString())
+    tensors = [*wide.graph.initializer, *(a.t for n in wide.graph.node for a in n.attribute if n.op_type == "Constant")]
+    for tensor in tensors:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    evaluator = ReferenceEvaluator(wide)
+
+    def logits(x: Any) -> Any:
+        return evaluator.run(None, {"x": x})[0].reshape(len(x), -1)
+
+    x, step = x.astype(np.float64), 1e-5
+    columns = []
+    for i in range(x[0].size):
+        up, down = x.copy(), x.copy()
+        up.reshape(len(x), -1)[:, i] += step
+        down.reshape(len(x), -1)[:, i] -= step
+        columns.append((logits(up) - logits(down)) / (2 * step))
+    return np.stack(columns, axis=-1).reshape(len(x), -1, *x.shape[1:])
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "gelu" not in n])  # whose Erf the reference rounds to float32
+def test_input_gradients_of_nodes_are_the_slopes_of_their_reference(name: str) -> None:
+    shape, nodes, values = CASES[name]
+    proto = graph(nodes, shape, **values)
+    x = np.random.default_rng(3).uniform(-1, 1, (5, *shape)).astype(F32)  # no two values alike, none at a kink
+    close(eb.from_onnx(proto).jacobian(x), slopes(proto, x))
+
+
 def test_gelu_of_opset_20_agrees() -> None:
     proto = graph([node("Gelu", "x")], (4,), opset=20)
     close(eb.from_onnx(proto)(batch(5, 4, low=-2.0)), runtime(proto, batch(5, 4, low=-2.0)))
@@ -209,6 +240,8 @@ def test_models_that_are_no_chain_or_not_whole_are_refused(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="'w' lies in another file"):
         eb.from_onnx(path)
     close(eb.from_onnx(onnx.load(path))(batch(3, 4)), runtime(onnx.load(path), batch(3, 4)))
+    with pytest.raises(ValueError, match="source: it computes nothing"):
+        eb.from_onnx(graph([node("Identity", "x")], (4,)))
     with pytest.raises(ValueError, match="not an ONNX model"):
         eb.from_onnx(b"no model at all")
     with pytest.raises(FileNotFoundError):

@@ -83,6 +83,8 @@ def from_onnx(
         raise ValueError(f"source: not a valid ONNX model: {error}") from None
     lowering = Lowering(source, input_shape, flag("drop_softmax", drop_softmax))
     lowering.run()
+    if not lowering.chain:
+        raise ValueError("source: it computes nothing that is a layer here")
     return lowering.chain.model()[0]
 
 

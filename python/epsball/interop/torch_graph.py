@@ -54,16 +54,15 @@ FUNCTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     ),
     "adaptive_avg_pool2d": (nn.AdaptiveAvgPool2d, ("output_size",)),
-    "softmax": (nn.Softmax, ("dim",)),
-    "log_softmax": (nn.LogSoftmax, ("dim",)),
 }
 ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "truediv": "div"}
 SAME = ("clone", "contiguous", "float")  # what leaves a float32 tensor's values as they are
 OTHERS = ("conv2d", "dropout", "flatten", "getitem", "linear", "mean", "pow", "reshape", "square")
+SOFTMAXES = ("softmax", "log_softmax")
 KNOWN = {
     getattr(home, name): name
     for home in (torch, functional, operator)
-    for name in (*FUNCTIONS, *ARITHMETIC, *SAME, *OTHERS)
+    for name in (*FUNCTIONS, *ARITHMETIC, *SAME, *OTHERS, *SOFTMAXES)
     if hasattr(home, name)
 } | {getattr(torch, f"{name}_"): name for name in FUNCTIONS if hasattr(torch, f"{name}_")}
 
@@ -273,6 +272,8 @@ class Lowering:
             raise Refused("has its arguments in an order that epsball does not know")
         if name in SAME and not rest and not kwargs:
             return x
+        if name in SOFTMAXES:
+            raise _probabilities(name == "log_softmax")
         if name in FUNCTIONS:
             make, names = FUNCTIONS[name]
             return self._module_call(name, make(**dict(zip(names, rest, strict=False)), **kwargs))
@@ -442,8 +443,14 @@ def _plain(layer: Any) -> Any:
             raise Refused("has ceil_mode, a divisor_override or padding that does not count")
         return _pool(AvgPool2d, *window, _spread(layer.padding))
     if kind in (nn.Softmax, nn.LogSoftmax):
-        raise Refused("gives probabilities where logits belong; leave it out", elsewhere=False)
+        raise _probabilities(kind is nn.LogSoftmax)
     raise Refused("has no counterpart in this version of epsball")
+
+
+def _probabilities(logarithms: bool) -> Refused:
+    """Return why a softmax is refused; a TorchModel may end in one whose logarithm is taken, which are logits too."""
+    what = "logarithms of probabilities" if logarithms else "probabilities"
+    return Refused(f"gives {what} where logits belong; leave it out", elsewhere=logarithms)
 
 
 def _pool(kind: Any, *window: Any) -> Any:

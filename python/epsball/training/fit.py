@@ -373,7 +373,7 @@ def _checked(model: Sequential, x: Any, y: Any, loss: str, x_name: str, y_name: 
 
 def _validation(model: Sequential, validation: Any, loss: str) -> Data:
     if not isinstance(validation, tuple | list) or len(validation) != 2:
-        raise ValueError("validation: wanted a pair (x, y)")
+        raise ValueError(f"validation: wanted a pair (x, y), got {type(validation).__name__}")
     x, y = validation
     try:
         data = _checked(model, x, y, loss, "x", "y")
