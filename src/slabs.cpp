@@ -20,10 +20,13 @@ Index l2_bytes() {
 
 Index up(Index count, Index each) { return (count + each - 1) / each; }
 
+constexpr Index kMostBytes = 32 << 20;  // of a slab, as long as one block is no larger
+
 // What suits the caches: a quarter of L2 holds the slab, so that weights on their way through do not push it out.
 Index most_rows(const Job& job) {
-  const Index fitting = l2_bytes() / 4 / (std::max<Index>(job.floats_per_row, 1) * 4);
-  return std::clamp<Index>(fitting / job.tile * job.tile, job.tile, 16 * job.tile);
+  const Index bytes = std::max<Index>(job.floats_per_row, 1) * static_cast<Index>(sizeof(float));
+  const Index least = std::clamp(kMostBytes / bytes / job.block * job.block, job.block, job.tile);
+  return std::clamp(l2_bytes() / 4 / bytes / job.tile * job.tile, least, 16 * job.tile);
 }
 
 // What the call, or the setting, wants all slabs to have; on a device all rows, as long as they fit into its memory.

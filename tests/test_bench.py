@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,27 @@ def test_interleave_takes_turns_and_quotes_medians() -> None:
     assert found["a"] == timing.Sample(median=2, low=1, high=9)
 
 
-def test_memory_is_measured_in_a_process_of_its_own() -> None:
-    found = overhead.memory(rows=2000, threads=1)
-    assert found.inputs == 2000 * (784 * 4 + 8)
-    assert found.peak >= found.inputs  # the high-water mark saw at least what was put there
+@pytest.mark.parametrize(("name", "rows", "threads"), [("mlp", 2000, 1), ("cnn", 1000, 2), ("large-cnn", 200, 2)])
+def test_an_attack_keeps_to_the_memory_that_is_promised(name: str, rows: int, threads: int) -> None:
+    spare = {name: spare for name, _, spare in overhead.MEMORY}[name]
+    found = overhead.memory(name, rows, spare, threads)
+    assert found.inputs == rows * (784 * 4 + 8)
+    assert found.peak >= found.inputs + found.outputs  # the high-water mark saw at least what was put there
     assert found.peak <= found.promised
+
+
+def test_overhead_is_a_table_of_calls_import_memory_and_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "MEMORY", (("mlp", 100, 16 << 20),))
+    monkeypatch.setattr(overhead, "SYNCED", ("mlp",))
+    found = run.run([("softmax", 1)], [], with_overhead=True, seconds=0.01, repeats=1, threads=1)
+    stored = json.loads(files.to_json(found.to_dict()))
+    title, table, caption = run.tables(stored)[-1]
+    assert title == "Overhead"
+    told = [" ".join(row) for row in table.rows]
+    for what in ("one image, softmax", "import beyond", "peak memory, mlp, 100 rows", "16 MiB per thread"):
+        assert any(what in line for line in told), what
+    if find_spec("torch"):
+        assert any("sync_from_torch, mlp" in line and "× a copy of 1.0 MiB" in line for line in told)
+        assert not caption
+    else:
+        assert caption == "absent: sync_from_torch: torch is not installed"

@@ -1,18 +1,22 @@
-"""What a call costs beyond its arithmetic, what the import costs, and how much memory an attack takes."""
+"""What calls, the import and new weights cost, and how much memory an attack takes."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
 
 import epsball as eb
-from epsball.bench.attack import digits, trained
+from epsball.bench.attack import MODELS, digits, trained
 from epsball.bench.timing import Probe, Sample, interleave, stopwatch
 
 MANY = 41  # steps of the longer call, from which the cost of one more step follows
-MEMORY_ROWS = 20_000
-SPARE = 16 << 20  # bytes allowed per thread
+# Model, rows, and what an attack on it may take per thread beyond inputs, outputs, model and packings, in bytes.
+MEMORY = (("mlp", 20_000, 16 << 20), ("cnn", 2_000, 32 << 20), ("large-cnn", 500, 32 << 20))
+SYNCED = ("mlp", "cnn", "large-cnn")
 
 _IMPORT = """
 import time, numpy
@@ -23,11 +27,12 @@ print(time.perf_counter() - start)
 """
 
 # Linux's high-water mark VmHWM is this program's own; ru_maxrss starts at the parent's, whose memory
-# a child shares until it starts the new program.
+# a child shares until it starts the new program. The peak is read before the weights are copied out to be counted.
 _MEMORY = """
 import resource, sys
 import numpy as np
 import epsball as eb
+from epsball.bench.attack import MODELS
 
 def kibibytes(field):
     try:
@@ -37,16 +42,16 @@ def kibibytes(field):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak // 1024 if sys.platform == "darwin" else peak
 
-rows = int(sys.argv[1])
-eb.models, eb.pgd, eb.Sequential
-eb._native.set_threads(int(sys.argv[2]))
+name, rows, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+eb.models, eb.pgd, eb.Sequential, np.random
+eb._native.set_threads(threads)
 before = kibibytes("VmRSS:")
-model = eb.models.mlp([784, 256, 256, 10])
-x = np.random.default_rng(0).random((rows, 784), dtype=np.float32)
+model = MODELS[name]()
+x = np.random.default_rng(0).random((rows, *model.input_shape), dtype=np.float32)
 y = np.zeros(rows, dtype=np.int64)
 out = eb.pgd(model, x, y, eps=0.3, steps=2, step_size=0.01)
-weights = sum(p.nbytes for p in model.parameters().values())
-print((kibibytes("VmHWM:") - before) * 1024, x.nbytes + y.nbytes, out.nbytes, 3 * weights)
+peak = (kibibytes("VmHWM:") - before) * 1024
+print(peak, x.nbytes + y.nbytes, out.nbytes, 3 * sum(p.nbytes for p in model.parameters().values()))
 """
 
 
@@ -68,40 +73,58 @@ class Call:
 class Memory:
     """Peak memory of an attack beyond the imported package, in bytes, and what was promised.
 
-    ``model`` counts the parameters and two packings of them, ``spare`` 16 MiB per thread.
+    ``weights`` counts the parameters and two packings of them, ``spare`` what is promised per thread.
     """
 
+    model: str
     rows: int
+    threads: int
     peak: int
     inputs: int
     outputs: int
-    model: int
+    weights: int
     spare: int
 
     @property
     def promised(self) -> int:
         """The most the attack may take."""
-        return self.inputs + self.outputs + self.model + self.spare
+        return self.inputs + self.outputs + self.weights + self.threads * self.spare
+
+
+@dataclass(frozen=True)
+class Sync:
+    """`sync_from_torch` beside a plain copy of as many bytes; seconds.
+
+    ``packed`` is a call on one image with weights just synced, which packs them, less a call on one image.
+    """
+
+    model: str
+    bytes: int
+    copy: Sample
+    sync: Sample
+    packed: float
 
 
 @dataclass(frozen=True)
 class Overhead:
-    """Everything beyond arithmetic; ``import_seconds`` counts from after NumPy's import."""
+    """Everything beyond arithmetic; ``import_seconds`` counts from after NumPy's import, ``syncs`` needs torch."""
 
     calls: tuple[Call, ...]
     import_seconds: Sample
-    memory: Memory
+    memory: tuple[Memory, ...]
+    syncs: tuple[Sync, ...]
 
 
-def measure(threads: int, seconds: float, repeats: int, rows: int = MEMORY_ROWS) -> Overhead:
-    """Measure calls on one image, the import and the peak memory."""
+def measure(threads: int, seconds: float, repeats: int) -> Overhead:
+    """Measure calls on one image and syncs on one thread, the import and the peak memory."""
     eb._native.set_threads(1)
     try:
         calls = tuple(_call(name, seconds / repeats, repeats) for name in ("softmax", "mlp"))
+        syncs = tuple(_sync(name, seconds / repeats, repeats) for name in SYNCED) if find_spec("torch") else ()
     finally:
         eb._native.set_threads(threads)
     imports = interleave({"import": lambda: float(_python(_IMPORT)[0])}, repeats)["import"]
-    return Overhead(calls, imports, memory(rows, threads))
+    return Overhead(calls, imports, tuple(memory(*case, threads) for case in MEMORY), syncs)
 
 
 def _call(name: str, seconds: float, repeats: int) -> Call:
@@ -116,10 +139,35 @@ def _call(name: str, seconds: float, repeats: int) -> Call:
     return Call(name, samples["one"], per_step, samples["one"].median - 1.5 * per_step)
 
 
-def memory(rows: int, threads: int) -> Memory:
+def _sync(name: str, seconds: float, repeats: int) -> Sync:
+    plain = MODELS[name]()
+    module = eb.to_torch(plain)
+    model = eb.from_torch(module, plain.input_shape)
+    weights = list(model.parameters().values())
+    copies = [np.empty_like(w) for w in weights]
+    x = np.zeros((1, *plain.input_shape), dtype=np.float32)
+
+    def copy() -> None:
+        for to, given in zip(copies, weights, strict=True):
+            np.copyto(to, given)
+
+    def sync() -> None:
+        eb.sync_from_torch(model, module)
+
+    def sync_and_call() -> None:
+        eb.sync_from_torch(model, module)
+        model(x)
+
+    calls = {"copy": copy, "sync": sync, "both": sync_and_call, "call": lambda: model(x)}
+    found = interleave({key: stopwatch(call, seconds) for key, call in calls.items()}, repeats)
+    packed = found["both"].median - found["call"].median
+    return Sync(name, sum(w.nbytes for w in weights), found["copy"], found["sync"], packed)
+
+
+def memory(name: str, rows: int, spare: int, threads: int) -> Memory:
     """Measure the peak memory of an attack on that many rows, in a fresh process."""
-    peak, inputs, outputs, model = map(int, _python(_MEMORY, str(rows), str(threads)))
-    return Memory(rows, peak, inputs, outputs, model, threads * SPARE)
+    peak, inputs, outputs, weights = map(int, _python(_MEMORY, name, str(rows), str(threads)))
+    return Memory(name, rows, threads, peak, inputs, outputs, weights, spare)
 
 
 def _python(program: str, *arguments: str) -> list[str]:

@@ -12,7 +12,7 @@ from epsball.bench import attack, machine, overhead, peers, scaling
 from epsball.reports.progress import Progress, silent
 from epsball.reports.tables import Table, number, percent
 
-SCHEMA = 1
+SCHEMA = 2
 REPEATS = 5
 
 
@@ -176,18 +176,27 @@ def _sweep_table(sweep: dict[str, Any]) -> tuple[str, Table, str]:
 
 
 def _overhead_table(document: dict[str, Any]) -> tuple[str, Table, str]:
-    memory = overhead.Memory(**document["memory"])
-    mib = 1 << 20
     rows = [
         (f"one image, {call['model']}: beyond its arithmetic", f"{number(1e6 * call['overhead'], 1)} µs")
         for call in document["calls"]
     ]
-    rows += [
-        ("import beyond NumPy's", f"{number(1e3 * document['import_seconds']['median'], 1)} ms"),
-        (f"peak memory, {memory.rows:,} rows", f"{number(memory.peak / mib, 1)} MiB"),
-        ("inputs + outputs + model + 16 MiB per thread", f"{number(memory.promised / mib, 1)} MiB"),
-    ]
-    return "Overhead", Table(("what", "measured"), tuple(rows)), ""
+    rows.append(("import beyond NumPy's", f"{number(1e3 * document['import_seconds']['median'], 1)} ms"))
+    mib = 1 << 20
+    for found in document["memory"]:
+        memory = overhead.Memory(**found)
+        spare = f"{memory.spare >> 20} MiB per thread"
+        rows += [
+            (f"peak memory, {memory.model}, {memory.rows:,} rows", f"{number(memory.peak / mib, 1)} MiB"),
+            (f"its inputs + outputs + weights and packings + {spare}", f"{number(memory.promised / mib, 1)} MiB"),
+        ]
+    for sync in document["syncs"]:
+        copy, what = sync["copy"]["median"], f"{number(sync['bytes'] / mib, 1)} MiB of weights"
+        rows += [
+            (f"sync_from_torch, {sync['model']}", f"{number(sync['sync']['median'] / copy, 1)} × a copy of {what}"),
+            ("with the packing in the next call", f"{number(sync['packed'] / copy, 1)} × that copy"),
+        ]
+    absent = "" if document["syncs"] else "absent: sync_from_torch: torch is not installed"
+    return "Overhead", Table(("what", "measured"), tuple(rows)), absent
 
 
 def _percents(sample: dict[str, float]) -> str:

@@ -22,7 +22,7 @@ def bench(
         bool, typer.Option("--scaling", help="How cost grows with rows, steps, width, depth, slab and threads.")
     ] = False,
     overhead: Annotated[
-        bool, typer.Option("--overhead", help="Cost of a call, of the import, and peak memory.")
+        bool, typer.Option("--overhead", help="Cost of a call, of the import and of new weights, and peak memory.")
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Draw the scaling to this image file (needs matplotlib).")

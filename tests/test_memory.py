@@ -1,0 +1,58 @@
+"""How much memory calls take beyond what is there: slabs of images, new weights from torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import epsball as eb
+
+PROC = Path("/proc/self")
+MIB = 1 << 20
+
+
+def taken(call: Callable[[], object]) -> int:
+    """Bytes by which the process's memory grew at most while `call` ran."""
+    try:
+        (PROC / "clear_refs").write_text("5")  # the high-water mark begins anew
+    except OSError:
+        pytest.skip("no Linux, or the high-water mark cannot be reset")
+    before = resident("VmRSS:")
+    call()
+    return resident("VmHWM:") - before
+
+
+def resident(field: str) -> int:
+    lines = (PROC / "status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def test_an_attack_on_wide_images_takes_less_than_32_mib_per_thread() -> None:
+    """1.6 MB of activations a row: three blocks of rows would be 80 MB."""
+    layers: list[eb.layers.Layer] = []
+    for channels in (3, 64, 64, 64):
+        layers += [eb.Conv2d(channels, 64, 3, padding=1), eb.ReLU()]
+    model = eb.Sequential([*layers, eb.MaxPool2d(32), eb.Flatten(), eb.Linear(64, 10)], input_shape=(3, 32, 32))
+    x = np.random.default_rng(0).random((48, 3, 32, 32), dtype=np.float32)
+    y = np.zeros(48, dtype=np.int64)
+    eb._native.set_threads(1)
+    model.input_gradient(x[:1], y[:1])  # weights are packed
+    assert taken(lambda: eb.fgsm(model, x, y, eps=0.1)) - x.nbytes <= 32 * MIB
+
+
+def test_a_sync_from_torch_allocates_nothing() -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Linear(1000, 8000), torch.nn.ReLU(), torch.nn.Linear(8000, 2))
+    model = eb.from_torch(module, (1000,))
+    x = np.ones((1, 1000), dtype=np.float32)
+
+    model(x)
+    with torch.no_grad():
+        module[0].weight.mul_(0.5)
+    eb.sync_from_torch(model, module)  # whatever a first call imports
+    assert taken(lambda: eb.sync_from_torch(model, module)) < 2 * MIB
+    assert taken(lambda: model(x)) < 2 * MIB  # packs the new weights in place
+    np.testing.assert_allclose(model(x), module(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
