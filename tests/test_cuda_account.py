@@ -77,6 +77,7 @@ def test_a_convolution_counts_the_taps_inside_the_image_only(tool: ModuleType) -
         ("The same, precision tf32", 1000, "tf32"),
         ("The same, precision bf16", 1000, "bf16"),
         ("A PGD step on the CNN 16-32-100-10, 1,000 rows", 1000, "float32"),
+        ("CNN", 70, "tf32"),
     ],
 )
 def test_the_launches_of_a_step_are_those_of_the_account(
@@ -96,7 +97,8 @@ def test_the_launches_of_a_step_are_those_of_the_account(
     device._cuda_table.cache_clear()
     for launch in launches[0]:
         launches[1].remove(launch)  # what is left is one step, in its order up to where the loop begins and ends
-    wanted = [(launch.kernel.split()[0], launch.blocks, launch.threads) for launch in tool.SECTIONS[title]]
+    account = tool.SECTIONS.get(title) or tool.cnn(rows, precision)
+    wanted = [(launch.kernel.split()[0], launch.blocks, launch.threads) for launch in account]
     assert sorted(launches[1]) == sorted(wanted)
 
 

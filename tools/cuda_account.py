@@ -103,31 +103,39 @@ def taps_inside(size: int, kernel: int, stride: int, padding: int, out: int) -> 
     return sum(0 <= o * stride + t - padding < size for o in range(out) for t in range(kernel))
 
 
-def conv(what: str, outputs: int, lines: int, channels: int, flops: float, moved: float) -> Launch:
+def conv(
+    what: str, outputs: int, lines: int, channels: int, flops: float, moved: float, precision: str = "float32"
+) -> Launch:
     """A convolution of `outputs` outputs in each of `lines` lines, `channels` each."""
     _, tile, height, width = next(t for t in TILES if channels <= t[0])
+    rounded = precision in TENSOR and channels > 16
+    kernel = TENSOR[precision] if rounded else f"{tile} "
     blocks = math.ceil(outputs / height) * lines * math.ceil(channels / width)
-    return Launch(f"conv.cu conv_kernel<{tile} >", what, blocks, 256, flops, moved)
+    return Launch(
+        f"conv.cu conv_kernel<{kernel}>", what, blocks, 256, flops, moved, precision if rounded else "float32"
+    )
 
 
-def strided(rows: int, channels: int, to: int, size: int, step: bool) -> tuple[Launch, Launch]:
+def strided(
+    rows: int, channels: int, to: int, size: int, step: bool, precision: str = "float32"
+) -> tuple[Launch, Launch]:
     """A convolution 4 x 4 with stride 2 and padding 1: forward, and backward to its input or into the step."""
     out = size // 2
     flops = 2.0 * rows * channels * to * taps_inside(size, 4, 2, 1, out) ** 2
     x, y, weights = rows * channels * size**2, rows * to * out**2, 16 * channels * to
     what = f"conv {channels} to {to}, {size} x {size}"
-    forward = conv(f"{what}, forward", rows * out, out, to, flops, 4.0 * (x + y + weights))
+    forward = conv(f"{what}, forward", rows * out, out, to, flops, 4.0 * (x + y + weights), precision)
     moved = 4.0 * (y + weights + (x if step else 2 * x))  # reads the output below, too
     # columns two apart read the same taps
-    return forward, conv(f"{what}, backward", rows * out, 2 * size, channels, flops, moved)
+    return forward, conv(f"{what}, backward", rows * out, 2 * size, channels, flops, moved, precision)
 
 
-def whole(rows: int, channels: int, to: int, size: int) -> tuple[Launch, Launch]:
+def whole(rows: int, channels: int, to: int, size: int, precision: str) -> tuple[Launch, Launch]:
     """A dense layer on images, a convolution whose kernel is the image: forward and backward."""
     flops, n = 2.0 * rows * channels * size**2 * to, channels * size**2
     what, moved = f"dense {n} to {to}", 4.0 * (rows * (n + to) + n * to)
-    forward = conv(f"{what}, forward", rows, 1, to, flops, moved)
-    return forward, conv(f"{what}, backward", rows, size**2, channels, flops, moved + 4.0 * rows * n)
+    forward = conv(f"{what}, forward", rows, 1, to, flops, moved, precision)
+    return forward, conv(f"{what}, backward", rows, size**2, channels, flops, moved + 4.0 * rows * n, precision)
 
 
 def elementwise(kernel: str, what: str, rows: int, features: int, flops: float, moved: float) -> Launch:
@@ -136,10 +144,11 @@ def elementwise(kernel: str, what: str, rows: int, features: int, flops: float, 
     return Launch(kernel, what, blocks, 256, flops * values, moved * values)
 
 
-def cnn(rows: int) -> Iterator[Launch]:
+def cnn(rows: int, precision: str = "float32") -> Iterator[Launch]:
     """A step on models.cnn((1, 28, 28))."""
-    images = strided(rows, 1, 16, 28, True), strided(rows, 16, 32, 14, False)
-    forward, backward = zip(*images, whole(rows, 32, 100, 7), whole(rows, 100, 10, 1), strict=True)
+    images = strided(rows, 1, 16, 28, True, precision), strided(rows, 16, 32, 14, False, precision)
+    dense = whole(rows, 32, 100, 7, precision), whole(rows, 100, 10, 1, precision)
+    forward, backward = zip(*images, *dense, strict=True)
     arranged = [elementwise("conv.cu arrange_kernel", f"{n} features rearranged", rows, n, 0.0, 8.0) for n in (784, 10)]
     yield arranged[0]
     yield from forward
@@ -295,6 +304,8 @@ SECTIONS = {
     "The same, precision bf16": list(dense(1000, MLP, "bf16")),
     "PGD-40 on the same in float32, 128 rows": [run(128, MLP, 40)],
     "A PGD step on the CNN 16-32-100-10, 1,000 rows": list(cnn(1000)),
+    "The same CNN, precision tf32": list(cnn(1000, "tf32")),
+    "The same CNN, precision bf16": list(cnn(1000, "bf16")),
     "Outside of steps, 1,000 rows": list(apart(1000, PIXELS)),
     "Other layers, losses and updates, 1,000 rows": list(other_layers(1000)),
     "Other attacks, 1,000 rows of 784 features": list(other_attacks(1000, PIXELS)),
