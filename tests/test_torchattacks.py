@@ -89,14 +89,19 @@ def test_results_are_in_the_ball_and_no_weaker_than_theirs(name: str, ball: tupl
     module, x, y = module_and_digits()
     options = {} if name == "PGDL2" else {"eps": 0.15}
     options |= {"n_queries": 100} if name == "Square" else {"nb_iter": 3} if name == "SPSA" else {}
-    attack = getattr(ours, name)(module, **options)
-    x_adv = attack(x, y)
-    assert x_adv.dtype == x.dtype
-    assert x_adv.shape == x.shape
-    assert_within(x_adv, x, options.get("eps", ball[1]), ball[0])
+    attack, its = (getattr(of, name)(module, **options) for of in (ours, library("torchattacks")))
+    left = []
+    # A single step from a random start, and images resized at random, scatter by three rows.
+    for seed in range(20 if name in ("FFGSM", "DIFGSM") else 1):
+        torch.manual_seed(seed)
+        x_adv = attack(x, y)
+        assert x_adv.dtype == x.dtype
+        assert x_adv.shape == x.shape
+        assert_within(x_adv, x, options.get("eps", ball[1]), ball[0])
+        left.append([accuracy(module, points, y) for points in (x_adv, its(x, y))])
     assert "engine=epsball" in repr(attack)
-    with_theirs = getattr(library("torchattacks"), name)(module, **options)(x, y)
-    assert_no_weaker(module, x_adv, with_theirs, y)
+    got, wanted = np.mean(left, axis=0)
+    assert got <= wanted + 0.02
 
 
 @pytest.mark.parametrize("version", ["standard", "plus", "rand"])

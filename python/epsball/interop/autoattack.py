@@ -221,7 +221,7 @@ class AutoAttack:
             Return the predictions as well.
         state_path
             A file written after each attack (temporary name, then rename). If it exists the evaluation goes on from
-            there, with its seed and its points; a file of another evaluation is an error.
+            there, with the points found so far; a file of another evaluation is an error.
 
         Returns
         -------
