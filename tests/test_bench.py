@@ -128,6 +128,33 @@ def test_the_knee_is_the_first_point_after_a_fall() -> None:
     assert scaling._knee(points[:3]) is None
 
 
+def test_threads_are_compared_with_the_fma_loop() -> None:
+    points = (scaling.Point(1, 1.0, 50.0, fma_gflops=100.0), scaling.Point(2, 0.6, 90.0, fma_gflops=180.0))
+    sweep = scaling.Sweep("threads", points, exponent=None, knee=None, fits=None)
+    assert scaling.thread_efficiency(sweep) == pytest.approx((90 / 50) / (180 / 100))
+    assert scaling.sentences(sweep) == ["the attack scales at 1.00 of what the FMA loop does"]
+    assert scaling.thread_efficiency(scaling.Sweep("threads", points[:1], None, None, None)) is None
+
+
+def test_a_slab_fits_the_cache_up_to_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [scaling.Point(n, 1.0, 1.0, slab_bytes=1000 * n) for n in (7, 14, 28)]
+    monkeypatch.setattr(scaling, "l2_bytes", lambda: 20_000)
+    assert scaling._fits(points) == 14
+    monkeypatch.setattr(scaling, "l2_bytes", lambda: None)
+    assert scaling._fits(points) is None
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_scaling_is_drawn_to_an_image(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("matplotlib")
+    points = (scaling.Point(1, 1.0, 50.0, fma_gflops=100.0), scaling.Point(2, 0.6, 90.0, fma_gflops=180.0))
+    sweeps = [scaling.Sweep(name, points, 1.0, knee=2, fits=None) for name in ("rows", "steps", "threads")]
+    file = tmp_path / f"scaling.{suffix}"
+    scaling.check_plot(file)
+    scaling.plot(sweeps, file)
+    assert file.read_bytes().startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+
+
 def test_slab_bytes_counts_what_the_engine_counts() -> None:
     # By hand, after SlabAttack::floats_per_row and Plan::floats_per_row: 784 and 256 are multiples of 16, 10 is padded.
     assert scaling.slab_bytes((784, 256, 256, 10), 7) == 4 * 7 * (5 * 784 + (256 + 256 + 16) + 2 * 256)

@@ -30,6 +30,22 @@ def resident(field: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "attack",
+    [eb.attacks.FGSM(eps=0.1), eb.attacks.PGD(eps=0.1, steps=1, restarts=2, early_stop=True), eb.attacks.DDN(steps=1)],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_an_attack_takes_its_output_and_less_than_16_mib_per_thread(attack: eb.attacks.Attack, dtype: type) -> None:
+    """31 MiB in float32: a copy of all rows would show."""
+    model = eb.models.mlp([800, 16, 10])
+    x = np.random.default_rng(0).random((10_000, 800), dtype=np.float32).astype(dtype)
+    y = np.zeros(len(x), dtype=np.int64)
+    eb._native.set_threads(1)
+    attack.run(model, x[:10], y[:10])
+    assert taken(lambda: attack.run(model, x, y)) - x.nbytes <= 16 * MIB
+
+
 def test_an_attack_on_wide_images_takes_less_than_32_mib_per_thread() -> None:
     """1.6 MB of activations a row: three blocks of rows would be 80 MB."""
     layers: list[eb.layers.Layer] = []

@@ -32,6 +32,7 @@ MODELS = {
         ],
         (3, 8, 8),
     ),
+    "images_to_the_end": lambda: eb.Sequential([eb.Conv2d(3, 4, 4, 2), eb.Tanh(), eb.Conv2d(4, 2, 2)], (3, 8, 8)),
     "residual": lambda: eb.Sequential(
         [
             eb.Conv2d(3, 4, 3), eb.ReLU(),

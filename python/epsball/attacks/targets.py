@@ -110,7 +110,7 @@ def best_of_targets(attack: Attack, model: Any, x: Any, y: Any = None, index: An
     >>> import epsball as eb, numpy as np
     >>> model = eb.models.linear(4, 3)
     >>> x = np.full((2, 4), 0.5, np.float32)
-    >>> eb.attacks.best_of_targets(eb.attacks.CarliniWagner(steps=50), model, x).success
+    >>> eb.attacks.best_of_targets(eb.attacks.DDN(), model, x).success
     array([ True,  True])
     """
     if not isinstance(attack, Attack) or "targeted" not in {option.name for option in fields(attack)}:

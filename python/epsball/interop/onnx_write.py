@@ -49,10 +49,12 @@ class Writer:
     def proto(self) -> onnx.ModelProto:
         """Return the model, checked."""
         shape = self._chain(self._model.layers, "", self._model.input_shape)
+        if len(shape) > 1:  # our logits are flat
+            self._node("Flatten", "Flatten")
         self._nodes[-1].output[0] = "logits"
         ends = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ("N", *dims))
-            for name, dims in (("x", self._model.input_shape), ("logits", shape))
+            for name, dims in (("x", self._model.input_shape), ("logits", (self._model.classes,)))
         ]
         graph = helper.make_graph(self._nodes, "epsball", ends[:1], ends[1:], self._initializers)
         proto = helper.make_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,13 +174,16 @@ def to_torch(model: Sequential) -> nn.Sequential:
     torch.nn.Sequential
         One module per layer, in eval mode, float32 on the CPU, with trainable parameters. `Normalize` becomes a module
         with the buffers ``mean`` and ``std``, `Quadratic` one that squares, `Residual` one with the Sequentials
-        ``body`` and ``shortcut``; a `Linear` on images has a Flatten before it, the two in a Sequential. Inputs have
-        the model's `input_shape`; epsball's may be flat as well.
+        ``body`` and ``shortcut``; a `Linear` on images has a Flatten before it, the two in a Sequential, and there is
+        one at the end if the last layer gives images. Inputs have the model's `input_shape`; epsball's may be flat as
+        well.
 
     Raises
     ------
     ImportError
         torch is not installed.
+    ValueError
+        A layer, named in the message, has no counterpart in torch.
     TypeError
         `model` is no epsball model.
     """
@@ -192,6 +196,8 @@ def to_torch(model: Sequential) -> nn.Sequential:
         raise TypeError(f"model: wanted an epsball Sequential, got {type(model).__name__}")
     with torch.random.fork_rng(devices=[]):  # torch's modules draw first weights, which are overwritten
         module = chain_of(model.layers, model.input_shape)
+    if len(reduce(lambda shape, layer: layer.output_shape(shape), model.layers, model.input_shape)) > 1:
+        module.append(nn.Flatten())
     for name, value in model.parameters().items():
         place, leaf = name.rsplit(".", 1)
         owner: Any = module.get_submodule(place)
