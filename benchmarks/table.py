@@ -30,6 +30,8 @@ def page(document: dict[str, Any]) -> str:
     """Return the whole run as Markdown."""
     parts = [f"# One run of `epsball bench`, epsball {document['epsball']}\n\nWritten by `table.py`; not edited."]
     for title, table, caption in tables(document):
+        if not table.rows:
+            continue
         lines = "".join(f"- {line}\n" for line in caption.splitlines())
         parts.append(f"## {title}\n\n{markdown(table)}\n\n{lines}".rstrip())
     return "\n\n".join(parts) + "\n"
@@ -40,13 +42,15 @@ def figures(document: dict[str, Any]) -> str:
     machine = document["machine"]
     threads = machine["threads"]
     peak = machine["fma_gflops"][str(threads)]["median"]
-    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio", "wanted")
+    header = ("model, batch", "sample-steps/s", "of FMA peak", "fastest peer", "its sample-steps/s", "ratio", "wanted",
+              "at the peak")  # fmt: skip
     rows = tuple(_figure(document, line) for line in document["attack"] if line["contender"] == "epsball")
     contenders = dict.fromkeys(f"{line['contender']} {line['version']}" for line in document["attack"])
     absent = ", ".join(dict.fromkeys(peer["name"] for peer in document["absent"]))
     caption = (
         f"PGD, L∞, 40 steps on {machine['cpu']}, {threads} thread{'s' * (threads > 1)}, `{machine['table']}` kernels, "
-        f"where the FMA loop reaches {number(peak)} GFLOP/s. A sample-step is one step on one row. Medians of "
+        f"where the FMA loop reaches {number(peak)} GFLOP/s. A sample-step is one step on one row. *At the peak*: "
+        "the ratio of an engine that computed every product at the FMA loop's rate. Medians of "
         f"{document['repeats']} interleaved rounds with {', '.join(contenders)}."
     )
     return f"{markdown(Table(header, rows))}\n\n{caption}" + (f" Absent: {absent}." if absent else "") + "\n"
@@ -64,6 +68,7 @@ def _figure(document: dict[str, Any], line: dict[str, Any]) -> tuple[str, ...]:
         number(None if best is None else best["rate"]["median"]),
         "–" if best is None else f"{number(line['best_peer_ratio'], 1)} ×",
         f"{number(WANTED[cell], 1)} ×" if cell in WANTED else "–",
+        "–" if best is None else f"{number(1 / best['peak_fraction'], 1)} ×",
     )
 
 

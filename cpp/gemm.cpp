@@ -252,8 +252,7 @@ void dots_tile(const Gemm& g, Index row, Index col, float* to) {
   for (; p < g.k; p += kLanes, b += kLanes) add(p, g.k - p < kLanes ? g.k - p : kLanes, b, width);
 #pragma GCC unroll 24
   for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 12
-    for (int c = 0; c < Cols; ++c) to[r * kNarrow + c] = sum(acc[r][c]);
+    for_sums<Cols>(acc[r], [&](int c, int n, Vec sums) { store(to + r * kNarrow + c, sums, n); });
 }
 
 // All columns of Rows rows, Cols at a time.

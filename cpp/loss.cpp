@@ -13,18 +13,40 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-// Rows row .. row + n - 1, one per lane: a LossRow.
+// Rows row .. row + n - 1, one per lane: a LossRow. Logits of few classes and their derivatives are turned once, as
+// losses come back to them again and again.
 struct LaneRows {
+  static constexpr Index kFew = 16;
   const LossRows& a;
-  Index row, n;
+  const Index row, n;
+  const bool few;
   IVec label, rival;
+  Vec logits[kFew];
+  mutable Vec dlogits[kFew];
 
-  LaneRows(const LossRows& args, Index first, Index count) : a(args), row(first), n(count), label{}, rival{} {
+  LaneRows(const LossRows& args, Index first, Index count)
+      : a(args), row(first), n(count), few(a.classes <= kFew), label{}, rival{} {
     if (a.labels) label = load(a.labels + row, n);
     if (a.rivals) rival = load(a.rivals + row, n);
+    for (Index j = 0; few && j < a.classes; j += kLanes) {
+      Vec square[kLanes];
+      for (Index i = 0; i < kLanes; ++i) square[i] = i < n ? load(a.logits + (row + i) * a.ld + j, columns(j)) : Vec{};
+      transpose(square);
+      for (Index i = 0; i < columns(j); ++i) logits[j + i] = square[i] * a.sharpness;
+    }
   }
+  // Derivatives of few classes go where they belong.
+  void store_derivatives() const {
+    for (Index j = 0; few && j < a.classes; j += kLanes) {
+      Vec square[kLanes] = {};
+      for (Index i = 0; i < columns(j); ++i) square[i] = dlogits[j + i];
+      transpose(square);
+      for (Index i = 0; i < n; ++i) store(a.dlogits + (row + i) * a.dlogits_ld + j, square[i], columns(j));
+    }
+  }
+  Index columns(Index j) const { return a.classes - j < kLanes ? a.classes - j : kLanes; }
   bool hard() const { return a.labels != nullptr; }
-  Vec z(Index j) const { return gather(a.logits + row * a.ld + j, a.ld, n) * a.sharpness; }
+  Vec z(Index j) const { return few ? logits[j] : gather(a.logits + row * a.ld + j, a.ld, n) * a.sharpness; }
   Mask is_label(Index j) const { return label == static_cast<std::int32_t>(j); }
   Mask is_rival(Index j) const { return rival == static_cast<std::int32_t>(j); }
   Vec target(Index j) const {
@@ -32,8 +54,13 @@ struct LaneRows {
     if (a.classes == 1) return to_float(label);
     return select(is_label(j), splat<Vec>(1.0f), Vec{});
   }
-  void dz(Index j, Vec v) const { scatter(a.dlogits + row * a.dlogits_ld + j, a.dlogits_ld, v, n); }
-  Vec get_dz(Index j) const { return gather(a.dlogits + row * a.dlogits_ld + j, a.dlogits_ld, n); }
+  void dz(Index j, Vec v) const {
+    if (few)
+      dlogits[j] = v;
+    else
+      scatter(a.dlogits + row * a.dlogits_ld + j, a.dlogits_ld, v, n);
+  }
+  Vec get_dz(Index j) const { return few ? dlogits[j] : gather(a.dlogits + row * a.dlogits_ld + j, a.dlogits_ld, n); }
   Vec noise(Index j) const {
     return a.noise ? gather(a.noise + row * a.noise_ld + j, a.noise_ld, n) * a.noise_size : Vec{};
   }
@@ -105,6 +132,7 @@ void loss(Stream, const LossRows& a) {
     store(a.predicted + row, predicted, n);
     if (rows.sized()) rows.log_size(Vec{});
     store(a.loss + row, weighted(rows, value(rows)) + poison, n);
+    if (a.dlogits) rows.store_derivatives();
   });
 }
 

@@ -30,6 +30,7 @@ void sgd(Stream, const Update& u) {
 // Adam (Kingma and Ba 2015) with bias correction; with `decay` AdamW (Loshchilov and Hutter 2019).
 void adam(Stream, const Update& u) {
   const AdamCorrections c = u.changing ? *u.changing : u.correction;
+  const float step = u.rate / c.first, scale = 1.0f / c.second;
   for_lanes(u.count, [&](Index i, Index n) {
     const Vec p = load(u.parameter + i, n);
     const Vec g = decayed_gradient(u, i, n, p);
@@ -38,7 +39,7 @@ void adam(Stream, const Update& u) {
     v = v * u.beta2 + g * g * (1.0f - u.beta2);
     store(u.moment1 + i, m, n);
     store(u.moment2 + i, v, n);
-    store(u.parameter + i, shrunk(u, p) - (m / c.first * u.rate) / (sqrt(v / c.second) + u.epsilon), n);
+    store(u.parameter + i, shrunk(u, p) - m * step / (sqrt(v * scale) + u.epsilon), n);
   });
 }
 

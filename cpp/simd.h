@@ -49,6 +49,7 @@ EPSBALL_INLINE UVec lane_index_u() { return 0u; }
 EPSBALL_INLINE Vec to_unit(UVec u) { return static_cast<float>(u >> 8) * 5.9604645e-8f; }
 EPSBALL_INLINE Vec first_lanes(Vec v, Index) { return v; }
 EPSBALL_INLINE float sum(Vec v) { return v; }
+EPSBALL_INLINE Vec sums(Vec* v) { return v[0]; }
 EPSBALL_INLINE float largest(Vec v) { return v; }
 EPSBALL_INLINE void transpose(Vec*) {}
 using DVec = double;
@@ -246,6 +247,21 @@ EPSBALL_INLINE float sum(Vec v) { return sum(_mm256_add_ps(_mm512_castps512_ps25
 #else
 EPSBALL_INLINE float sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 #endif
+template <int S>
+EPSBALL_INLINE Vec sums(Vec* v) {
+  if constexpr (S == 0) {
+    return v[0];
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < S; ++i) {
+      swap_halves<S>(v[i], v[i + S]);
+      v[i] = v[i] + v[i + S];
+    }
+    return sums<S / 2>(v);
+  }
+}
+// The sums of kLanes vectors, one in each lane, in that tree.
+EPSBALL_INLINE Vec sums(Vec* v) { return sums<static_cast<int>(kLanes) / 2>(v); }
 EPSBALL_INLINE float largest(Vec v) {
   float a[kLanes];
   store(a, v);
@@ -267,6 +283,19 @@ EPSBALL_INLINE double sum(DVec v) {
 }
 
 #endif
+
+// The sums of Count vectors, lane after lane; f(first, count, sums) takes those of up to kLanes vectors.
+template <int Count, class F>
+EPSBALL_INLINE void for_sums(const Vec* v, F f) {
+#pragma GCC unroll 16
+  for (int first = 0; first < Count; first += kLanes) {
+    const int count = Count - first < kLanes ? Count - first : static_cast<int>(kLanes);
+    Vec group[kLanes] = {};
+#pragma GCC unroll 16
+    for (int i = 0; i < count; ++i) group[i] = v[first + i];
+    f(first, count, sums(group));
+  }
+}
 
 // Runs f(i, n) over [0, count): the main loop with n = kLanes, then one tail with what is left.
 template <class F>

@@ -39,13 +39,14 @@ __global__ void sgd_kernel(Update u) {
 // Adam (Kingma and Ba 2015) with bias correction; with `decay` AdamW (Loshchilov and Hutter 2019).
 __global__ void adam_kernel(Update u) {
   const AdamCorrections c = u.changing ? *u.changing : u.correction;
+  const float step = u.rate / c.first, scale = 1.0f / c.second;
   for_flat(u.count, [&](Index i) {
     const float p = u.parameter[i], g = decayed_gradient(u, i, p);
     const float m = u.moment1[i] * u.beta1 + g * (1.0f - u.beta1);
     const float v = u.moment2[i] * u.beta2 + g * g * (1.0f - u.beta2);
     u.moment1[i] = m;
     u.moment2[i] = v;
-    u.parameter[i] = shrunk(u, p) - (m / c.first * u.rate) / (sqrt(v / c.second) + u.epsilon);
+    u.parameter[i] = shrunk(u, p) - m * step / (sqrt(v * scale) + u.epsilon);
   });
 }
 

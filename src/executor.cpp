@@ -29,6 +29,7 @@ std::int64_t now_ms() {
 }
 
 constexpr std::int64_t kPollEveryMs = 50;
+constexpr auto kSpinFor = 50us;              // that a member of a crew waits awake for the next phase
 constexpr double kOperationsOfThread = 2e6;  // some 50 microseconds, ten times what waking a thread takes
 
 // libgomp's threads do not exist in a forked child, and starting it there can hang: a child runs serially.
@@ -95,6 +96,79 @@ void Team::serve(int member) {
   }
 }
 
+// ---- crew ----
+
+namespace {
+
+// The others may work for minutes yet: goes on listening for Ctrl-C, but leaves the core to whoever can use it.
+template <class Busy>
+void wait_while(Busy busy, Interruption& interruption) {
+  const auto spin_until = steady_clock::now() + 1ms;
+  while (busy()) {
+    interruption.poll();
+    if (steady_clock::now() < spin_until)
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(100us);
+  }
+}
+
+}  // namespace
+
+void Crew::run(int workers, Interruption& interruption, const std::function<void(int)>& work) {
+  work_ = &work;
+  const std::uint32_t phase = state_.load(std::memory_order_relaxed) / kPhase + 1;
+  const auto seats = static_cast<std::uint32_t>(std::min(workers - 1, kMost));
+  state_.store(phase * kPhase + seats, std::memory_order_release);
+  state_.notify_all();
+  work(0);
+  state_.fetch_and(~kLow, std::memory_order_relaxed);  // nobody joins any more
+  wait_while([&] { return state_.load(std::memory_order_acquire) / kInside % (kPhase / kInside) != 0; }, interruption);
+}
+
+void Crew::serve() {
+  std::uint32_t done = 0;  // the phase that this member was at last
+  auto asleep_at = steady_clock::now() + kSpinFor;
+  while (!dismissed_.load(std::memory_order_acquire)) {
+    std::uint32_t state = state_.load(std::memory_order_acquire);
+    if (state % kInside == 0 || state / kPhase == done) {
+      if (steady_clock::now() < asleep_at)
+        std::this_thread::yield();
+      else
+        state_.wait(state, std::memory_order_acquire);
+      continue;
+    }
+    if (!state_.compare_exchange_weak(state, state - kSeat + kInside, std::memory_order_acq_rel)) continue;
+    (*work_)(static_cast<int>(state % kInside));
+    done = state / kPhase;
+    state_.fetch_sub(kInside, std::memory_order_release);
+    asleep_at = steady_clock::now() + kSpinFor;
+  }
+}
+
+void Crew::dismiss() {
+  dismissed_.store(true, std::memory_order_release);
+  state_.fetch_add(kPhase, std::memory_order_release);
+  state_.notify_all();
+}
+
+void with_crew(int threads, Interruption& interruption, const std::function<void()>& call) {
+  if (threads == 1) return call();
+  Crew crew;
+  run_workers(threads, interruption, [&](int worker) {
+    if (worker > 0) return crew.serve();
+    struct Lent {
+      Interruption& interruption;
+      ~Lent() {
+        interruption.crew->dismiss();
+        interruption.crew = nullptr;
+      }
+    } lent{interruption};
+    interruption.crew = &crew;
+    call();
+  });
+}
+
 // ---- workers ----
 
 int available_threads() {
@@ -144,6 +218,8 @@ void run_workers(int workers, Interruption& interruption, const std::function<vo
 #endif
   if (workers == 1) {
     guarded(0);
+  } else if (interruption.crew) {
+    interruption.crew->run(workers, interruption, guarded);
   } else {
     std::atomic<int> busy{workers - 1};
     const auto member = [&](int worker) {
@@ -152,15 +228,7 @@ void run_workers(int workers, Interruption& interruption, const std::function<vo
         --busy;
         return;
       }
-      // The others may work for minutes yet: go on listening for Ctrl-C, but leave the core to whoever can use it.
-      const auto spin_until = steady_clock::now() + 1ms;
-      while (busy != 0) {
-        interruption.poll();
-        if (steady_clock::now() < spin_until)
-          std::this_thread::yield();
-        else
-          std::this_thread::sleep_for(100us);
-      }
+      wait_while([&] { return busy != 0; }, interruption);
     };
 #if defined(EPSBALL_EXECUTOR_OPENMP)
 #pragma omp parallel num_threads(workers)

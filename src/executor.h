@@ -16,6 +16,8 @@ struct Interrupted : std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
 };
 
+class Crew;
+
 // Lets a long call be stopped: workers look at a flag, the calling thread also polls (Ctrl-C) a few times a second.
 class Interruption {
  public:
@@ -23,6 +25,8 @@ class Interruption {
   void check();  // throws Interrupted
   bool poll();   // calling thread only; true once the call should stop
   void stop() { stopped_ = true; }
+
+  Crew* crew = nullptr;  // whom the call has its phases run by, where it keeps one
 
  private:
   std::function<bool()> poll_;
@@ -68,6 +72,28 @@ class Team {
   std::atomic<bool> dismissed_{false};
 };
 
+// The threads that a call of many short phases keeps from one to the next. A phase waits for none of them but those
+// that are at it: on a busy machine, whoever has not got a core joins late or not at all.
+class Crew {
+ public:
+  // Calls work(0), and work(i) for other i < workers on members that come before it has returned; waits for those.
+  void run(int workers, Interruption& interruption, const std::function<void(int worker)>& work);
+  void serve();  // a member's time, until dismissed
+  void dismiss();
+
+ private:
+  // Of the phase's state: how many may still join, how many are at it, and which phase it is.
+  static constexpr std::uint32_t kSeat = 1, kInside = 1 << 8, kPhase = 1 << 16, kLow = 0xFF;
+  static constexpr int kMost = 0xFF;
+
+  std::function<void(int)> const* work_ = nullptr;
+  std::atomic<std::uint32_t> state_{0};
+  std::atomic<bool> dismissed_{false};
+};
+
+// Runs a call whose phases, of up to so many threads, are run by a crew.
+void with_crew(int threads, Interruption& interruption, const std::function<void()>& call);
+
 // How many threads a call may use now: OMP_NUM_THREADS, threadpoolctl, set_threads; 1 in a forked child.
 int available_threads();
 // The same, but no more than have 2 * 10^6 operations each: less gains nothing where the cores are ours alone, and on a
@@ -76,7 +102,7 @@ int threads_worth(double operations);
 const char* executor_name();
 
 // Runs work(worker) on `workers` threads, the calling thread being worker 0, which goes on polling until all are done.
-// The first exception of any worker is rethrown after all have stopped.
+// The first exception of any worker is rethrown after all have stopped. A call that has a crew has it take part.
 void run_workers(int workers, Interruption& interruption, const std::function<void(int worker)>& work);
 
 // Hands out 0 ... count - 1 in order.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,31 @@ def full_digits() -> dict[str, np.ndarray]:
     x, y = eb.datasets.load("mnist", split="train")
     xt, yt = eb.datasets.load("mnist", split="test")
     return {"x": x, "y": y, "xt": xt, "yt": yt}
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """A folder that the user of the test may not write to, who is not root."""
+    if not hasattr(os, "seteuid"):
+        pytest.skip("no users")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o555)
+    np.random.default_rng()  # NumPy imports it at the first use, which another user may not
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.rmdir()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[bool], None]]:
+    """Fills the disk, or frees it again: a limit on the size of files, so that the write itself fails half-way."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda full: resource.setrlimit(resource.RLIMIT_FSIZE, (512 if full else limits[0], limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -114,12 +114,12 @@ def coded(data: dict[str, np.ndarray]) -> Any:
     return D.OutputCodes(model, codes, hard=True)
 
 
-def cleaned(data: dict[str, np.ndarray]) -> Any:
+def cleaned(data: dict[str, np.ndarray], backward: str = "end_to_end") -> Any:
     front = eb.Sequential([eb.Flatten(), eb.Linear(784, 96), eb.ReLU(), eb.Linear(96, 784)], (1, 28, 28))
     targets = data["x"].reshape(-1, 784)
     eb.fit(front, data["x"], targets, loss="squared_error", epochs=8,
            method=eb.training.NoiseTraining(sigma=0.1, bounds=(0, 1)))  # fmt: skip
-    return D.FrontEnd(trained(data), front)
+    return D.FrontEnd(trained(data), front, backward)
 
 
 DEFENCES: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
@@ -147,6 +147,20 @@ def test_the_attack_that_knows_of_a_defence_breaks_it(name: str, data: dict[str,
     assert clean > 0.7
     assert broken < 0.25
     assert broken <= left
+
+
+def test_a_front_end_of_which_only_outputs_are_known_is_broken_too_in_a_larger_ball(
+    data: dict[str, np.ndarray],
+) -> None:
+    """The identity in its place (BPDA) is a worse direction than its own derivative, and better than none."""
+    xt, yt = data["xt"], data["yt"]
+    known, outputs = cleaned(data), cleaned(data, "identity")
+    attack = eb.attacks.PGD(0.2, steps=20, loss="margin")
+    unaware, bpda, end_to_end = (
+        (known.predict(attack(attacked, xt, yt)) == yt).mean() for attacked in (known.model, outputs, known)
+    )
+    assert bpda < 0.25
+    assert end_to_end <= bpda <= unaware
 
 
 def test_squeezing_hides_the_gradient_unless_the_way_back_skips_it(data: dict[str, np.ndarray]) -> None:

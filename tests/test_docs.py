@@ -35,7 +35,7 @@ def test_embedding_examples_run(heading: str, library: str, monkeypatch: pytest.
         try:
             import_module(library)
         except ImportError:
-            # An example is for those who have its library; CI has torch and scikit-learn.
+            # An example is for those who have its library; CI has all but JAX.
             pytest.skip(f"{library} is not installed")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}

@@ -369,11 +369,32 @@ def test_a_state_of_another_evaluation_is_refused(model, tmp_path):
     model.load_parameters(values)
     with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: weights"):
         eb.evaluate(model, X, Y, fgsm, state=path)
-    path.write_bytes(path.read_bytes()[:50])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match="its contents are not those that were written"):
+        eb.evaluate(model, X, Y, fgsm, state=path)
+    path.write_bytes(whole[:50])
     with pytest.raises(ValueError, match="not an intact safetensors file"):
         eb.evaluate(model, X, Y, fgsm, state=path)
     with pytest.raises(FileNotFoundError):
         eb.evaluate(model, X, Y, fgsm, state=tmp_path / "none" / "state.safetensors")
+
+
+def test_a_state_in_a_read_only_folder_is_an_error_before_the_first_attack(model, counted, read_only_folder):
+    with pytest.raises(PermissionError, match=r"can be written to.*run\.safetensors"):
+        eb.evaluate(model, X, Y, [Counting(0.2)], state=read_only_folder / "run.safetensors")
+    assert not counted
+
+
+def test_a_disk_that_is_full_leaves_the_state_of_the_rows_before(model, counted, tmp_path, full_disk):
+    path, attacks = tmp_path / "run.safetensors", [Counting(0.2)]
+    with pytest.raises(OSError, match="File too large"):
+        eb.evaluate(model, X, Y, attacks, state=path, progress=lambda _, done, __: full_disk(done == 1))
+    full_disk(False)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "half a file was left"
+    counted.clear()
+    eb.evaluate(model, X, Y, attacks, state=path)
+    assert [list(rows) for rows in counted] == [[2, 3]]
 
 
 # ---- certificates beside attacks, queries to the first success
@@ -393,6 +414,47 @@ def test_certified_is_at_most_what_attacks_leave_and_says_at_least(model):
     assert document["certificates"]["IBP linf eps=0.2"] == {
         "certificate": "IBPCertificate", "eps": 0.2, "bounds": [0.0, 1.0],
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked(eb.evaluation.Certificate):
+    """A certificate that notes how many rows it was asked about, in all instances together."""
+
+    eps: float = 0.2
+    asked: ClassVar[list[int]] = []
+
+    def certify(self, model: Any, x: Any, y: Any) -> Any:
+        Asked.asked.append(len(x))
+        return eb.evaluation.LinearCertificate(self.eps).certify(model, x, y)
+
+    def describe(self) -> str:
+        return f"asked eps={self.eps:g}"
+
+
+def test_a_killed_evaluation_resumes_with_nothing_certified_twice(model, counted, tmp_path):
+    Asked.asked.clear()
+    fgsm, proofs = [Counting(0.2)], [Asked(0.2), Asked(0.35)]
+    whole = eb.evaluate(model, X, Y, fgsm, certificates=proofs)
+    assert Asked.asked == [2, 2] * 2
+    for stages in range(1, 10):
+        counted.clear()
+        Asked.asked.clear()
+        path = tmp_path / f"{stages}.safetensors"
+        with pytest.raises(KilledError):
+            eb.evaluate(model, X, Y, fgsm, certificates=proofs, state=path, progress=killed_after(stages))
+        resumed = eb.evaluate(model, X, Y, fgsm, certificates=proofs, state=path)
+        assert [list(rows) for rows in counted] == [[0, 1], [2, 3]]
+        assert Asked.asked == [2, 2] * 2
+        for name, rows in whole.certified.items():
+            assert np.array_equal(resumed.certified[name], rows)
+    Asked.asked.clear()
+    grown = eb.evaluate(model, X, Y, fgsm, certificates=[Asked(0.1), *reversed(proofs)], state=path)
+    assert Asked.asked == [2, 2]  # of the new one
+    assert list(grown.certified) == ["asked eps=0.1", "asked eps=0.35", "asked eps=0.2"]
+    assert np.array_equal(grown.certified["asked eps=0.2"], whole.certified["asked eps=0.2"])
+    gone = r"certificates had 'asked eps=0.1', now there are none; the list may only grow$"
+    with pytest.raises(ValueError, match=r"^state: .* is of another evaluation: " + gone):
+        eb.evaluate(model, X, Y, fgsm, state=path)
 
 
 @pytest.mark.parametrize("bad", [eb.attacks.FGSM(0.1), None, [eb.attacks.FGSM(0.1)]])

@@ -330,7 +330,18 @@ def test_rows_that_overflow_the_engines_own_models_are_reported(table: str) -> N
     np.testing.assert_array_equal(caught.value.result.x_adv, x)
 
 
-@pytest.mark.parametrize("name", [n for n in MAKE if getattr(A, n).needs == "labels" and n not in SOURCES])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_attacks_that_need_scores_alone_are_those_that_run_on_a_model_without_gradients(name: str) -> None:
+    model, x, y = problem(name)
+    scores = eb.CallableModel(model, None, SHAPE, CLASSES)
+    if getattr(A, name).needs == "gradients":
+        with pytest.raises(TypeError, match=r"needs gradients|input_gradient"):
+            MAKE[name]().run(scores, x, y)
+    else:
+        np.testing.assert_array_equal(MAKE[name]().run(scores, x, y).success, MAKE[name]().run(model, x, y).success)
+
+
+@pytest.mark.parametrize("name", [n for n in MAKE if getattr(A, n).needs == "labels"])
 def test_a_label_source_that_raises_midway_leaves_what_was_found(name: str) -> None:
     model, x, y = problem(name)
     whole = eb.LabelOracle(lambda rows: model.predict(rows), classes=CLASSES)

@@ -158,3 +158,18 @@ def test_carlini_and_wagner_change_fewer_pixels_than_jsma(data: Digits, plain: A
     both = cw.success & jsma.success
     assert both.mean() > 0.9
     assert np.median(cw.distance[both]) <= 0.75 * np.median(jsma.distance[both])
+
+
+def test_distillation_hides_the_gradient_of_a_float32_softmax_and_is_broken_all_the_same(digits: Digits) -> None:
+    """1608.04644: of p - onehot(y) nothing is left at temperature 100; Carlini and Wagner succeed on 100 %."""
+    x, xt, y = digits["x"].reshape(-1, 784), digits["xt"][:200].reshape(-1, 784), digits["yt"][:200]
+    teacher, student = (eb.models.mlp([784, 64, 10], seed=seed) for seed in (0, 1))
+    for model, method in ((teacher, T.Distillation(100.0)), (student, T.Distillation(100.0, teacher))):
+        eb.fit(model, x, digits["y"], method=method, epochs=10, optimizer=T.Adam(1e-2))
+    naive = student.probabilities(xt)
+    naive[np.arange(200), y] -= 1
+    assert error(student, xt, y) < 0.12
+    assert (naive == 0).all(axis=1).mean() > 0.7
+    assert error(student, eb.pgd(student, xt, y, eps=0.1, steps=10), y) > 0.8
+    broken = eb.attacks.CarliniWagner(steps=200, search_steps=5).run(student, xt[:50], y[:50])
+    assert broken.success.mean() > 0.9

@@ -38,11 +38,16 @@ def digits_() -> tuple[np.ndarray, np.ndarray]:
         (A.SPSA(0.1), Access.SCORES),
         (A.NES(0.1), Access.SCORES),
         (A.RandomSearch(0.1), Access.SCORES),
+        (A.OnePixel(), Access.SCORES),
+        (A.Pixle(), Access.SCORES),
+        (A.Boundary(), Access.LABELS),
+        (A.TreeMinimum(), Access.GRADIENTS),  # it reads the tree
+        (A.NeighbourMinimum(), Access.GRADIENTS),
     ],
 )
 def test_an_attack_that_needs_more_than_the_game_grants_is_refused(attack: Any, needed: Access) -> None:
     for granted in Access:
-        game = Game(access=granted)
+        game = Game(access=granted, eps=None)
         if granted >= needed:
             game.check(attack)
         else:

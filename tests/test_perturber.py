@@ -35,6 +35,25 @@ def test_one_call_of_the_engine_per_batch_and_the_attacks_points(monkeypatch: py
     assert perturb.engine == "epsball"
 
 
+def test_batches_in_memory_are_neither_copied_on_their_way_in_nor_on_their_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    module, loop = sys.modules["epsball.attacks.pgd"], sys.modules["epsball.attacks.pgd"].run_loop
+    passed: list[np.ndarray] = []
+
+    def watched(attack: Any, told: Any, model: Any, x: Any, *rest: Any, **named: Any) -> Any:
+        found = loop(attack, told, model, x, *rest, **named)
+        passed[:] = [x, found[0]]
+        return found
+
+    monkeypatch.setattr(module, "run_loop", watched)
+    for x in (batch(8, 6), torch.from_numpy(batch(8, 6))):
+        x_adv = eb.Perturber(linear(), A.PGD(eps=0.1, steps=2))(x, labels(8, 3))
+        for mine, theirs in zip((x, x_adv), passed, strict=True):
+            assert np.shares_memory(np.asarray(mine), theirs)
+
+
 def test_random_starts_differ_between_batches_and_go_on_where_a_run_stopped() -> None:
     model, x, y = linear(), batch(8, 6), labels(8, 3)
     attack = A.PGD(eps=0.1, steps=1, step_size=0.01)

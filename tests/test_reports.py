@@ -112,6 +112,23 @@ def test_evaluation_page_shows_the_table_and_calls_accuracy_a_bound(pages, evalu
     assert f"at most {percent(evaluation.robust_accuracy)}" in text
 
 
+def test_evaluation_page_draws_upper_bounds_and_what_is_proved():
+    model = eb.models.linear(784, 10, seed=1)
+    x, y = eb.datasets.load("mnist-subset", "test")
+    report = eb.evaluate(model, x[:40].reshape(40, 784), y[:40], [eb.attacks.FGSM(eps=0.01)],
+                         certificates=[eb.evaluation.LinearCertificate(0.01)])  # fmt: skip
+    tags = Outline(evaluation_page(report)).tags
+    (label,) = [attributes["aria-label"] for _, attributes in tags if attributes.get("role") == "img"]
+    attacked, proved = (
+        f"{percent(share)}" for share in (report.robust_accuracy, *map(np.mean, report.certified.values()))
+    )
+    assert label == (
+        f"none (clean): {percent(report.clean_accuracy)}; FGSM linf eps=0.01: at most {attacked}; "
+        f"worst case per row: at most {attacked}; exact linf eps=0.01: at least {proved}."
+    )
+    assert "svg" in {tag for tag, _ in tags}
+
+
 def test_demo_page_shows_table_curves_and_digits(pages, demonstration):
     outline = Outline(pages["demo"])
     for row in demonstration.table().rows:

@@ -47,6 +47,18 @@ def test_a_limit_is_missed_no_more_often_than_it_says() -> None:
     assert missed > 0.005  # and it is not simply low
 
 
+def test_parts_are_certified_as_the_whole_and_progress_is_told_of_every_row() -> None:
+    model, x = halfspace(np.array([3.0, 4.0]), -1.0), np.array([[0.6, 0.5], [0.0, 0.0], [0.2, 0.12]], np.float32)
+    told: list[Any] = []
+    whole = Smoothed(model, 0.5).certify(x, draws=200, progress=lambda *stage: told.append(stage))
+    assert told == [("certify", done, 3) for done in range(4)]
+    parts = [Smoothed(model, 0.5).certify(x[rows], draws=200, index=rows) for rows in ([0, 1], [2])]
+    np.testing.assert_array_equal(np.concatenate([part.predictions for part in parts]), whole.predictions)
+    np.testing.assert_array_equal(np.concatenate([part.radius for part in parts]), whole.radius)
+    with pytest.raises(TypeError, match="progress: "):
+        Smoothed(model).certify(x, progress="bar")  # type: ignore[arg-type]
+
+
 def test_the_radius_of_a_linear_model_is_nearly_its_distance() -> None:
     """Smoothing leaves a half-space as it is: the certified radius is the distance, less what the sample costs."""
     w, sigma = np.array([3.0, 4.0]), 0.5

@@ -199,6 +199,28 @@ def parameters(net: Net) -> list[Array]:
     return [p for both in zip(net.weights, net.biases, strict=True) for p in both]
 
 
+@pytest.mark.parametrize("clean_weight", [0.0, 0.5])
+def test_pgd_training(table: str, clean_weight: float) -> None:
+    """The last point of several steps from a uniform start (1706.06083); half clean, it is M-PGD (1803.06373)."""
+    net, x, y = problem()
+    x_adv = x + (2 * uniforms(ROWS, FEATURES) - 1) * EPS
+    for _ in range(3):
+        x_adv = pgd_points(net, x, y, x_adv)
+    method = T.PGDTraining(eps=EPS, steps=3, step_size=SIZE, clean_weight=clean_weight)
+    descends(net, x, y, method, lambda n: np.mean(clean_weight * ce(n(x), y) + (1 - clean_weight) * ce(n(x_adv), y)))
+
+
+def test_l1_training(table: str) -> None:
+    """The steepest step of an L1 ball goes along the largest derivative alone."""
+    net, x, y = problem()
+    g = net.input_gradient(x, y)
+    order = np.sort(np.abs(g), axis=1)
+    assert (order[:, -1] > order[:, -2] + 1e-6).all(), "two largest derivatives: choose another seed"
+    x_adv = x + 0.2 * np.where(np.abs(g) == order[:, -1:], np.sign(g), 0)
+    method = T.PGDTraining(eps=0.2, steps=1, step_size=0.2, norm="l1", random_start=False, bounds=None)
+    descends(net, x, y, method, lambda n: np.mean(ce(n(x_adv), y)))
+
+
 def test_l2_training(table: str) -> None:
     net, x, y = problem()
     g = net.input_gradient(x, y)
@@ -533,6 +555,7 @@ def test_what_a_method_cannot_train_on_is_refused() -> None:
     refused(r"batch_size: CLP", T.CLP(), batch_size=ROWS - 1)
     refused("y", T.Standard(), np.full(ROWS, -1))
     refused("y", T.VAT(), np.full(ROWS, -2))
+    refused("y: VAT wants at least one row with a label", T.VAT(), np.full(ROWS, -1))
     dropped = eb.models.mlp([FEATURES, 5, CLASSES], dropout=0.5)
     refused("model: DoubleBackprop", T.DoubleBackprop(), model=dropped)
     refused("model: LinearTraining", T.LinearTraining())

@@ -70,6 +70,36 @@ def load_tensors(
     return tensors, header
 
 
+def save_run(
+    path: str | PathLike[str],
+    tensors: Mapping[str, npt.NDArray[Any]],
+    kind: str,
+    version: int,
+    header: Mapping[str, Any],
+) -> None:
+    """Write what a run has to go on from, as `save_tensors` does, with a fingerprint of all of it."""
+    save_tensors(path, tensors, kind, version, {**header, "fingerprint": _fingerprint_of_file(tensors, header)})
+
+
+def load_run(path: str | PathLike[str], kind: str, version: int) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Read what `save_run` wrote.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `load_tensors`; and where a bit of the file is not as it was written.
+    """
+    tensors, header = load_tensors(path, kind, version)
+    if header.pop("fingerprint", None) != _fingerprint_of_file(tensors, header):
+        raise ValueError(f"{path}: it is damaged: its contents are not those that were written")
+    return tensors, header
+
+
+def _fingerprint_of_file(tensors: Mapping[str, npt.NDArray[Any]], header: Mapping[str, Any]) -> str:
+    text = json.dumps([header, sorted(tensors)], sort_keys=True).encode()
+    return fingerprint(np.frombuffer(text, np.uint8), *(tensors[name] for name in sorted(tensors)))
+
+
 def fingerprint(*arrays: npt.NDArray[Any]) -> str:
     """Return what tells arrays from others; every byte, shape and dtype counts."""
     digest = hashlib.blake2b(digest_size=16)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from epsball.arguments import whole
 from epsball.arrays import Array
-from epsball.attacks import PGD
+from epsball.attacks import FGSM, PGD
 from epsball.attacks.base import Attack, Bounds
 from epsball.layers import Linear, Normalize, ReLU
 from epsball.model import Sequential
@@ -58,7 +58,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Features of a row.
     history_ : History
-        What `epsball.fit` recorded.
+        What `epsball.fit` recorded; adversarial errors are those under FGSM. `robust_score` takes PGD.
 
     Notes
     -----
@@ -109,7 +109,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.model_ = self._model(X, seed)
         method = PGDTraining(self.eps, self.steps, norm=self.norm, bounds=self.bounds) if self.eps > 0 else Standard()
-        attack = PGD(self.eps, self.norm, self.steps, bounds=self.bounds)
+        attack = FGSM(self.eps, self.norm, bounds=self.bounds)  # PGD would take as long as the training
         optimizer, size = Adam(self.learning_rate), min(whole("batch_size", self.batch_size, 1), len(X))
         self.history_ = fit(
             self.model_, X, labels, method=method, epochs=self.epochs, batch_size=size, optimizer=optimizer,

@@ -115,8 +115,7 @@ struct Trainer::Step {
 
 Trainer::Step Trainer::step(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed,
                             Interruption& interruption) const {
-  const double passes = 2.0 * (static_cast<double>(batch.parts()) + attack_passes());
-  Job job = job_on(*plan_, model_.arenas(), interruption, batch.rows, PgdSlab::floats_per_row(*plan_), passes);
+  Job job = job_on(*plan_, model_.arenas(), interruption, batch.rows, PgdSlab::floats_per_row(*plan_), passes_of_row());
   job.largest_product = 0;  // threads share the rows out, never a layer
   const std::vector<Lowered>& layers = plan_->training();
   std::vector<std::size_t> stops{0};
@@ -127,6 +126,9 @@ Trainer::Step Trainer::step(const TrainingData& data, Batch& batch, Mode mode, s
     while (lowest + 1 < layers.size() && layers[lowest].layer->parameters.empty()) ++lowest;
   return {data, batch, mode, seed, job, stops, lowest};
 }
+
+// Passes through the model that a row's loss takes, and those of the attack on it.
+double Trainer::passes_of_row() const { return 2.0 * (static_cast<double>(method_.parts.size()) + attack_passes()); }
 
 // Gradients that the attack takes of every row.
 double Trainer::attack_passes() const {
@@ -348,9 +350,11 @@ void Trainer::update(float rate, Interruption& interruption) {
   common.scale = clip_factor();
   std::vector<Update> stretches;
   const Values values = weights();
+  Index count = 0;
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     if (!parameters_[p]->trained) continue;
     const auto size = static_cast<Index>(parameters_[p]->value.size());
+    count += size;
     const Index each = k_.device ? size : kUpdateStretch;
     for (Index at = 0; at < size; at += each) {
       Update u = common;
@@ -363,8 +367,8 @@ void Trainer::update(float rate, Interruption& interruption) {
     }
   }
   const auto rule = o.rule == Rule::sgd ? k_.sgd : k_.adam;
-  constexpr double kPerWeight = 4.0;  // operations of an update, and of packing
-  const double work = operations(kPerWeight * static_cast<double>(plan_->multiply_adds()));
+  constexpr double kPerWeight = 32.0;  // what Adam's roots and quotients, or packing, take the time of
+  const double work = operations(kPerWeight * static_cast<double>(count));
   for_tasks(static_cast<Index>(stretches.size()), work, interruption,
             [&](Index i) { rule(nullptr, stretches[static_cast<std::size_t>(i)]); });
   // The first averages are of few weights: the share that is kept grows as (1 + t) / (10 + t).
@@ -392,7 +396,10 @@ double Trainer::run(const TrainingData& data, const Epoch& epoch, Interruption& 
     companions_->pack(interruption);
   }
   try {
-    const double loss = train(data, epoch, interruption);
+    double loss = 0.0;
+    const double rows = static_cast<double>(std::min(epoch.batch_size, epoch.count));
+    const double work = operations(passes_of_row() * rows * static_cast<double>(plan_->multiply_adds()));
+    with_crew(threads_worth(work), interruption, [&] { loss = train(data, epoch, interruption); });
     plan_->download();
     return loss;
   } catch (...) {  // the model keeps the updates that were made

@@ -57,6 +57,7 @@ class Trainer {
   double train(const TrainingData& data, const Epoch& epoch, Interruption& interruption);
   struct Step;
   Step step(const TrainingData& data, Batch& batch, Mode mode, std::uint64_t seed, Interruption& interruption) const;
+  double passes_of_row() const;
   double attack_passes() const;
   std::shared_ptr<Plan> attacked_plan(std::uint64_t seed, Index batch) const;
   template <class F>

@@ -138,6 +138,65 @@ void test_team_without_members() {
   team.serve(1);  // returns at once
 }
 
+// Phases after one another, each reading what the one before wrote; members are awake at some and asleep at others.
+void test_crew_does_every_task_of_every_phase_once() {
+  constexpr Index kTasks = 40, kPhases = 1000;
+  std::vector<int> values(kTasks, 0);  // plain: a phase's writes are seen by all of the next
+  Interruption never({});
+  std::atomic<int> wrong{0};
+  with_crew(3, never, [&] {
+    for (int phase = 0; phase < kPhases; ++phase) {
+      Tasks tasks(kTasks);
+      run_workers(phase % 3 + 1, never, [&](int worker) {
+        if (worker > phase % 3) ++wrong;
+        for (Index i; (i = tasks.next()) >= 0;) ++values[static_cast<std::size_t>(kTasks - 1 - i)];
+      });
+      for (const int value : values) wrong += value != phase + 1;
+      if (phase % 250 == 249) sleep_ms(2);
+    }
+  });
+  CHECK(wrong == 0);
+  CHECK(never.crew == nullptr);
+}
+
+void test_crew_members_take_part() {
+  std::atomic<int> inside{0};
+  Interruption never({});
+  with_crew(3, never, [&] {
+    run_workers(3, never, [&](int) {
+      ++inside;
+      while (inside < (kSerial ? 1 : 3)) never.check();
+    });
+  });
+  CHECK(inside == (kSerial ? 1 : 3));
+}
+
+void test_crew_whose_members_never_come_waits_for_nobody() {
+  Crew crew;
+  Interruption never({});
+  std::set<int> workers;
+  crew.run(4, never, [&](int worker) { workers.insert(worker); });
+  CHECK(workers == std::set<int>({0}));
+  crew.dismiss();
+  crew.serve();  // returns at once
+}
+
+void test_exceptions_end_a_crews_call() {
+  for (const bool member : {false, true}) {
+    Interruption never({});
+    const auto throwing = [&] {
+      with_crew(3, never, [&] {
+        run_workers(3, never, [&](int worker) {
+          if ((worker > 0) == (member && !kSerial)) throw std::length_error("planted");
+          for (;;) never.check();
+        });
+      });
+    };
+    CHECK_THROWS(throwing(), std::length_error);
+    CHECK(never.crew == nullptr);
+  }
+}
+
 void test_settings() {
   const int before = set_threads(3);
   CHECK(available_threads() == 3);
@@ -165,6 +224,10 @@ int main() {
   test_first_exception_reaches_the_caller();
   test_team_runs_every_part_once();
   test_team_without_members();
+  test_crew_does_every_task_of_every_phase_once();
+  test_crew_members_take_part();
+  test_crew_whose_members_never_come_waits_for_nobody();
+  test_exceptions_end_a_crews_call();
   test_settings();
   return finish();
 }

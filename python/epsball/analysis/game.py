@@ -23,7 +23,12 @@ class Access(enum.IntEnum):
     GRADIENTS = 3  # parameters, and so gradients
 
 
-_SCORES = {"Square", "SPSA", "NES", "RandomSearch"}  # they follow logits alone
+_ACCESS = {  # by what an attack needs
+    "labels": Access.LABELS,
+    "scores": Access.SCORES,
+    "gradients": Access.GRADIENTS,
+    "structure": Access.GRADIENTS,
+}
 
 
 class GameViolation(ValueError):  # noqa: N818 - what happened
@@ -72,7 +77,7 @@ class Game:
         """Raise `GameViolation` if the attack needs more access than the game grants, or may leave the ball."""
         if not isinstance(attack, Attack):
             raise TypeError(f"attack: wanted an attack such as epsball.attacks.PGD, got {attack!r}")
-        needed = access_of(attack)
+        needed = _ACCESS[attack.needs]
         granted = Access.NOTHING if self.first == "attacker" else self.access
         if needed > granted:
             raise GameViolation(
@@ -147,10 +152,3 @@ class Game:
             raise GameViolation(
                 f"attack: the point of row {row} is {sizes[row]:g} away, and the game's eps is {self.eps:g}"
             )
-
-
-def access_of(attack: Attack) -> Access:
-    """Return what an attack needs to see of a model."""
-    if attack.needs == "labels":
-        return Access.LABELS
-    return Access.SCORES if type(attack).__name__ in _SCORES else Access.GRADIENTS

@@ -74,7 +74,9 @@ class Attack(ABC):
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     reads_x: ClassVar[bool] = False  # looks at x in Python, so that an array on a device is copied to the host
-    needs: ClassVar[str] = "gradients"  # or "labels": then the model may be a LabelSource, of which it uses `predict`
+    # What it sees of a model: "gradients"; "scores", its logits; "labels", what `predict` says, of a LabelSource too;
+    # or "structure", read from the one kind of source that it is made for.
+    needs: ClassVar[str] = "gradients"
 
     def __init_subclass__(cls) -> None:
         ATTACKS[cls.__name__] = cls

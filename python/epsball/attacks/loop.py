@@ -39,8 +39,6 @@ class Loop:
         distance.
     native
         The engine's loop.
-    gradients
-        False: the loop needs the model's logits only.
     more
         Options that this loop alone has.
     """
@@ -62,7 +60,6 @@ class Loop:
     noise: str = "signs"
     delta: float = 0.01
     native: Any = _native.pgd
-    gradients: bool = True
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -80,7 +77,8 @@ def run_loop(
 ) -> Found:
     """Run a native loop for an attack; with `target` it descends towards these labels while `y` judges."""
     check_model(model)
-    engine = model._engine(x, loop.gradients)  # before anything that needs to know how many classes there are
+    # Before anything that needs to know how many classes there are.
+    engine = model._engine(x, attack.needs == "gradients")
     if loop.targets > max(engine.classes - 1, 1):
         raise ValueError(f"targets: wanted at most {max(engine.classes - 1, 1)}, the classes that are not the label, "
                          f"got {loop.targets}")  # fmt: skip

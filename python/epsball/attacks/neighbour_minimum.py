@@ -48,7 +48,7 @@ class NeighbourMinimum(Attack):
     norm: str = "l2"
 
     norms: ClassVar[tuple[str, ...]] = ("l2",)
-    needs: ClassVar[str] = "labels"
+    needs: ClassVar[str] = "structure"
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         if not isinstance(model, KNN) or model.k != 1:

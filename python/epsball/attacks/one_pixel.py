@@ -50,6 +50,7 @@ class OnePixel(Attack):
 
     norms: ClassVar[tuple[str, ...]] = ("l0",)
     reads_x: ClassVar[bool] = True
+    needs: ClassVar[str] = "scores"
 
     pixels: int = 1
     steps: int = 100

@@ -49,6 +49,7 @@ class Pixle(Attack):
 
     norms: ClassVar[tuple[str, ...]] = ("l0",)
     reads_x: ClassVar[bool] = True
+    needs: ClassVar[str] = "scores"
 
     restarts: int = 20
     iterations: int = 10

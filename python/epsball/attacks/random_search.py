@@ -37,6 +37,8 @@ class RandomSearch(Attack):
         As in `PGD`.
     """
 
+    needs = "scores"
+
     eps: Any
     norm: str = "linf"
     noise: str = "uniform"
@@ -58,6 +60,5 @@ class RandomSearch(Attack):
             random_start=NOISES[self.noise],
             early_stop=self.early_stop,
             seed=self.seed,
-            gradients=False,
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

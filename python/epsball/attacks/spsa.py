@@ -29,6 +29,7 @@ class SPSA(Attack):
     """
 
     norms = ("linf", "l2")
+    needs = "scores"
 
     eps: Any
     norm: str = "linf"
@@ -65,6 +66,8 @@ class NES(Attack):
         As in `PGD`; it starts at x.
     """
 
+    needs = "scores"
+
     eps: Any
     norm: str = "linf"
     steps: int = 100
@@ -93,5 +96,4 @@ def _loop(attack: SPSA | NES, delta: float) -> Loop:
         seed=attack.seed,
         samples=attack.samples,
         delta=delta,
-        gradients=False,
     )

@@ -48,6 +48,8 @@ class Square(Attack):
         Of the squares, in [0, 2**64); a row's draws depend on it and on the row's index only.
     """
 
+    needs = "scores"
+
     eps: Any
     norm: str = "linf"
     queries: int = 5000
@@ -75,7 +77,6 @@ class Square(Attack):
             early_stop=self.early_stop,
             seed=self.seed,
             native=_native.square,
-            gradients=False,
             more={"queries": self.queries, "part": self.p_init, "rescale": self.rescale, "from_x": self.from_x, **size},
         )
         return run_loop(self, loop, model, x, y, index, judged=judged, trace=trace)

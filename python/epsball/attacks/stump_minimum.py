@@ -41,7 +41,7 @@ class StumpMinimum(Attack):
     mask: Any = None
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l0")
-    needs: ClassVar[str] = "labels"
+    needs: ClassVar[str] = "structure"
     reads_x: ClassVar[bool] = True
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:

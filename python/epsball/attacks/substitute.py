@@ -82,7 +82,7 @@ class Substitute(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         inner = from_dict(self.inner) if isinstance(self.inner, dict) else self.inner
-        if not isinstance(inner, Attack) or inner.needs != "gradients":
+        if not isinstance(inner, Attack) or inner.needs not in ("gradients", "scores"):
             raise TypeError(f"inner: wanted an attack that follows gradients, got {inner!r}")
         own = np.array(as_numpy("seeds", self.seeds), np.float32)
         if own.ndim < 2 or len(own) == 0 or not np.isfinite(own).all():

@@ -49,7 +49,7 @@ class TreeMinimum(Attack):
     mask: Any = None
 
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
-    needs: ClassVar[str] = "labels"
+    needs: ClassVar[str] = "structure"
 
     def _attack(self, model: Any, x: Array, y: Any, index: Any, *, judged: bool, trace: bool) -> Found:
         def nearest(_leaves: Leaves, row: Doubles, moved: Doubles, allowed: npt.NDArray[np.bool_]) -> int:

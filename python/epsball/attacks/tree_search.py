@@ -45,7 +45,7 @@ class TreeSearch(Attack):
     norm: str = "l0"
 
     norms: ClassVar[tuple[str, ...]] = ("l0", "linf", "l2", "l1")
-    needs: ClassVar[str] = "labels"
+    needs: ClassVar[str] = "structure"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
@@ -19,17 +18,17 @@ from epsball.attacks.base import Attack, check_model, has_options_per_row
 from epsball.classifier import Classifier
 from epsball.evaluation.certificate import Certificate
 from epsball.evaluation.report import AttackRow, Bools, EvaluationReport
-from epsball.evaluation.state import Found, State
+from epsball.evaluation.state import Found, Proved, State
 from epsball.files import fingerprint, fingerprint_of_rows
 from epsball.machine import info
 from epsball.model import Sequential
 from epsball.reports import files
 from epsball.reports.examples import Examples
-from epsball.reports.progress import Progress, bars, check_progress, silent
+from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.sources.base import GradientSource, LabelSource
 
 _EXAMPLES = 10
-CHUNK = 1000  # rows attacked between two looks at progress and state
+CHUNK = 1000  # rows attacked or certified between two looks at progress and state
 
 
 def evaluate(
@@ -57,11 +56,13 @@ def evaluate(
     certificates
         Such as `evaluation.IBPCertificate`: what they prove is reported beside what the attacks leave.
     state
-        A file written after every 1,000 rows of an attack (temporary name, then rename). If it exists the evaluation
-        goes on from there, and nothing that it holds is computed again: `attacks` may have grown since. A file of
-        another evaluation is an error. Of models outside the engine only their `repr` can be compared.
+        A file written after every 1,000 rows of an attack or certificate (temporary name, then rename). If it exists
+        the evaluation goes on from there, and nothing that it holds is computed again: `attacks` and `certificates` may
+        have grown since. A file of another evaluation is an error. Of models outside the engine only their `repr` can
+        be compared.
     progress
-        True shows bars on stderr; a function is called with (name of the attack, thousands of rows done, of how many).
+        True shows bars on stderr; a function is called with (name of the attack or certificate, thousands of rows done,
+        of how many).
 
     Returns
     -------
@@ -83,24 +84,23 @@ def evaluate(
     shown = np.unique(labels, return_index=True)[1][:_EXAMPLES]
     kept = State(
         state,
-        {} if state is None else _identity(model, x, labels, named),
+        {} if state is None else _identity(model, x, labels, named, proofs),
         {name: Found.nothing(len(labels), len(shown), np.shape(x)[1:]) for name in named},
+        {name: Proved(np.zeros(len(labels), bool)) for name in proofs},
     )
     if kept.clean is None:
         kept.clean = np.asarray(as_numpy("predictions", model.predict(x)), np.int64)
         kept.save()
     clean = kept.clean
-    with _reporter(progress) as report:
+    with reporter(progress) as report:
         for name, attack in named.items():
             _run(name, attack, model, x, labels, shown, kept, report)
-        certified = {}
         for name, proof in proofs.items():
-            report(name, 0, 1)
-            certified[name] = proof.certify(model, x, labels)
-            report(name, 1, 1)
+            _certify(name, proof, model, x, labels, kept, report)
     outcomes = {
         name: _outcome(name, attack, x, labels, clean, shown, kept.found[name]) for name, attack in named.items()
     }
+    certified = {name: proved.robust for name, proved in kept.proved.items()}
     return _report(model, labels, clean, named, outcomes, proofs, certified)
 
 
@@ -133,7 +133,11 @@ def _report(
 
 
 def _identity(
-    model: Any, x: npt.NDArray[Any], labels: npt.NDArray[np.int64], named: dict[str, Attack]
+    model: Any,
+    x: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    attacks: dict[str, Attack],
+    certificates: dict[str, Certificate],
 ) -> dict[str, Any]:
     """Return what tells one evaluation from another, ready for JSON."""
     weights = fingerprint(*model.parameters().values()) if isinstance(model, Sequential) else None
@@ -141,7 +145,8 @@ def _identity(
         "model": repr(model),
         "weights": weights,
         "data": fingerprint_of_rows(as_numpy("x", x), labels),
-        "attacks": files.plain({name: attack.to_dict() for name, attack in named.items()}),
+        "attacks": files.plain({name: attack.to_dict() for name, attack in attacks.items()}),
+        "certificates": {name: certificate.to_dict() for name, certificate in certificates.items()},
         "table": info()["chosen"],
     }
 
@@ -176,6 +181,27 @@ def _run(
         found.rows = part.stop
         kept.save()
         report(name, -(-found.rows // chunk), chunks)
+
+
+def _certify(
+    name: str,
+    certificate: Certificate,
+    model: Classifier | LabelSource,
+    x: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    kept: State,
+    report: Progress,
+) -> None:
+    """Ask one certificate about the rows that it has not seen, a chunk at a time."""
+    rows, proved = len(labels), kept.proved[name]
+    chunks = -(-rows // CHUNK)
+    report(name, proved.rows // CHUNK, chunks)
+    while proved.rows < rows:
+        part = slice(proved.rows, min(proved.rows + CHUNK, rows))
+        proved.robust[part] = certificate.certify(model, x[part], labels[part])
+        proved.rows = part.stop
+        kept.save()
+        report(name, -(-proved.rows // CHUNK), chunks)
 
 
 @dataclass(frozen=True)
@@ -248,7 +274,7 @@ def _check(
     for attack in attacks:
         if not isinstance(attack, Attack):
             raise TypeError(f"attacks: wanted attacks such as epsball.attacks.PGD(eps=0.3), got {attack!r}")
-        if attack.needs == "gradients":
+        if attack.needs in ("gradients", "scores"):
             check_model(model)
         if getattr(attack, "targeted", False):
             raise ValueError(f"attacks: wanted untargeted attacks (y holds the true classes), got {attack!r}")
@@ -306,9 +332,3 @@ def _sample_steps(
     again |= isinstance(model, GradientSource) and getattr(attack, "early_stop", False)
     passes = queries - again
     return int((passes - np.ceil(passes / (steps + 1))).sum())
-
-
-def _reporter(progress: bool | Progress) -> AbstractContextManager[Progress]:
-    if callable(progress):
-        return nullcontext(progress)
-    return bars() if progress else nullcontext(silent)

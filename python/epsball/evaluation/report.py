@@ -158,10 +158,31 @@ def evaluation_page(report: EvaluationReport) -> str:
             table_caption=f"{page.BOUND} Mistakes are the rows that are wrong under the attack. Distances are in the "
             "attack's own norm, over the rows that were right and were turned; queries to success are the median of "
             "their forward passes, for attacks that stop at the first success.",
-            charts=(),
+            charts=(_chart(report),),
             strips=strips,
             facts={"Model": report.model, "Inputs": f"{rows:,}", **page.surroundings(report.environment, report.date)},
         )
+    )
+
+
+def _chart(report: EvaluationReport) -> Any:
+    """Return the accuracies as a page's chart: upper bounds, and below them what is proved."""
+    from epsball.reports import figures, page
+
+    interval = report.interval
+    bars = [
+        figures.Bar("none (clean)", report.clean_accuracy, "clean"),
+        *(figures.Bar(name, row["accuracy"], "at most") for name, row in report.rows.items()),
+        figures.Bar("worst case per row", report.robust_accuracy, "at most", (interval.lower, interval.upper)),
+        *(figures.Bar(name, float(rows.mean()), "at least") for name, rows in report.certified.items()),
+    ]
+    said = {"clean": "", "at most": "at most ", "at least": "at least "}
+    return page.Chart(
+        title="Accuracy",
+        svg=figures.bars(bars, "accuracy", {"clean": "#999999", "at most": "#d6604d", "at least": "#4393c3"}),
+        alt="; ".join(f"{bar.label}: {said[bar.kind]}{percent(bar.share)}" for bar in bars) + ".",
+        caption=f"The line across the worst case is the {100 * interval.confidence:g}% interval of what these attacks "
+        "would leave of all rows there are.",
     )
 
 

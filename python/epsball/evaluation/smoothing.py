@@ -15,6 +15,7 @@ from epsball.arrays import Array, as_numpy
 from epsball.attacks.options import check_index
 from epsball.classifier import Classifier
 from epsball.evaluation.accuracy_interval import binomial_at_most, lower_limit
+from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.reports.tables import Table, percent
 from epsball.sources.base import LabelSource
 
@@ -122,7 +123,14 @@ class Smoothed:
         return answers
 
     def certify(
-        self, x: Any, draws: int = 10_000, selection: int = 100, alpha: float = 0.001, index: Any = None
+        self,
+        x: Any,
+        draws: int = 10_000,
+        selection: int = 100,
+        alpha: float = 0.001,
+        index: Any = None,
+        *,
+        progress: bool | Progress = False,
     ) -> SmoothingCertificate:
         """Return the class of every row with the L2 radius in which no perturbation changes it.
 
@@ -139,22 +147,29 @@ class Smoothed:
         alpha
             Probability that a row's statement is wrong, in (0, 1).
         index
-            (N,) integers that key each row's noise; None: 0 … N−1.
+            (N,) integers that key each row's noise; None: 0 … N−1. Parts of the rows, each with its own, are certified
+            as all of them together would be.
+        progress
+            True shows a bar on stderr; a function is called with ("certify", rows done, of how many).
 
         Returns
         -------
         SmoothingCertificate
             Classes and radii.
         """
+        check_progress(progress)
         rows, ids, miss = self._arguments(x, index, alpha)
         draws, selection = whole("draws", draws, 1), whole("selection", selection, 1)
         found, radius = np.full(len(rows), ABSTAIN, np.int64), np.zeros(len(rows))
-        for i, row in enumerate(rows):
-            chosen = int(self._votes(row, ids[i], selection, _SELECT).argmax())
-            votes = self._votes(row, ids[i], draws, _ESTIMATE)
-            p = _lower(int(votes[chosen]) if chosen < len(votes) else 0, draws, miss)
-            if p > 0.5:
-                found[i], radius[i] = chosen, self.sigma * NormalDist().inv_cdf(p)
+        with reporter(progress) as report:
+            report("certify", 0, len(rows))
+            for i, row in enumerate(rows):
+                chosen = int(self._votes(row, ids[i], selection, _SELECT).argmax())
+                votes = self._votes(row, ids[i], draws, _ESTIMATE)
+                p = _lower(int(votes[chosen]) if chosen < len(votes) else 0, draws, miss)
+                if p > 0.5:
+                    found[i], radius[i] = chosen, self.sigma * NormalDist().inv_cdf(p)
+                report("certify", i + 1, len(rows))
         return SmoothingCertificate(found, radius, self.sigma, draws, miss)
 
     def _arguments(self, x: Any, index: Any, alpha: float) -> tuple[Array, Array, float]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball.arguments import check_path
-from epsball.files import load_tensors, require_same_run, save_tensors
+from epsball.files import load_run, require_same_run, save_run
 from epsball.reports.files import require_writable_name
 
 FORMAT = "epsball-evaluation"
@@ -53,12 +53,30 @@ class Found:
         )  # fmt: skip
 
 
-class State:
-    """The predictions on clean rows, the findings of all attacks by name, and the file that keeps them (None: none)."""
+@dataclass
+class Proved:
+    """What one certificate said so far.
 
-    def __init__(self, path: str | PathLike[str] | None, run: dict[str, Any], found: dict[str, Found]) -> None:
+    Attributes
+    ----------
+    robust
+        (N,) the rows that it proves right.
+    rows
+        How many rows it has been asked about, from the first on.
+    """
+
+    robust: npt.NDArray[np.bool_]
+    rows: int = 0
+
+
+class State:
+    """The predictions on clean rows, what attacks and certificates found by name, and the file of it (None: none)."""
+
+    def __init__(
+        self, path: str | PathLike[str] | None, run: dict[str, Any], found: dict[str, Found], proved: dict[str, Proved]
+    ) -> None:
         self.path = None if path is None else check_path("state", path)
-        self.run, self.found = run, found
+        self.run, self.found, self.proved = run, found, proved
         self.clean: npt.NDArray[np.int64] | None = None
         if self.path is None:
             return
@@ -74,11 +92,14 @@ class State:
         tensors = {f"{i}.{name}": getattr(f, name) for i, f in enumerate(self.found.values()) for name in _ARRAYS}
         if self.clean is not None:
             tensors["clean"] = self.clean
+        tensors |= {f"certified.{i}": proved.robust for i, proved in enumerate(self.proved.values())}
         done = {name: {"rows": f.rows, "seconds": f.seconds, "steps": f.steps} for name, f in self.found.items()}
-        save_tensors(self.path, tensors, FORMAT, FORMAT_VERSION, {"run": self.run, "done": done})
+        certified = {name: proved.rows for name, proved in self.proved.items()}
+        header = {"run": self.run, "done": done, "certified": certified}
+        save_run(self.path, tensors, FORMAT, FORMAT_VERSION, header)
 
     def _resume(self, path: Path) -> None:
-        tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
+        tensors, header = load_run(path, FORMAT, FORMAT_VERSION)
         before, done = dict(header.get("run", {})), dict(header.get("done", {}))
         self._require_same_run(f"state: {path} is of another evaluation", before)
         self.clean = tensors.get("clean")
@@ -86,19 +107,29 @@ class State:
             for i, name in enumerate(done):  # in the order of the file
                 f = self.found[name]
                 for array in _ARRAYS:
-                    wanted, kept = getattr(f, array), tensors[f"{i}.{array}"]
-                    if kept.shape != wanted.shape or kept.dtype != wanted.dtype:
-                        raise ValueError(f"{array} of {name}: {kept.dtype} of shape {kept.shape}")
-                    setattr(f, array, np.array(kept))
+                    setattr(f, array, _like(getattr(f, array), tensors[f"{i}.{array}"], f"{array} of {name}"))
                 spent = done[name]
                 f.rows, f.seconds, f.steps = int(spent["rows"]), float(spent["seconds"]), int(spent["steps"])
+            for i, (name, rows) in enumerate(dict(header["certified"]).items()):
+                proved = self.proved[name]
+                proved.robust, proved.rows = _like(proved.robust, tensors[f"certified.{i}"], name), int(rows)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"state: {path} is damaged: {error}") from error
 
     def _require_same_run(self, of_another: str, before: dict[str, Any]) -> None:
-        """Raise where the file has an attack that is not asked for now, or anything else is not as it was."""
-        attacks, now = before.get("attacks", {}), self.run["attacks"]
-        if gone := [name for name in attacks if name not in now]:
-            have = ", ".join(map(repr, now)) or "none"
-            raise ValueError(f"{of_another}: attacks had {gone[0]!r}, now there are {have}; the list may only grow")
-        require_same_run(of_another, before, {**self.run, "attacks": {name: now[name] for name in attacks}})
+        """Raise where the file has an attack or certificate that is not asked for now, or anything else has changed."""
+        now = dict(self.run)
+        for what in ("attacks", "certificates"):
+            had, has = before.get(what, {}), self.run[what]
+            if gone := [name for name in had if name not in has]:
+                have = ", ".join(map(repr, has)) or "none"
+                raise ValueError(f"{of_another}: {what} had {gone[0]!r}, now there are {have}; the list may only grow")
+            now[what] = {name: has[name] for name in had}
+        require_same_run(of_another, before, now)
+
+
+def _like(wanted: npt.NDArray[Any], kept: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Return a copy of an array of the file, which must be as the one it replaces."""
+    if kept.shape != wanted.shape or kept.dtype != wanted.dtype:
+        raise ValueError(f"{name}: {kept.dtype} of shape {kept.shape}")
+    return np.array(kept)

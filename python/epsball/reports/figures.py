@@ -31,6 +31,16 @@ class Curve:
     dashed: bool
 
 
+@dataclass(frozen=True)
+class Bar:
+    """One bar: its share in [0, 1], what kind of statement that is, and the ends of its interval, if it has one."""
+
+    label: str
+    share: float
+    kind: str
+    interval: tuple[float, float] | None = None
+
+
 def image(pixels: Floats) -> str:
     """Return an image as a PNG data URI.
 
@@ -97,6 +107,24 @@ def lines(
     return _svg(figure)
 
 
+def bars(given: Sequence[Bar], x_label: str, colours: Mapping[str, str]) -> str:
+    """Return bars from top to bottom, coloured by kind, as an SVG element."""
+    figure, axes = _axes(x_label, "")
+    figure.set_size_inches(5.0, 1.2 + 0.34 * len(given))
+    for kind, colour in colours.items():
+        rows = [row for row, bar in enumerate(given) if bar.kind == kind]
+        if rows:
+            axes.barh(rows, [given[row].share for row in rows], color=colour, label=kind)
+    for row, bar in enumerate(given):
+        if bar.interval is not None:
+            axes.plot(bar.interval, (row, row), color=_INK, marker="|", lw=1)
+    axes.set_yticks(range(len(given)), [bar.label for bar in given])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _position: f"{100 * value:g} %")
+    return _svg(figure)
+
+
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     """Return an empty figure whose ink is the page's."""
     figure = Figure(figsize=(5.0, 3.9), layout="constrained")
@@ -105,6 +133,7 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y_label, color=_INK)
     axes.tick_params(which="both", colors=_INK)
     axes.grid(which="major", color=_INK, alpha=0.15)
+    axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(_INK)
@@ -117,7 +146,7 @@ def _svg(figure: Figure) -> str:
     for axes in figure.axes:
         axes.patch.set_alpha(0)
         columns = 2 if len(axes.lines) <= 4 else 5
-        axes.legend(loc="upper center", bbox_to_anchor=(0.46, 1.22), ncols=columns, frameon=False, labelcolor=_INK)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.46, 1.0), ncols=columns, frameon=False, labelcolor=_INK)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -43,3 +43,10 @@ def bars() -> Iterator[Progress]:
             display.update(tasks[stage], completed=done, total=total)
 
         yield show
+
+
+def reporter(progress: bool | Progress) -> AbstractContextManager[Progress]:
+    """Return what tells a job's progress: the caller's function, bars, or nothing."""
+    if callable(progress):
+        return nullcontext(progress)
+    return bars() if progress else nullcontext(silent)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from epsball.files import load_tensors, require_same_run, save_tensors
+from epsball.files import load_run, require_same_run, save_run
 from epsball.model import Sequential
 
 FORMAT = "epsball-checkpoint"
@@ -28,7 +28,7 @@ def save(
     tensors |= {f"moment.{i}": value for i, value in enumerate(trainer.moments())}
     tensors |= {f"kept.{name}": value for name, value in (kept or {}).items()}
     header = {"run": run, "updates": trainer.updates, "epochs": records}
-    save_tensors(path, tensors, FORMAT, FORMAT_VERSION, header)
+    save_run(path, tensors, FORMAT, FORMAT_VERSION, header)
 
 
 def resume(
@@ -42,7 +42,7 @@ def resume(
         The file is damaged, or of a run with other settings; the first difference is named.
     """
     path = Path(path)
-    tensors, header = load_tensors(path, FORMAT, FORMAT_VERSION)
+    tensors, header = load_run(path, FORMAT, FORMAT_VERSION)
     require_same_run(f"checkpoint: {path} is of another run", header.get("run", {}), run)
     try:
         count = sum(name.startswith("moment.") for name in tensors)

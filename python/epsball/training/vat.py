@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from epsball.arguments import FLOAT32, number, settle, whole
 from epsball.attacks.base import Attack, Bounds
 from epsball.attacks.fgsm import FGSM
@@ -58,8 +60,10 @@ class VAT(Method):
         )
 
     def check(self, model: Sequential, y: Any) -> None:
-        """Refuse labels that are no class indices."""
+        """Refuse labels that are no class indices, and none at all."""
         class_indices("VAT", y)
+        if not (np.asarray(y) >= 0).any():
+            raise ValueError("y: VAT wants at least one row with a label, got -1 alone")
 
     def settings(self) -> dict[str, Any]:
         """Return the native trainer's settings."""
