@@ -68,6 +68,30 @@ def test_attacks_and_training_pull_nothing_heavy() -> None:
     assert loaded_after(code) == []
 
 
+def test_one_attack_waits_for_no_other() -> None:
+    code = "import epsball as eb, sys; eb.pgd; print([m for m in sys.modules if m.startswith('epsball.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "epsball.attacks.pgd" in done.stdout
+    assert "epsball.attacks.universal" not in done.stdout
+    assert "epsball.sources.trees" not in done.stdout
+
+
+@pytest.mark.parametrize("part", ["attacks", "sources"])
+def test_names_that_wait_are_found_and_unknown_ones_are_not(part: str) -> None:
+    code = f"""
+import epsball as eb
+from epsball.{part} import *
+assert {{*eb.{part}.__all__}} <= {{*globals()}}
+assert dir(eb.{part}) == sorted(eb.{part}.__all__)
+try:
+    eb.{part}.nonsense
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"module 'epsball.{part}' has no attribute 'nonsense'"
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_name_exists_and_is_listed(name: str) -> None:
     assert getattr(eb, name) is not None

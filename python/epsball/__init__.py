@@ -5,33 +5,35 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from epsball.lazy import found_in
+
 # As in pyproject.toml, which a test compares: importlib.metadata would slow the import and needs an installation.
 __version__ = "0.1.0"
 
 # Where each public name lives; modules are imported when a name is first used, so that importing epsball stays cheap.
 _HOMES = {
-    "epsball.layers": (
+    "layers": (
         "ELU", "GELU", "RBF", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout", "Exp", "Flatten",
         "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Normalize", "OneVsOne", "Power", "Quadratic", "ReLU",
         "Residual", "Sigmoid", "Softplus", "Tanh",
     ),
-    "epsball.model": ("Sequential", "load"),
-    "epsball.attacks": ("autoattack", "exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
-    "epsball.evaluation.evaluate": ("evaluate",),
-    "epsball.interop.onnx": ("from_onnx", "to_onnx"),
-    "epsball.interop.sklearn": ("from_sklearn",),
-    "epsball.interop.torch": ("from_torch", "sync_from_torch", "to_torch"),
-    "epsball.machine": ("backends", "info"),
-    "epsball.perturber": ("Perturber",),
-    "epsball.sources.base": ("QueryBudgetExceeded",),
-    "epsball.sources.callable_model": ("CallableModel",),
-    "epsball.sources.ensemble": ("Ensemble",),
-    "epsball.sources.jax_model": ("JaxModel",),
-    "epsball.sources.label_oracle": ("LabelOracle",),
-    "epsball.sources.torch_model": ("TorchModel",),
-    "epsball.training.fit": ("fit",),
+    "model": ("Sequential", "load"),
+    "attacks": ("autoattack", "exact_robust_accuracy", "fgsm", "linear_exact", "pgd"),
+    "evaluation.evaluate": ("evaluate",),
+    "interop.onnx": ("from_onnx", "to_onnx"),
+    "interop.sklearn": ("from_sklearn",),
+    "interop.torch": ("from_torch", "sync_from_torch", "to_torch"),
+    "machine": ("backends", "info"),
+    "perturber": ("Perturber",),
+    "sources.base": ("QueryBudgetExceeded",),
+    "sources.callable_model": ("CallableModel",),
+    "sources.ensemble": ("Ensemble",),
+    "sources.jax_model": ("JaxModel",),
+    "sources.label_oracle": ("LabelOracle",),
+    "sources.torch_model": ("TorchModel",),
+    "training.fit": ("fit",),
 }  # fmt: skip
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_named = found_in(__name__, _HOMES)
 _MODULES = (
     "analysis",
     "attacks",
@@ -118,11 +120,7 @@ else:
     def __getattr__(name: str) -> Any:
         if name == "_native" or name in _MODULES:
             return import_module(f"epsball.{name}")
-        if name not in _HOME:
-            raise AttributeError(f"module 'epsball' has no attribute {name!r}")
-        value = getattr(import_module(_HOME[name]), name)
-        globals()[name] = value  # the next look-up does not come here
-        return value
+        return _named(name)
 
 
 def __dir__() -> list[str]:

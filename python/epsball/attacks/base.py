@@ -332,7 +332,8 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
         raise ValueError(f"configuration: wanted a dictionary with the key 'attack', got {configuration!r}")
     options = dict(configuration)
     name, version = options.pop("attack"), options.pop("version", CONFIG_VERSION)
-    one_of("attack", name, sorted(ATTACKS))
+    known = _registered()
+    one_of("attack", name, sorted(known))
     if version != CONFIG_VERSION:
         raise ValueError(
             f"version: this epsball reads attack configurations of version {CONFIG_VERSION}, got {version!r}"
@@ -341,8 +342,17 @@ def from_dict(configuration: dict[str, Any]) -> Attack:
         options["version"] = options.pop("variant")
     if isinstance(options.get("bounds"), list):
         options["bounds"] = tuple(options["bounds"])
-    _check_options(ATTACKS[name], options)
-    return ATTACKS[name](**options)
+    _check_options(known[name], options)
+    return known[name](**options)
+
+
+def _registered() -> dict[str, type[Attack]]:
+    """Return all attacks by name; modules register theirs when they are imported."""
+    from epsball import attacks
+
+    for name in attacks.__all__:
+        getattr(attacks, name)
+    return ATTACKS
 
 
 def _check_options(kind: type[Attack], options: dict[str, Any]) -> None:
@@ -381,7 +391,7 @@ def check_model(model: object) -> None:
     if type(model) is Sequential:  # two abstract classes below would cost a microsecond
         return
     if isinstance(model, LabelSource):
-        able = ", ".join(name for name, attack in ATTACKS.items() if attack.needs == "labels")
+        able = ", ".join(name for name, attack in sorted(_registered().items()) if attack.needs == "labels")
         raise TypeError(
             f"model: {type(model).__name__} gives labels only, and this attack follows gradients; attacks that need "
             f"labels only: {able or 'none in this version'}"
