@@ -40,6 +40,14 @@ def test_it_says_at_most_and_has_intervals() -> None:
     assert curve.to_dict()["accuracy_at_most"] == list(curve.accuracy)
 
 
+def test_progress_tells_the_budgets_that_are_done() -> None:
+    told: list[tuple[str, int, int]] = []
+    security_curve(*problem(), A.FGSM(eps=1), [0.0, 0.1], progress=lambda *args: told.append(args))
+    assert told == [("budgets", done, 2) for done in (0, 1, 2)]
+    with pytest.raises(TypeError, match="progress: wanted True, False or a function"):
+        security_curve(*problem(), A.FGSM(eps=1), [0.1], progress="yes")  # type: ignore[arg-type]
+
+
 def test_bad_arguments_are_named() -> None:
     model, x, y = problem()
     with pytest.raises(TypeError, match="attack: wanted an attack with a budget"):

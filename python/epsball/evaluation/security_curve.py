@@ -13,6 +13,7 @@ from epsball.arguments import number
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
+from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.reports.tables import Table, percent
 
 
@@ -59,7 +60,9 @@ class SecurityCurve:
         return {"eps": list(self.eps), "accuracy_at_most": self.accuracy.tolist(), "alone": self.alone.tolist()}
 
 
-def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[float]) -> SecurityCurve:
+def security_curve(
+    model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[float], *, progress: bool | Progress = False
+) -> SecurityCurve:
     """Run an attack with several budgets.
 
     Parameters
@@ -72,6 +75,8 @@ def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[flo
         An untargeted attack with a budget, whose own `eps` is replaced. A step size of None scales with the budget.
     eps
         Budgets ≥ 0; 0 is the clean accuracy.
+    progress
+        True shows a bar on stderr; a function is called with ("budgets", how many are done, of how many).
 
     Returns
     -------
@@ -83,6 +88,7 @@ def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[flo
     ValueError, TypeError
         A bad argument, named; an attack without `eps`.
     """
+    check_progress(progress)
     if not isinstance(attack, Attack) or not hasattr(attack, "eps"):
         raise TypeError(f"attack: wanted an attack with a budget such as epsball.attacks.PGD, got {attack!r}")
     if getattr(attack, "targeted", False):
@@ -92,9 +98,12 @@ def security_curve(model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[flo
         raise ValueError("eps: wanted at least one budget, got none")
     x, labels = on_host("x", x, model), as_numpy("y", on_host("y", y, model))
     right = []
-    for budget in budgets:
-        chosen = replace(attack, eps=budget)  # type: ignore[call-arg]
-        right.append(as_numpy("predictions", model.predict(chosen(model, x, labels))) == labels)
+    with reporter(progress) as report:
+        report("budgets", 0, len(budgets))
+        for budget in budgets:
+            chosen = replace(attack, eps=budget)  # type: ignore[call-arg]
+            right.append(as_numpy("predictions", model.predict(chosen(model, x, labels))) == labels)
+            report("budgets", len(right), len(budgets))
     alone = np.array(right)
     robust = np.logical_and.accumulate(alone, axis=0)
     return SecurityCurve(tuple(budgets), robust.mean(axis=1), alone.mean(axis=1), robust)

@@ -13,6 +13,7 @@ from epsball.arguments import class_indices, count_rows
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.any_model import any_model
+from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.reports.tables import Table, percent
 
 Names = tuple[str, ...]
@@ -66,7 +67,9 @@ class TransferMatrix:
         }
 
 
-def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> TransferMatrix:
+def transfer_matrix(
+    sources: Any, targets: Any, attack: Any, x: Any, y: Any, *, progress: bool | Progress = False
+) -> TransferMatrix:
     """Attack each source and ask every target about the results.
 
     Parameters
@@ -81,6 +84,8 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
         (N, ...) inputs.
     y
         (N,) true classes, as indices.
+    progress
+        True shows a bar on stderr; a function is called with ("sources", how many are done, of how many).
 
     Returns
     -------
@@ -92,6 +97,7 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
     ValueError, TypeError
         A bad argument, named; an attack that a source cannot take.
     """
+    check_progress(progress)
     made_for = _named("sources", sources)
     asked = made_for if targets is None else _named("targets", targets)
     x, y = (on_host(name, value, *made_for.values(), *asked.values()) for name, value in (("x", x), ("y", y)))
@@ -101,9 +107,12 @@ def transfer_matrix(sources: Any, targets: Any, attack: Any, x: Any, y: Any) -> 
     victims = {name: any_model(model, data, f"targets: {name!r}") for name, model in asked.items()}
     before = np.stack([_right(model, x, labels) for model in victims.values()])
     after = []
-    for name, model in made_for.items():
-        x_adv = attacks[name](any_model(model, data, f"sources: {name!r}"), x, labels)
-        after.append([_right(victim, x_adv, labels) for victim in victims.values()])
+    with reporter(progress) as report:
+        report("sources", 0, len(made_for))
+        for name, model in made_for.items():
+            x_adv = attacks[name](any_model(model, data, f"sources: {name!r}"), x, labels)
+            after.append([_right(victim, x_adv, labels) for victim in victims.values()])
+            report("sources", len(after), len(made_for))
     right: Array = np.array(after)  # (sources, targets, N)
     counted = before.sum(axis=1)
     turned = (before & ~right).sum(axis=2)
