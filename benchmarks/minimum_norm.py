@@ -28,14 +28,11 @@ JSMA_ROWS = 50  # torchattacks takes seconds for each
 HERE = Path(__file__).resolve().parent
 ABOUT = (
     "Medians of the digits that are classified correctly, a failure counting as infinitely far; `ratio` is epsball's "
-    "median over the reference's, `speed` the reference's seconds over epsball's. Each line is of one run, on one thread; "
-    "seconds are of CPU time, which other work on the machine does not stretch."
+    "median over the reference's, `speed` the reference's seconds over epsball's. Each line is of one run, on one "
+    "thread; seconds are of CPU time, which other work on the machine does not stretch."
 )
 HEAD = (
-    (
-        "| attack | norm | digits | median | reference | ratio | failed | reference "
-        "| seconds | reference | speed |"
-    ),
+    "| attack | norm | digits | median | reference | ratio | failed | reference | seconds | reference | speed |",
     "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
