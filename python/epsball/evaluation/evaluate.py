@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
@@ -164,11 +164,7 @@ def _run(
 ) -> None:
     """Run one attack on the rows that it has not seen, a chunk at a time."""
     rows, found = len(labels), kept.found[name]
-    chunk = rows if has_options_per_row(attack) else CHUNK
-    chunks = -(-rows // chunk)
-    report(name, found.rows // chunk, chunks)
-    while found.rows < rows:
-        part = slice(found.rows, min(found.rows + chunk, rows))
+    for part in _parts(name, found.rows, rows, rows if has_options_per_row(attack) else CHUNK, report):
         start = perf_counter()
         result = attack.run(model, x[part], labels[part], index=np.arange(part.start, part.stop))
         found.seconds += perf_counter() - start
@@ -181,7 +177,6 @@ def _run(
         found.points[mine] = points[shown[mine] - part.start]
         found.rows = part.stop
         kept.save()
-        report(name, -(-found.rows // chunk), chunks)
 
 
 def _certify(
@@ -194,15 +189,20 @@ def _certify(
     report: Progress,
 ) -> None:
     """Ask one certificate about the rows that it has not seen, a chunk at a time."""
-    rows, proved = len(labels), kept.proved[name]
-    chunks = -(-rows // CHUNK)
-    report(name, proved.rows // CHUNK, chunks)
-    while proved.rows < rows:
-        part = slice(proved.rows, min(proved.rows + CHUNK, rows))
+    proved = kept.proved[name]
+    for part in _parts(name, proved.rows, len(labels), CHUNK, report):
         proved.robust[part] = certificate.certify(model, x[part], labels[part])
         proved.rows = part.stop
         kept.save()
-        report(name, -(-proved.rows // CHUNK), chunks)
+
+
+def _parts(name: str, done: int, rows: int, chunk: int, report: Progress) -> Iterator[slice]:
+    """Yield the chunks of the rows from `done` on, and tell of each when it has been seen to."""
+    chunks = -(-rows // chunk)
+    report(name, done // chunk, chunks)
+    for first in range(done, rows, chunk):
+        yield slice(first, min(first + chunk, rows))
+        report(name, -(-min(first + chunk, rows) // chunk), chunks)
 
 
 @dataclass(frozen=True)
