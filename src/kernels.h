@@ -116,6 +116,31 @@ struct Conv {
   Epilogue epilogue;  // without step
 };
 
+// A rectangle of an image's pixels: rows [top, bottom), columns [left, right); empty where nothing is in it.
+struct Region {
+  std::int32_t top = 0, left = 0, bottom = 0, right = 0;
+};
+
+// Where x and y differ, row by row: region(i) holds all such pixels, in whatever channel.
+struct ChangedRegions {
+  Index rows = 0, channels = 1, height = 1, width = 1;
+  const float* x = nullptr;  // (rows, channels, height, width)
+  const float* y = nullptr;
+  Index ld = 0;              // of both
+  Region* region = nullptr;  // (rows)
+};
+
+// Images, channels last, of which a region has been computed anew: it becomes what is kept where `keep`, and what is
+// kept comes back where not.
+struct SettleRegions {
+  Index rows = 0, width = 0, channels = 0;
+  const Region* region = nullptr;      // (rows)
+  const std::uint8_t* keep = nullptr;  // (rows)
+  float* x = nullptr;
+  float* kept = nullptr;
+  Index ld = 0;  // of both
+};
+
 // Gradient of a convolution's weights, (out_channels, in_channels, taps), over images with lanes = 1: those of which
 // tap * in_channels + channel is in [first, last).
 struct ConvGradient {
@@ -608,9 +633,20 @@ struct Kernels {
   void (*conv)(Stream, const Conv&) = nullptr;
   void (*conv_gradient)(Stream, const ConvGradient&) = nullptr;
 
+  // The outputs that a pixel of changed(i) is read by, region(i) then, and no others; lanes is 1. Null, like all of
+  // regions, on a device: whole passes are as fast there.
+  void (*conv_region)(Stream, const Conv&, const Region* changed, Region* region) = nullptr;
+
   // pool.cpp
   void (*pool_forward)(Stream, const Pool&) = nullptr;
   void (*pool_backward)(Stream, const Pool&) = nullptr;
+  void (*pool_region)(Stream, const Pool&, const Region* changed, Region* region) = nullptr;
+
+  // regions.cpp
+  void (*changed_regions)(Stream, const ChangedRegions&) = nullptr;
+  // region(i) = the smallest that holds itself and other(i)
+  void (*join_regions)(Stream, Index rows, const Region* other, Region* region) = nullptr;
+  void (*settle_regions)(Stream, const SettleRegions&) = nullptr;
 
   // channels.cpp
   void (*scale_channels)(Stream, const ScaleChannels&) = nullptr;
