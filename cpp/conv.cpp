@@ -505,8 +505,8 @@ void conv(Stream, const Conv& c) {
   }
 }
 
-// The outputs of region `r` of one row.
-void conv_of_region(const Conv& all, Index row, const Region& r) {
+// The outputs of a part of one row.
+void conv_of_part(const Conv& all, Index row, const Rectangle& r) {
   Conv c = all;
   c.out_height = r.bottom - r.top;
   c.out_width = r.right - r.left;
@@ -523,7 +523,8 @@ void conv_of_region(const Conv& all, Index row, const Region& r) {
 void conv_region(Stream, const Conv& c, const Region* changed, Region* region) {
   for (Index row = 0; row < c.rows; ++row) {
     region[row] = readers_of(changed[row], c.down, c.out_height, c.across, c.out_width);
-    if (!is_empty(region[row])) conv_of_region(c, row, region[row]);
+    for (const Rectangle& part : region[row].part)
+      if (!is_empty(part)) conv_of_part(c, row, part);
   }
 }
 

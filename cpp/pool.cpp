@@ -6,15 +6,15 @@
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-Region whole(const Pool& p) {
+Rectangle whole(const Pool& p) {
   return {0, 0, static_cast<std::int32_t>(p.out_height), static_cast<std::int32_t>(p.out_width)};
 }
 
-// Calls f(output pixel, first input pixel, rows, columns) for the window of every output in a region of one image.
+// Calls f(output pixel, first input pixel, rows, columns) for the window of every output in a part of one image.
 template <class F>
-EPSBALL_INLINE void for_windows(const Pool& p, const Region& region, F f) {
-  for (Index oy = region.top; oy < region.bottom; ++oy)
-    for (Index ox = region.left; ox < region.right; ++ox) {
+EPSBALL_INLINE void for_windows(const Pool& p, const Rectangle& part, F f) {
+  for (Index oy = part.top; oy < part.bottom; ++oy)
+    for (Index ox = part.left; ox < part.right; ++ox) {
       const Taps &down = p.down[oy], &across = p.across[ox];
       f(oy * p.out_width + ox, down.first * p.in_width + across.first, Index{down.count}, Index{across.count});
     }
@@ -28,9 +28,9 @@ EPSBALL_INLINE void for_taps(const Pool& p, Index first, Index rows, Index colum
 }
 
 template <PoolKind kind>
-void forward(const Pool& p, const Region& region, const float* in, float* out) {
+void forward(const Pool& p, const Rectangle& part, const float* in, float* out) {
   const float share = 1.0f / static_cast<float>(p.taps);
-  for_windows(p, region, [&](Index pixel, Index first, Index rows, Index columns) {
+  for_windows(p, part, [&](Index pixel, Index first, Index rows, Index columns) {
     for_lanes(p.channels, [&](Index i, Index n) {
       Vec v = kind == PoolKind::max ? splat<Vec>(-3.40282347e38f) : Vec{};
       for_taps(p, first, rows, columns, [&](Index tap) {
@@ -70,10 +70,10 @@ void backward(const Pool& p, const float* in, const float* out, const float* fro
   });
 }
 
-void forward_row(const Pool& p, Index row, const Region& region) {
+void forward_row(const Pool& p, Index row, const Rectangle& part) {
   const float* in = p.x + row * p.ldx;
   float* out = p.y + row * p.ldy;
-  p.kind == PoolKind::max ? forward<PoolKind::max>(p, region, in, out) : forward<PoolKind::average>(p, region, in, out);
+  p.kind == PoolKind::max ? forward<PoolKind::max>(p, part, in, out) : forward<PoolKind::average>(p, part, in, out);
 }
 
 void pool_forward(Stream, const Pool& p) {
@@ -83,7 +83,7 @@ void pool_forward(Stream, const Pool& p) {
 void pool_region(Stream, const Pool& p, const Region* changed, Region* region) {
   for (Index row = 0; row < p.rows; ++row) {
     region[row] = readers_of(changed[row], p.down, p.out_height, p.across, p.out_width);
-    forward_row(p, row, region[row]);
+    for (const Rectangle& part : region[row].part) forward_row(p, row, part);
   }
 }
 

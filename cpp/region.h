@@ -5,7 +5,19 @@
 
 namespace epsball::EPSBALL_ISA {
 
-EPSBALL_INLINE bool is_empty(const Region& r) { return r.top >= r.bottom || r.left >= r.right; }
+EPSBALL_INLINE bool is_empty(const Rectangle& r) { return r.top >= r.bottom || r.left >= r.right; }
+
+EPSBALL_INLINE Index area(const Rectangle& r) {
+  return is_empty(r) ? 0 : Index{r.bottom - r.top} * Index{r.right - r.left};
+}
+
+// The smallest rectangle that holds both.
+EPSBALL_INLINE Rectangle hull(const Rectangle& a, const Rectangle& b) {
+  if (is_empty(a)) return b;
+  if (is_empty(b)) return a;
+  return {a.top < b.top ? a.top : b.top, a.left < b.left ? a.left : b.left, a.bottom > b.bottom ? a.bottom : b.bottom,
+          a.right > b.right ? a.right : b.right};
+}
 
 // Along one axis: from the first to the last of `size` outputs that read something of [first, last).
 EPSBALL_INLINE void readers_along(const Taps* taps, Index size, std::int32_t& first, std::int32_t& last) {
@@ -18,9 +30,18 @@ EPSBALL_INLINE void readers_along(const Taps* taps, Index size, std::int32_t& fi
   }
 }
 
-EPSBALL_INLINE Region readers_of(Region r, const Taps* down, Index height, const Taps* across, Index width) {
-  readers_along(down, height, r.top, r.bottom);
-  readers_along(across, width, r.left, r.right);
+// The outputs that read a pixel of the region; parts that have many readers in common become one.
+EPSBALL_INLINE Region readers_of(const Region& changed, const Taps* down, Index height, const Taps* across,
+                                 Index width) {
+  Region r;
+  for (int i = 0; i < 2; ++i) {
+    Rectangle& part = r.part[i] = changed.part[i];
+    if (is_empty(part)) continue;
+    readers_along(down, height, part.top, part.bottom);
+    readers_along(across, width, part.left, part.right);
+  }
+  const Rectangle both = hull(r.part[0], r.part[1]);
+  if (area(both) <= area(r.part[0]) + area(r.part[1])) r = {both, {}};
   return r;
 }
 

@@ -117,8 +117,13 @@ struct Conv {
 };
 
 // A rectangle of an image's pixels: rows [top, bottom), columns [left, right); empty where nothing is in it.
-struct Region {
+struct Rectangle {
   std::int32_t top = 0, left = 0, bottom = 0, right = 0;
+};
+
+// A part of an image's pixels: two rectangles, which may overlap or be empty.
+struct Region {
+  Rectangle part[2];
 };
 
 // Where x and y differ, row by row: region(i) holds all such pixels, in whatever channel.
@@ -633,8 +638,8 @@ struct Kernels {
   void (*conv)(Stream, const Conv&) = nullptr;
   void (*conv_gradient)(Stream, const ConvGradient&) = nullptr;
 
-  // The outputs that a pixel of changed(i) is read by, region(i) then, and no others; lanes is 1. Null, like all of
-  // regions, on a device: whole passes are as fast there.
+  // Only the outputs that read a pixel of changed(i), which region(i) holds then; lanes is 1. On a device whole passes
+  // are as fast: this is null there, like all of regions.
   void (*conv_region)(Stream, const Conv&, const Region* changed, Region* region) = nullptr;
 
   // pool.cpp
@@ -644,7 +649,7 @@ struct Kernels {
 
   // regions.cpp
   void (*changed_regions)(Stream, const ChangedRegions&) = nullptr;
-  // region(i) = the smallest that holds itself and other(i)
+  // region(i) grows by other(i), part by part
   void (*join_regions)(Stream, Index rows, const Region* other, Region* region) = nullptr;
   void (*settle_regions)(Stream, const SettleRegions&) = nullptr;
 

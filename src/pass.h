@@ -26,8 +26,9 @@ class Pass {
 class RegionPass {
  public:
   virtual ~RegionPass() = default;
-  // What a forward costs where regions are of tall x wide pixels, as a part of a whole pass's multiply-adds.
-  virtual double share(Index tall, Index wide) const = 0;
+  // What a forward costs where regions are `parts` rectangles of tall x wide pixels, as a part of a whole pass's
+  // multiply-adds.
+  virtual double share(int parts, Index tall, Index wide) const = 0;
   // Keeps the values of x.
   virtual void begin(Index rows, Rows x) = 0;
   // The logits of x; `kept`, of the same stride, is what begin or settle kept.

@@ -61,7 +61,7 @@ PlanRegionPass::PlanRegionPass(const Plan& plan, const Context& context, Arena& 
   }
 }
 
-double PlanRegionPass::share(Index tall, Index wide) const {
+double PlanRegionPass::share(int parts, Index tall, Index wide) const {
   struct Side {
     double down, across;
   };
@@ -81,7 +81,8 @@ double PlanRegionPass::share(Index tall, Index wide) const {
     if (slides(l)) {
       const Window& w = *l.layer->window();
       side = {readers(w.down, side.down), readers(w.across, side.across)};
-      total += all * side.down * side.across / static_cast<double>(w.down.out() * w.across.out());
+      const double part = side.down * side.across / static_cast<double>(w.down.out() * w.across.out());
+      total += all * std::min(parts * part, 1.0);
     } else {
       total += all;
     }

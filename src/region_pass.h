@@ -14,7 +14,7 @@ class PlanRegionPass : public RegionPass {
   static std::size_t local_layers(const Plan& plan);
   static Index floats_per_row(const Plan& plan);
 
-  double share(Index tall, Index wide) const override;
+  double share(int parts, Index tall, Index wide) const override;
   void begin(Index rows, Rows x) override;
   Rows forward(Index rows, Rows x, Rows kept) override;
   void settle(Index rows, const std::uint8_t* keep) override;

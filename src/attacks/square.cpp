@@ -43,11 +43,10 @@ SquareSlab::SquareSlab(const Target& target, const SquareSettings& settings, Wor
   if (regions_) move_up(regions_->buffers());
 }
 
-// Whether windows are so small that what they reach is computed sooner than all there is. In L2 and L1 two of them
-// change, which are a third of what is left of the image apart.
+// Whether windows are so small that what they reach is computed sooner than all there is.
 bool SquareSlab::goes_by_regions(const SquareDraw& draw) const {
-  const auto reached = [&](Index side, Index all) { return s_.norm == Norm::linf ? side : side + (all - side) / 3; };
-  return regions_ && regions_->share(reached(draw.tall, s_.height), reached(draw.wide, s_.width)) < kWorthRegions;
+  const int windows = s_.norm == Norm::linf ? 1 : 2;
+  return regions_ && regions_->share(windows, draw.tall, draw.wide) < kWorthRegions;
 }
 
 void SquareSlab::propose(bool first) {

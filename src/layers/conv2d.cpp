@@ -111,8 +111,8 @@ Conv Conv2d::forward_conv(const Context& context, const float* packed, const Sta
   return c;
 }
 
-// Rows one by one of a kernel that is the image are rows of a product: the same chains, and weights read once for all.
-void Conv2d::forward_dense(const Context& context, const float* packed, const Stage& s) const {
+// Where the kernel is the image, rows one by one are rows of a product: the same chains, and weights read once for all.
+void Conv2d::forward_product(const Context& context, const float* packed, const Stage& s) const {
   const Index out = images_.out.channels;
   Gemm g{s.rows, out, in, s.x.data, s.x.ld, 1, packed, 0, out, s.y.data, s.y.ld, s.end};
   if (parameters.size() > 1) g.epilogue.bias = packed + packed_bias();
@@ -120,7 +120,7 @@ void Conv2d::forward_dense(const Context& context, const float* packed, const St
 }
 
 void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
-  if (is_dense() && context.lanes == 1) return forward_dense(context, packed, s);
+  if (is_product() && context.lanes == 1) return forward_product(context, packed, s);
   context.kernels.conv(context.stream, forward_conv(context, packed, s));
 }
 

@@ -36,8 +36,11 @@ class Conv2d : public Layer {
  private:
   Index depth() const { return window_.taps() * images_.in.channels; }  // of an output's sum
   bool is_dense() const { return images_.out.pixels() == 1; }
+  bool is_product() const {
+    return is_dense() && depth() == in && window_.down.padding == 0 && window_.across.padding == 0;
+  }
   Conv conv(const Context&, const Stage&, Image in, Image out, Rows x, Rows y) const;
-  void forward_dense(const Context&, const float* packed, const Stage&) const;
+  void forward_product(const Context&, const float* packed, const Stage&) const;
   Conv forward_conv(const Context&, const float* packed, const Stage&) const;
   Index packed_bias() const;
   Index packed_backward() const;
