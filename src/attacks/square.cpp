@@ -8,7 +8,7 @@ namespace epsball {
 namespace {
 
 // Rows one by one take their multiply-adds at some two thirds of the rate.
-constexpr double kWorthRegions = 0.6;
+constexpr double kWorthRegions = 0.65;
 
 // The part of the features that a square changes: it halves again and again.
 double part_of(const SquareSettings& s, int square) {
