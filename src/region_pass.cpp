@@ -46,6 +46,7 @@ PlanRegionPass::PlanRegionPass(const Plan& plan, const Context& context, Arena& 
       context_(one_by_one(context)),
       layers_(plan.inference()),
       local_(local_layers(plan)),
+      image_(std::find_if(layers_.begin(), layers_.end(), slides)->layer->images()->in),
       changed_(arena.take<Region>(rows)) {
   const auto moved = [&](Index features) {
     const Rows r = arena.take_rows(rows, features);
@@ -129,10 +130,8 @@ void PlanRegionPass::begin(Index rows, Rows x) {
 }
 
 Rows PlanRegionPass::forward(Index rows, Rows x, Rows kept) {
-  const auto first = std::find_if(layers_.begin(), layers_.end(), slides);
-  const Image in = first->layer->images()->in;
-  context_.kernels.changed_regions(context_.stream,
-                                   {rows, in.channels, in.height, in.width, x.data, kept.data, x.ld, changed_});
+  context_.kernels.changed_regions(
+      context_.stream, {rows, image_.channels, image_.height, image_.width, x.data, kept.data, x.ld, changed_});
   for (std::size_t i = 0; i < layers_.size(); ++i) i < local_ ? forward_region(i, rows, x) : forward_whole(i, rows, x);
   return values_.back().now;
 }

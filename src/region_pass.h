@@ -34,6 +34,7 @@ class PlanRegionPass : public RegionPass {
   const Context context_;  // lanes: 1
   const std::vector<Lowered>& layers_;
   const std::size_t local_;
+  const Image image_;  // of a row of x
   std::vector<Value> values_;
   Region* const changed_;  // (rows) of x
   std::vector<RowBuffer> buffers_;
