@@ -131,10 +131,10 @@ def strided(
 
 
 def whole(rows: int, channels: int, to: int, size: int, precision: str) -> tuple[Launch, Launch]:
-    """A dense layer on images, a convolution whose kernel is the image: forward and backward."""
+    """A dense layer on images: forward a product, backward a convolution whose kernel is the image."""
     flops, n = 2.0 * rows * channels * size**2 * to, channels * size**2
     what, moved = f"dense {n} to {to}", 4.0 * (rows * (n + to) + n * to)
-    forward = conv(f"{what}, forward", rows, 1, to, flops, moved, precision)
+    forward = product(f"{what}, forward", rows, to, n, to, precision, False)
     return forward, conv(f"{what}, backward", rows, size**2, channels, flops, moved + 4.0 * rows * n, precision)
 
 
