@@ -98,7 +98,7 @@ __global__ void copy_rows_kernel(Index rows, Index n, const float* from, Index l
   });
 }
 
-constexpr int kTileRows = 32, kMostBuffers = 32;
+constexpr int kTileRows = 32, kCompactWarps = 8, kRowsOfThread = kTileRows / kCompactWarps, kMostBuffers = 32;
 
 struct Buffers {
   RowBuffer buffer[kMostBuffers];
@@ -119,21 +119,29 @@ __device__ __forceinline__ int ones(std::uint32_t bits) {
   return count;
 }
 
-// A block has 32 neighbouring words of a buffer's rows and takes 32 rows at a time: it reads those that move before it
-// writes any, and none moves backwards.
+// A block has 32 neighbouring words of a buffer's rows and takes 32 rows at a time: it reads those that stay before it
+// writes any, and none moves backwards. Up to the first row that leaves, nothing moves.
 template <class Word>
 __device__ __forceinline__ void compact_columns(Index rows, const std::uint8_t* leave, Word* data, Index columns,
                                                 Index column) {
   Index front = 0;
   for (Index first = 0; first < rows; first += kTileRows) {
-    const Index asked = first + threadIdx.x, row = first + threadIdx.y;  // every warp asks for all rows of the tile
+    const Index asked = first + threadIdx.x;  // every warp asks for all rows of the tile
     const std::uint32_t stays = ballot(asked < rows && !leave[asked]);
-    const Index to = front + ones(stays & ((1u << threadIdx.y) - 1));
-    const bool moves = stays >> threadIdx.y & 1 && to < row && column < columns;
-    const Word word = moves ? data[row * columns + column] : Word{};
-    barrier();
-    if (moves) data[to * columns + column] = word;
-    front += ones(stays);
+    const int count = ones(stays);
+    if (front + count < rows && front + count < first + kTileRows) {  // the whole block
+      Word word[kRowsOfThread] = {};
+      const auto for_moving = [&](auto f) {
+        for (int i = 0; i < kRowsOfThread; ++i) {
+          const unsigned row = threadIdx.y + i * kCompactWarps;
+          if (stays >> row & 1 && column < columns) f(word[i], row);
+        }
+      };
+      for_moving([&](Word& w, unsigned row) { w = data[(first + row) * columns + column]; });
+      barrier();
+      for_moving([&](Word w, unsigned row) { data[(front + ones(stays & ((1u << row) - 1))) * columns + column] = w; });
+    }
+    front += count;
   }
 }
 
@@ -231,9 +239,9 @@ Index compact(Stream stream, Index rows, const std::uint8_t* leave, const RowBuf
       blocks += static_cast<unsigned>(ceil_div<Index>(columns_of(some.buffer[b]), kWarpSize));
       some.end[b] = blocks;
     }
-    launch(compact_kernel, blocks, dim3(kWarpSize, kTileRows), 0, s, rows, leave, some, s.active);
+    launch(compact_kernel, blocks, dim3(kWarpSize, kCompactWarps), 0, s, rows, leave, some, s.active);
   }
-  launch(count_kernel, 1, kTileRows * kWarpSize, 0, s, rows, leave, s.active);
+  launch(count_kernel, 1, kCompactWarps * kWarpSize, 0, s, rows, leave, s.active);
   return rows;
 }
 
