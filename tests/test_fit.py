@@ -18,7 +18,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, engine, labels, pair, use_threads
+from cases import batch, engine, labels, pair, sized, use_threads
 from epsball.training.method import Method
 from oracle import Net, random_net
 
@@ -457,7 +457,7 @@ def test_dropout_is_idle_outside_training(table: str) -> None:
 def data() -> dict[str, np.ndarray]:
     """A learnable problem: labels of a hidden linear model."""
     teacher = random_net([9, 3], seed=5, scale=4.0)
-    x, xv = batch(300, 9, seed=1), batch(120, 9, seed=2)
+    x, xv = batch(sized(300, on_emulator=70), 9, seed=1), batch(sized(120, on_emulator=40), 9, seed=2)
     return {"x": x, "y": teacher.predict(x), "xv": xv, "yv": teacher.predict(xv)}
 
 

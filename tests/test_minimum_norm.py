@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import epsball as eb
 import oracle
-from cases import batch, constant_model, labels, pair
+from cases import batch, constant_model, labels, pair, sized
 
 A = eb.attacks
 ATTACKS: dict[str, Any] = {
@@ -46,8 +46,9 @@ def changed(name: str, **options: Any) -> Any:
 def problem(seed: int = 0) -> tuple[Any, NDArray, NDArray]:
     """A network, rows, and labels that are wrong for some."""
     model, net = pair([FEATURES, 16, CLASSES], "relu", seed, scale=2.0)
-    x = batch(ROWS, FEATURES, seed)
-    return model, x, np.where(np.arange(ROWS) % 8 == 0, labels(ROWS, CLASSES), net.predict(x))
+    rows = sized(ROWS, on_emulator=16)
+    x = batch(rows, FEATURES, seed)
+    return model, x, np.where(np.arange(rows) % 8 == 0, labels(rows, CLASSES), net.predict(x))
 
 
 # ---- what a row returns
