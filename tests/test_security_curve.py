@@ -40,10 +40,10 @@ def test_it_says_at_most_and_has_intervals() -> None:
     assert curve.to_dict()["accuracy_at_most"] == list(curve.accuracy)
 
 
-def test_progress_tells_the_budgets_that_are_done() -> None:
+def test_progress_is_told_of_every_budget() -> None:
     told: list[tuple[str, int, int]] = []
     security_curve(*problem(), A.FGSM(eps=1), [0.0, 0.1], progress=lambda *args: told.append(args))
-    assert told == [("budgets", done, 2) for done in (0, 1, 2)]
+    assert told == [(f"eps={eps}", done, 1) for eps in (0.0, 0.1) for done in (0, 1)]
     with pytest.raises(TypeError, match="progress: wanted True, False or a function"):
         security_curve(*problem(), A.FGSM(eps=1), [0.1], progress="yes")  # type: ignore[arg-type]
 

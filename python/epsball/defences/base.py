@@ -27,7 +27,11 @@ class Defence(GradientSource):
         super().__init__(getattr(model, "input_shape", None), classes or getattr(model, "classes", None))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r})"
+        values = {name: value for name, value in vars(self).items() if isinstance(value, int | float | str)}
+        options = "".join(
+            f", {name}={value!r}" for name, value in values.items() if name not in ("classes", "batch_size")
+        )
+        return f"{type(self).__name__}({self.model!r}{options})"
 
 
 def defended(model: Any, name: str = "model") -> Classifier:
