@@ -54,7 +54,9 @@ def test_bad_arguments_are_named() -> None:
         security_curve(model, x, y, "pgd", [0.1])
     with pytest.raises(ValueError, match="attack: wanted an untargeted attack"):
         security_curve(model, x, y, A.FGSM(eps=1, targeted=True), [0.1])
-    with pytest.raises(ValueError, match="eps: wanted at least one budget"):
+    with pytest.raises(ValueError, match="eps: wanted at least one radius"):
         security_curve(model, x, y, A.FGSM(eps=1), [])
     with pytest.raises(ValueError, match="eps: wanted a number"):
         security_curve(model, x, y, A.FGSM(eps=1), [-0.1])
+    with pytest.raises(TypeError, match="eps: wanted radii"):
+        security_curve(model, x, y, A.FGSM(eps=1), 0.1)  # type: ignore[arg-type]

@@ -77,6 +77,6 @@ def test_bad_arguments_are_named(data: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_rows_may_reach_bounds_that_float32_would_round_them_over() -> None:
     x = np.array([[0.1, 7.9], [7.9, 0.1]] * 5)
-    assert np.float32(7.9) > 7.9
+    assert float(np.float32(7.9)) > 7.9
     fitted = RobustClassifier(bounds=(0.1, 7.9), epochs=20, batch_size=1, random_state=0).fit(x, [0, 1] * 5)
     assert fitted.robust_score(x, [0, 1] * 5) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import class_indices, count_rows, number
+from epsball.arguments import class_indices, count_rows, radii
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
@@ -108,9 +108,7 @@ def security_curve(
         raise TypeError(f"attack: wanted an attack with a budget such as epsball.attacks.PGD, got {attack!r}")
     if getattr(attack, "targeted", False):
         raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
-    attacks = {e: replace(attack, eps=e) for e in sorted(number("eps", e) for e in eps)}  # type: ignore[call-arg]
-    if not attacks:
-        raise ValueError("eps: wanted at least one budget, got none")
+    attacks = {e: replace(attack, eps=e) for e in sorted(radii("eps", eps))}  # type: ignore[call-arg]
     x, y = on_host("x", x, model), on_host("y", y, model)
     rows = count_rows(x)
     labels = class_indices("y", y, rows)
