@@ -153,6 +153,8 @@ class _Run:
             raise ValueError("x: wanted at least one row to train on, got none")
         method.check(model, self.data[1])
         self.targets = method.targets(model, *self.data)
+        if np.ndim(self.targets) > np.ndim(self.data[1]):
+            self._check_loss_of_targets()
         self.validation = None if validation is None else _validation(model, validation, loss)
         self.patience = None if patience is None else whole("patience", patience, 1)
         if self.patience is not None and self.validation is None:
@@ -188,6 +190,17 @@ class _Run:
             return self.data[0][:rows], self.data[1][:rows]
         labelled = np.flatnonzero(self.data[1] >= 0)[:rows]
         return self.data[0][labelled], self.data[1][labelled]
+
+    def _check_loss_of_targets(self) -> None:
+        """Refuse a loss that takes class indices only where the method makes probabilities of them."""
+        x = self.data[0][:1]
+        try:
+            _native.check_data(self.model._engine(x, True), x, self.targets[:1], self.loss)
+        except TypeError:
+            raise ValueError(
+                f"loss: {type(self.method).__name__} trains on one value per class, and {self.loss!r} takes class "
+                "indices only"
+            ) from None
 
     def _check_boxes(self) -> None:
         """Refuse, before the first update, data outside the box that the method or the monitor keeps to."""
