@@ -229,10 +229,10 @@ class _Run:
     def _check_monitor(self) -> None:
         """Refuse, before the first update, a monitor that does not fit model and rows.
 
-        It runs without its steps, and on one row, unless it has options for each.
+        It runs with a single step, and on one row, unless it has options for each.
         """
         attack: Any = self.history.attack
-        once = replace(attack, steps=0) if hasattr(attack, "steps") else attack
+        once = replace(attack, steps=1) if hasattr(attack, "steps") else attack
         rows = None if has_options_per_row(attack) else 1
         for data in (self.monitored(), self.validation):
             if data is None:
@@ -333,7 +333,10 @@ class _Run:
                 test = (None, None) if self.validation is None else self._errors(self.validation)
                 weights = self.model.parameters()
         except ValueError as error:  # the monitor has been tried: now it is the weights
-            raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
+            raise FloatingPointError(
+                f"epoch {number + 1}: training diverged in the last batch, {batches - 1}; norm of the weights "
+                f"{self._norm_of_weights():g}; {error}"
+            ) from error
         told = {**NATIVE, **self.method.settings()}
         record = {
             "epoch": number + 1,
@@ -351,6 +354,11 @@ class _Run:
         if kept_epoch(epochs, self.patience, self.method) == len(epochs):
             self.kept = weights
         return record
+
+    def _norm_of_weights(self) -> float:
+        with self.own_calls():
+            sizes = [np.linalg.norm(p.astype(np.float64)) for p in self.model.parameters().values()]
+        return float(np.linalg.norm(sizes))
 
     def _errors(self, data: Data) -> tuple[float, float]:
         """Return the clean error and the error under the monitoring attack."""
