@@ -57,6 +57,14 @@ class Draws:
     def __init__(self, seed: int) -> None:
         self.seed, self.calls, self._lock = check_seed(seed), 0, Lock()
 
+    def __getstate__(self) -> dict[str, int]:
+        """Return what a copy or a pickle goes on from: all but the lock."""
+        return {"seed": self.seed, "calls": self.calls}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
+
     def next(self) -> np.random.Generator:
         """Return the next generator."""
         with self._lock:
