@@ -16,8 +16,7 @@ struct SaliencyRow {
   Vec target(Index i, Index n) const { return load(a.target + at + i, n) * sign; }
   Vec others(Index i, Index n) const { return load(a.others + at + i, n) * sign; }
   Mask may_move(Index i, Index n) const {
-    const Vec x = load(a.x + at + i, n), lo = load(a.lo + at + i, n), hi = load(a.hi + at + i, n);
-    return a.increase ? (lo < hi) & (x < hi) : (lo < hi) & (x > lo);
+    return has_room(a, load(a.x + at + i, n), load(a.lo + at + i, n), load(a.hi + at + i, n));
   }
 };
 
@@ -65,8 +64,7 @@ bool saliency_row(const SaliencyRow& r) {
   const float top = largest(tops), bottom = -largest(-bottoms);
   const auto most = [&](Index p) {
     const float up = r.a.target[r.at + p] * r.sign + top, down = r.a.others[r.at + p] * r.sign + bottom;
-    const float x = r.a.x[r.at + p], lo = r.a.lo[r.at + p], hi = r.a.hi[r.at + p];
-    const bool may = lo < hi && (r.a.increase ? x < hi : x > lo);
+    const bool may = has_room(r.a, r.a.x[r.at + p], r.a.lo[r.at + p], r.a.hi[r.at + p]);
     return may && up > 0.0f && down < 0.0f ? -(up * down) : 0.0f;
   };
   Index promising = 0, first = 0;

@@ -41,10 +41,10 @@ void shrink(Stream, Index rows, const Shrinkage& a) {
       const Vec x0 = load(a.x0 + at, n), y = load(a.y + at, n), last = load(a.z + at, n);
       const Vec z =
           shrunk(y, x0, load(a.lo + at, n), load(a.hi + at, n), load(a.gradient + at, n), a.push[r], rate, a.beta);
-      store(a.z + at, a.restart[r] ? x0 : z, n);
-      store(a.y + at, a.restart[r] ? x0 : mul_add(z - last, splat<Vec>(momentum), z), n);
+      store(a.z + at, a.restart[r] == kFromInput ? x0 : z, n);
+      store(a.y + at, a.restart[r] == kFromInput ? x0 : mul_add(z - last, splat<Vec>(momentum), z), n);
     });
-    a.moving[r] |= !a.restart[r] && !is_zero(a.gradient + r * a.ld, a.features);
+    a.moving[r] |= a.restart[r] != kFromInput && !is_zero(a.gradient + r * a.ld, a.features);
   }
 }
 

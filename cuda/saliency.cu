@@ -20,10 +20,7 @@ struct SaliencyRow {
 
   __device__ float target(Index i) const { return a.target[at + i] * sign; }
   __device__ float others(Index i) const { return a.others[at + i] * sign; }
-  __device__ bool may_move(Index i) const {
-    const float x = a.x[at + i], lo = a.lo[at + i], hi = a.hi[at + i];
-    return lo < hi && (a.increase ? x < hi : x > lo);
-  }
+  __device__ bool may_move(Index i) const { return has_room(a, a.x[at + i], a.lo[at + i], a.hi[at + i]); }
   __device__ float score(float up, float down) const { return up > 0.0f && down < 0.0f ? -(up * down) : 0.0f; }
   __device__ void move(Index i) const {
     const float x = clip(a.x[at + i] + a.theta * sign, a.lo[at + i], a.hi[at + i]);

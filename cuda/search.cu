@@ -52,10 +52,10 @@ __global__ void shrink_kernel(Index rows, Shrinkage a, const std::int32_t* activ
       const float x0 = a.x0[at];
       const float z = shrunk(a.y[at], x0, a.lo[at], a.hi[at], a.gradient[at], a.push[r], rate, a.beta);
       const float y = mul_add(z - a.z[at], momentum, z);
-      a.z[at] = a.restart[r] ? x0 : z;
-      a.y[at] = a.restart[r] ? x0 : y;
+      a.z[at] = a.restart[r] == kFromInput ? x0 : z;
+      a.y[at] = a.restart[r] == kFromInput ? x0 : y;
     });
-    set_moving(a.gradient + r * a.ld, a.features, a.restart[r], a.moving[r]);
+    set_moving(a.gradient + r * a.ld, a.features, a.restart[r] == kFromInput, a.moving[r]);
   });
 }
 

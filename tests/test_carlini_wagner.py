@@ -32,6 +32,19 @@ def fewest_features(model: Any, x: NDArray, y: NDArray) -> NDArray:
     return np.array(counts)
 
 
+def test_l2_finds_rows_on_the_box_whose_steps_from_x_are_too_few_for_any_constant(table: str) -> None:
+    model, net = pair([33, 24, 5], "tanh", scale=2.0)
+    x = np.round(batch(30, 33))
+    y = net.predict(x)
+    one = CW(steps=100, search_steps=1, initial_constant=1e5).run(model, x, y)
+    nine = CW(steps=100).run(model, x, y)
+    long = CW(steps=3000).run(model, x, y)
+    assert one.success.mean() <= 0.1
+    np.testing.assert_array_equal(nine.success, long.success)
+    assert long.success.mean() >= 0.9
+    assert np.median(nine.distance[long.success] / long.distance[long.success]) <= 1.1
+
+
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
 def test_linf_is_near_the_closed_form_of_linear_models(table: str, bounds: Any) -> None:
     """τ falls by tenths, so that a row may stop a tenth above; most are nearer."""

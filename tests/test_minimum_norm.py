@@ -386,12 +386,25 @@ def test_jsma_takes_the_best_of_all_pairs(table: str, increase: bool) -> None:
     for i in np.flatnonzero(run.success & (run.distance > 0)):
         sign = 1.0 if increase else -1.0
         t, total = sign * jacobian[i, target[i]], sign * jacobian[i].sum(axis=0)
-        may = x[i] < 1 if increase else x[i] > 0
+        may = (1 - x[i] if increase else x[i]) > 0.1 * attack.theta
         _, pairs = best_pairs(t, total - t, may)
         moved = tuple(int(j) for j in np.flatnonzero(np.asarray(run.x_adv)[i] != x[i]))
         assert moved in pairs
         compared += 1
     assert compared > 0
+
+
+@pytest.mark.parametrize("increase", [True, False])
+def test_jsma_does_not_spend_features_that_are_nearly_at_the_end_of_the_box(table: str, increase: bool) -> None:
+    model, net = pair([33, 16, CLASSES], "tanh", scale=2.0)
+    x = batch(30, 33)
+    near = np.arange(33) % 4 == 0
+    x[:, near] = 0.95 if increase else 0.05
+    y = net.predict(x)
+    for theta, spent in ((1.0, False), (7.0, False), (0.25, True)):
+        moved = np.asarray(A.JSMA(theta, increase=increase).run(model, x, y).x_adv) != x
+        assert moved[:, ~near].any()
+        assert moved[:, near].any() == spent
 
 
 @pytest.mark.parametrize("increase", [True, False])

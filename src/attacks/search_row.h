@@ -31,7 +31,7 @@ struct SearchRows {
   std::int32_t* step = nullptr;     // (rows) of this search
   std::int32_t* search = nullptr;   // (rows)
   std::uint8_t* found = nullptr;    // (rows) in this search
-  std::uint8_t* restart = nullptr;  // (rows) kFromInput where the next search begins
+  std::uint8_t* restart = nullptr;  // (rows) a Restart: how the next step goes on
   float* push = nullptr;            // (rows) weight of the margin's gradient
   float* power1 = nullptr;          // (rows) beta1^step
   float* power2 = nullptr;          // (rows) beta2^step
@@ -80,6 +80,9 @@ struct Shrinkage {
 
 namespace EPSBALL_ISA {
 
+// Whether a constant has succeeded.
+EPSBALL_HD bool bracketed(const SearchRows& a, Index row) { return a.upper[row] < 1e9f; }
+
 // A search has ended: the constant moves towards the boundary between failure and success.
 EPSBALL_HD void next_search(const SearchRows& a, Index row) {
   const float c = a.constant[row];
@@ -87,8 +90,7 @@ EPSBALL_HD void next_search(const SearchRows& a, Index row) {
     a.upper[row] = min(a.upper[row], c);
   else
     a.lower[row] = max(a.lower[row], c);
-  const bool bracketed = a.upper[row] < 1e9f;
-  a.constant[row] = bracketed ? 0.5f * (a.lower[row] + a.upper[row]) : min(c * 10.0f, 1e10f);
+  a.constant[row] = bracketed(a, row) ? 0.5f * (a.lower[row] + a.upper[row]) : min(c * 10.0f, 1e10f);
   a.done[row] |= ++a.search[row] >= a.searches;
   a.found[row] = 0;
   a.step[row] = 0;
@@ -96,10 +98,7 @@ EPSBALL_HD void next_search(const SearchRows& a, Index row) {
   a.power1[row] = a.power2[row] = 1.0f;
 }
 
-EPSBALL_HD void decide(const SearchRows& a, Index row) {
-  const float margin = a.targeted ? -a.loss[row] : a.loss[row], lacking = max(a.confidence - margin, 0.0f);
-  a.push[row] = lacking > 0.0f ? a.constant[row] : 0.0f;
-  if (a.only_push) return;
+EPSBALL_HD void judge_search(const SearchRows& a, Index row, float lacking) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
   a.found[row] |= adversarial && lacking == 0.0f;
   const float extra = a.sparsity ? a.beta * a.sparsity[row] : 0.0f;
@@ -111,10 +110,23 @@ EPSBALL_HD void decide(const SearchRows& a, Index row) {
     over |= objective > 0.9999f * a.before[row];
     a.before[row] = objective;
   }
-  a.restart[row] = over ? kFromInput : kGoOn;
+  a.restart[row] = kGoOn;
+  if (over) {
+    next_search(a, row);
+    a.restart[row] = bracketed(a, row) ? kFromInput : kForget;
+    a.step[row] = bracketed(a, row) ? 0 : 1;  // x comes first, or this point is the first already
+  }
+  if (a.restart[row] == kFromInput) return;
   a.power1[row] *= a.beta1;
   a.power2[row] *= a.beta2;
-  if (over) next_search(a, row);
+}
+
+// Where no constant has succeeded yet the next one takes over the point that the last has reached, as steps from x that
+// were too few would be too few again.
+EPSBALL_HD void decide(const SearchRows& a, Index row) {
+  const float margin = a.targeted ? -a.loss[row] : a.loss[row], lacking = max(a.confidence - margin, 0.0f);
+  if (!a.only_push) judge_search(a, row, lacking);
+  a.push[row] = lacking > 0.0f ? a.constant[row] : 0.0f;
 }
 
 // (x - lo) / (hi - lo) on (-1, 1); 0 where the feature is fixed or has no box.

@@ -23,8 +23,9 @@ class CarliniWagner(Attack):
     c · max(κ − margin, 0). Every row has its own c. The nearest point met anywhere that is misclassified by
     `confidence` counts; a row that has none returns x itself.
 
-    "l2": ‖x' − x‖₂². Each constant starts from x: c grows tenfold until one succeeds, then bisection seeks the
-    smallest that does.
+    "l2": ‖x' − x‖₂². c grows tenfold until one succeeds, each going on from the point that the last has reached: pixels
+    on the box move so slowly at first that a few hundred steps from x would not get far with any c. Then bisection
+    seeks the smallest that succeeds, each starting from x.
 
     "linf": Σ max(|x'ᵢ − xᵢ| − τ, 0). Where a misclassified point lies within τ, τ falls to 0.9 of it, or of the point's
     distance if that is less; where none does, c doubles. Each round continues from the last point.

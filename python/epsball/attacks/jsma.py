@@ -24,8 +24,9 @@ class JSMA(Attack):
 
     Of all pairs of features whose change raises the target's logit and lowers the sum of the others, the pair with the
     largest product of these two derivatives (searched exhaustively; of ties the first) moves by `theta` and is not
-    moved again; features at the end of the box are no candidates. A row ends when it is misclassified, when there is no
-    such pair, or when `gamma` of its features have changed; it then returns x itself unless it succeeded.
+    moved again. A feature with less than a tenth of that left to the end of the box is no candidate: the map takes both
+    to move alike. A row ends when it is misclassified, when there is no such pair, or when `gamma` of its features have
+    changed; it then returns x itself unless it succeeded.
 
     Parameters
     ----------
