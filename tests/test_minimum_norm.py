@@ -269,6 +269,25 @@ def test_ead_ends_at_the_minima_of_both_parts_of_its_objective(bounds: Any) -> N
         assert_near_minimum(run.distance, run.success, exact_minimum(model, norm, x, y, bounds))
 
 
+def test_ead_gives_up_a_constant_whose_first_gradient_passes_no_threshold() -> None:
+    model, x, y = linear_problem(2)
+    small = {"initial_constant": 1e-6, "search_steps": 2, "steps": 50}
+    short, long = (A.EAD(**small, abort_early=early).run(model, x, y) for early in (True, False))
+    np.testing.assert_array_equal(short.queries, 1 + 2 * 2 * 2)  # two steps of each constant, two points in a step
+    np.testing.assert_array_equal(long.queries, 1 + 2 * 2 * 51)
+    np.testing.assert_array_equal(short.x_adv, long.x_adv)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_ead_gives_up_early_and_is_hardly_farther_for_it(norm: str) -> None:
+    model, x, y = linear_problem(2)
+    options = {"steps": 500, "search_steps": 6, "initial_constant": 0.1}
+    early, full = (A.EAD(norm, **options, abort_early=early).run(model, x, y) for early in (True, False))
+    np.testing.assert_array_equal(early.success, full.success)
+    assert early.queries.mean() < 0.5 * full.queries.mean()
+    assert np.median(early.distance[full.success]) <= 1.02 * np.median(full.distance[full.success])
+
+
 @pytest.mark.parametrize("targets", [0, 2])
 @pytest.mark.parametrize("norm", ["l2", "linf", "l1"])
 def test_restarts_of_fab_only_bring_rows_nearer(norm: str, targets: int) -> None:
