@@ -4,6 +4,7 @@
 // not depend on which way it went.
 #include "activation.h"
 #include "panel.h"
+#include "region.h"
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
@@ -167,11 +168,12 @@ void tile_of_channels(const Run& run, float* sums) {
 
 // ---- a convolution ----
 
-// Channels [j, j + count) of one block of images, their weights in a panel at `b`, `width` floats wide.
+// Channels [j, j + count) of one block of images, their weights in a panel at `b`, `width` floats wide; `line` outputs
+// lie from one row of the image to the next.
 struct Part {
   const float* x;
   float* y;
-  Index block;
+  Index block, line;
   const float* b;
   Index width, j, count;
 };
@@ -230,12 +232,12 @@ EPSBALL_INLINE void for_outputs(const Conv& c, const Part& part, Index apart, co
   for (Index row = 0; row < c.out_height; ++row)
     for_runs(c.across, c.out_width, c.column_step, Most, [&](Index column, Index count, const Taps& t, Index step) {
       if (is_short(count)) return;
-      outputs(row * c.out_width + column, count, c.column_step, c.down[row], t, step * pixel);
+      outputs(row * part.line + column, count, c.column_step, c.down[row], t, step * pixel);
     });
   for_runs(c.across, c.out_width, c.column_step, Most, [&](Index column, Index columns, const Taps&, Index) {
     for (Index i = 0; is_short(columns) && i < columns; ++i, column += c.column_step)
       for_runs(c.down, c.out_height, c.row_step, Most, [&](Index row, Index count, const Taps& t, Index step) {
-        outputs(row * c.out_width + column, count, c.row_step * c.out_width, t, c.across[column], step * line);
+        outputs(row * part.line + column, count, c.row_step * part.line, t, c.across[column], step * line);
       });
   });
 }
@@ -446,7 +448,8 @@ EPSBALL_INLINE void for_parts(const Conv& c, Index most, F f) {
     const Index width = panel_vecs(c.out_channels, col) * kLanes;
     const Index last = c.out_channels - col < width ? c.out_channels : col + width;
     for (Index j = col; j < last; j += most)
-      f(Part{c.x, c.y, 0, c.b + col * c.taps * c.in_channels + (j - col), width, j, last - j < most ? last - j : most});
+      f(Part{c.x, c.y, 0, c.out_width, c.b + col * c.taps * c.in_channels + (j - col), width, j,
+             last - j < most ? last - j : most});
   }
 }
 
@@ -499,6 +502,29 @@ void conv(Stream, const Conv& c) {
       for_parts(c, kChannels, [&](const Part& part) {
         with_count<kChannels>(part.count, [&]<int Channels>() { rows_part<Channels>(c, here(part)); });
       });
+  }
+}
+
+// The outputs of a part of one row.
+void conv_of_part(const Conv& all, Index row, const Rectangle& r) {
+  Conv c = all;
+  c.out_height = r.bottom - r.top;
+  c.out_width = r.right - r.left;
+  c.down += r.top;
+  c.across += r.left;
+  for_parts(c, kPanel, [&](Part part) {
+    part.line = all.out_width;
+    part.x += row * c.ldx;
+    part.y += row * c.ldy + (r.top * all.out_width + r.left) * c.out_channels;
+    with_count<kTileVecs>(part.width / kLanes, [&]<int V>() { channels_part<V>(c, part); });
+  });
+}
+
+void conv_region(Stream, const Conv& c, const Region* changed, Region* region) {
+  for (Index row = 0; row < c.rows; ++row) {
+    region[row] = readers_of(changed[row], c.down, c.out_height, c.across, c.out_width);
+    for (const Rectangle& part : region[row].part)
+      if (!is_empty(part)) conv_of_part(c, row, part);
   }
 }
 
@@ -615,6 +641,7 @@ void conv_gradient(Stream, const ConvGradient& g) {
 void add_conv(Kernels& k) {
   k.arrange = arrange;
   k.conv = conv;
+  k.conv_region = conv_region;
   k.conv_gradient = conv_gradient;
 }
 

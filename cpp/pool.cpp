@@ -1,15 +1,20 @@
 // Max and average pooling of images, channels last.
 #include "activation.h"
+#include "region.h"
 #include "table.h"
 
 namespace epsball::EPSBALL_ISA {
 namespace {
 
-// Calls f(output pixel, first input pixel, rows, columns) for the window of every output of one image.
+Rectangle whole(const Pool& p) {
+  return {0, 0, static_cast<std::int32_t>(p.out_height), static_cast<std::int32_t>(p.out_width)};
+}
+
+// Calls f(output pixel, first input pixel, rows, columns) for the window of every output in a part of one image.
 template <class F>
-EPSBALL_INLINE void for_windows(const Pool& p, F f) {
-  for (Index oy = 0; oy < p.out_height; ++oy)
-    for (Index ox = 0; ox < p.out_width; ++ox) {
+EPSBALL_INLINE void for_windows(const Pool& p, const Rectangle& part, F f) {
+  for (Index oy = part.top; oy < part.bottom; ++oy)
+    for (Index ox = part.left; ox < part.right; ++ox) {
       const Taps &down = p.down[oy], &across = p.across[ox];
       f(oy * p.out_width + ox, down.first * p.in_width + across.first, Index{down.count}, Index{across.count});
     }
@@ -23,9 +28,9 @@ EPSBALL_INLINE void for_taps(const Pool& p, Index first, Index rows, Index colum
 }
 
 template <PoolKind kind>
-void forward(const Pool& p, const float* in, float* out) {
+void forward(const Pool& p, const Rectangle& part, const float* in, float* out) {
   const float share = 1.0f / static_cast<float>(p.taps);
-  for_windows(p, [&](Index pixel, Index first, Index rows, Index columns) {
+  for_windows(p, part, [&](Index pixel, Index first, Index rows, Index columns) {
     for_lanes(p.channels, [&](Index i, Index n) {
       Vec v = kind == PoolKind::max ? splat<Vec>(-3.40282347e38f) : Vec{};
       for_taps(p, first, rows, columns, [&](Index tap) {
@@ -41,7 +46,7 @@ void forward(const Pool& p, const float* in, float* out) {
 template <PoolKind kind, bool overlap>
 void backward(const Pool& p, const float* in, const float* out, const float* from, float* to) {
   const float share = 1.0f / static_cast<float>(p.taps);
-  for_windows(p, [&](Index pixel, Index first, Index rows, Index columns) {
+  for_windows(p, whole(p), [&](Index pixel, Index first, Index rows, Index columns) {
     for_lanes(p.channels, [&](Index i, Index n) {
       const Vec y = load(out + pixel * p.channels + i, n), dy = load(from + pixel * p.channels + i, n);
       Vec left = kind == PoolKind::max ? dy : dy * share;
@@ -65,11 +70,20 @@ void backward(const Pool& p, const float* in, const float* out, const float* fro
   });
 }
 
+void forward_row(const Pool& p, Index row, const Rectangle& part) {
+  const float* in = p.x + row * p.ldx;
+  float* out = p.y + row * p.ldy;
+  p.kind == PoolKind::max ? forward<PoolKind::max>(p, part, in, out) : forward<PoolKind::average>(p, part, in, out);
+}
+
 void pool_forward(Stream, const Pool& p) {
+  for (Index row = 0; row < p.rows; ++row) forward_row(p, row, whole(p));
+}
+
+void pool_region(Stream, const Pool& p, const Region* changed, Region* region) {
   for (Index row = 0; row < p.rows; ++row) {
-    const float* in = p.x + row * p.ldx;
-    float* out = p.y + row * p.ldy;
-    p.kind == PoolKind::max ? forward<PoolKind::max>(p, in, out) : forward<PoolKind::average>(p, in, out);
+    region[row] = readers_of(changed[row], p.down, p.out_height, p.across, p.out_width);
+    for (const Rectangle& part : region[row].part) forward_row(p, row, part);
   }
 }
 
@@ -91,6 +105,7 @@ void pool_backward(Stream, const Pool& p) {
 void add_pool(Kernels& k) {
   k.pool_forward = pool_forward;
   k.pool_backward = pool_backward;
+  k.pool_region = pool_region;
 }
 
 }  // namespace epsball::EPSBALL_ISA

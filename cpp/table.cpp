@@ -26,6 +26,7 @@ Kernels filled() {
   add_project(k);
   add_random(k);
   add_reduce(k);
+  add_regions(k);
   add_rows(k);
   add_linear_exact(k);
   add_decide(k);

@@ -21,6 +21,7 @@ void add_step(Kernels&);
 void add_project(Kernels&);
 void add_random(Kernels&);
 void add_reduce(Kernels&);
+void add_regions(Kernels&);
 void add_rows(Kernels&);
 void add_linear_exact(Kernels&);
 void add_decide(Kernels&);

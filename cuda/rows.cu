@@ -98,11 +98,20 @@ __global__ void copy_rows_kernel(Index rows, Index n, const float* from, Index l
   });
 }
 
-constexpr int kTileRows = 32, kMostBuffers = 32;
+constexpr int kTileRows = 32, kCompactWarps = 8, kRowsOfThread = kTileRows / kCompactWarps, kMostBuffers = 32;
 
 struct Buffers {
   RowBuffer buffer[kMostBuffers];
+  unsigned end[kMostBuffers];  // the first block behind the buffer's own, which follow those of the buffer before
 };
+
+__host__ __device__ __forceinline__ bool in_words(RowBuffer b) {
+  return b.bytes % static_cast<Index>(sizeof(std::uint32_t)) == 0;
+}
+// Words of a row, or its bytes.
+__host__ __device__ __forceinline__ Index columns_of(RowBuffer b) {
+  return in_words(b) ? b.bytes / static_cast<Index>(sizeof(std::uint32_t)) : b.bytes;
+}
 
 __device__ __forceinline__ int ones(std::uint32_t bits) {
   int count = 0;
@@ -111,33 +120,41 @@ __device__ __forceinline__ int ones(std::uint32_t bits) {
 }
 
 // A block has 32 neighbouring words of a buffer's rows and takes 32 rows at a time: it reads those that stay before it
-// writes any, and none moves backwards.
+// writes any, and none moves backwards. Up to the first row that leaves, nothing moves.
 template <class Word>
-__device__ __forceinline__ void compact_buffer(Index rows, const std::uint8_t* leave, Word* data, Index words) {
-  const Index column = Index{blockIdx.x} * kWarpSize + threadIdx.x;
+__device__ __forceinline__ void compact_columns(Index rows, const std::uint8_t* leave, Word* data, Index columns,
+                                                Index column) {
   Index front = 0;
   for (Index first = 0; first < rows; first += kTileRows) {
     const Index asked = first + threadIdx.x;  // every warp asks for all rows of the tile
     const std::uint32_t stays = ballot(asked < rows && !leave[asked]);
-    const bool moves = stays >> threadIdx.y & 1 && column < words;
-    const Word word = moves ? data[(first + threadIdx.y) * words + column] : Word{};
-    barrier();
-    if (moves) data[(front + ones(stays & ((1u << threadIdx.y) - 1))) * words + column] = word;
-    front += ones(stays);
+    const int count = ones(stays);
+    if (front + count < rows && front + count < first + kTileRows) {  // the whole block
+      Word word[kRowsOfThread] = {};
+      const auto for_moving = [&](auto f) {
+        for (int i = 0; i < kRowsOfThread; ++i) {
+          const unsigned row = threadIdx.y + i * kCompactWarps;
+          if (stays >> row & 1 && column < columns) f(word[i], row);
+        }
+      };
+      for_moving([&](Word& w, unsigned row) { w = data[(first + row) * columns + column]; });
+      barrier();
+      for_moving([&](Word w, unsigned row) { data[(front + ones(stays & ((1u << row) - 1))) * columns + column] = w; });
+    }
+    front += count;
   }
 }
 
 __global__ void compact_kernel(Index rows, const std::uint8_t* leave, Buffers buffers, const std::int32_t* active) {
-  const RowBuffer b = buffers.buffer[blockIdx.y];
-  const Index n = rows_now(rows, active);
-  const bool words = b.bytes % static_cast<Index>(sizeof(std::uint32_t)) == 0;
-  const Index columns = words ? b.bytes / static_cast<Index>(sizeof(std::uint32_t)) : b.bytes;
-  if (Index{blockIdx.x} * kWarpSize < columns) {  // the whole block
-    if (words)
-      compact_buffer(n, leave, static_cast<std::uint32_t*>(b.data), columns);
-    else
-      compact_buffer(n, leave, static_cast<std::uint8_t*>(b.data), columns);
-  }
+  int which = 0;
+  while (blockIdx.x >= buffers.end[which]) ++which;
+  const unsigned begin = which > 0 ? buffers.end[which - 1] : 0;
+  const Index n = rows_now(rows, active), column = Index{blockIdx.x - begin} * kWarpSize + threadIdx.x;
+  const RowBuffer b = buffers.buffer[which];
+  if (in_words(b))  // the whole block
+    compact_columns(n, leave, static_cast<std::uint32_t*>(b.data), columns_of(b), column);
+  else
+    compact_columns(n, leave, static_cast<std::uint8_t*>(b.data), columns_of(b), column);
 }
 
 // One block: the count replaces the one that the other kernels have read.
@@ -216,15 +233,15 @@ Index compact(Stream stream, Index rows, const std::uint8_t* leave, const RowBuf
   for (int first = 0; first < count; first += kMostBuffers) {
     Buffers some;
     const int n = count - first < kMostBuffers ? count - first : kMostBuffers;
-    Index widest = 0;
+    unsigned blocks = 0;
     for (int b = 0; b < n; ++b) {
       some.buffer[b] = buffers[first + b];
-      widest = some.buffer[b].bytes > widest ? some.buffer[b].bytes : widest;
+      blocks += static_cast<unsigned>(ceil_div<Index>(columns_of(some.buffer[b]), kWarpSize));
+      some.end[b] = blocks;
     }
-    const dim3 grid(static_cast<unsigned>(ceil_div<Index>(widest, kWarpSize)), static_cast<unsigned>(n));
-    launch(compact_kernel, grid, dim3(kWarpSize, kTileRows), 0, s, rows, leave, some, s.active);
+    launch(compact_kernel, blocks, dim3(kWarpSize, kCompactWarps), 0, s, rows, leave, some, s.active);
   }
-  launch(count_kernel, 1, kTileRows * kWarpSize, 0, s, rows, leave, s.active);
+  launch(count_kernel, 1, kCompactWarps * kWarpSize, 0, s, rows, leave, s.active);
   return rows;
 }
 

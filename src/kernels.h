@@ -116,6 +116,36 @@ struct Conv {
   Epilogue epilogue;  // without step
 };
 
+// A rectangle of an image's pixels: rows [top, bottom), columns [left, right); empty where nothing is in it.
+struct Rectangle {
+  std::int32_t top = 0, left = 0, bottom = 0, right = 0;
+};
+
+// A part of an image's pixels: two rectangles, which may overlap or be empty.
+struct Region {
+  Rectangle part[2];
+};
+
+// Where x and y differ, row by row: region(i) holds all such pixels, in whatever channel.
+struct ChangedRegions {
+  Index rows = 0, channels = 1, height = 1, width = 1;
+  const float* x = nullptr;  // (rows, channels, height, width)
+  const float* y = nullptr;
+  Index ld = 0;              // of both
+  Region* region = nullptr;  // (rows)
+};
+
+// Images, channels last, of which a region has been computed anew: it becomes what is kept where `keep`, and what is
+// kept comes back where not.
+struct SettleRegions {
+  Index rows = 0, width = 0, channels = 0;
+  const Region* region = nullptr;      // (rows)
+  const std::uint8_t* keep = nullptr;  // (rows)
+  float* x = nullptr;
+  float* kept = nullptr;
+  Index ld = 0;  // of both
+};
+
 // Gradient of a convolution's weights, (out_channels, in_channels, taps), over images with lanes = 1: those of which
 // tap * in_channels + channel is in [first, last).
 struct ConvGradient {
@@ -608,9 +638,20 @@ struct Kernels {
   void (*conv)(Stream, const Conv&) = nullptr;
   void (*conv_gradient)(Stream, const ConvGradient&) = nullptr;
 
+  // Only the outputs that read a pixel of changed(i), which region(i) holds then; lanes is 1. On a device whole passes
+  // are as fast: this is null there, like all of regions.
+  void (*conv_region)(Stream, const Conv&, const Region* changed, Region* region) = nullptr;
+
   // pool.cpp
   void (*pool_forward)(Stream, const Pool&) = nullptr;
   void (*pool_backward)(Stream, const Pool&) = nullptr;
+  void (*pool_region)(Stream, const Pool&, const Region* changed, Region* region) = nullptr;
+
+  // regions.cpp
+  void (*changed_regions)(Stream, const ChangedRegions&) = nullptr;
+  // region(i) grows by other(i), part by part
+  void (*join_regions)(Stream, Index rows, const Region* other, Region* region) = nullptr;
+  void (*settle_regions)(Stream, const SettleRegions&) = nullptr;
 
   // channels.cpp
   void (*scale_channels)(Stream, const ScaleChannels&) = nullptr;

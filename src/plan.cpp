@@ -9,6 +9,7 @@
 #include "layers/activation.h"
 #include "layers/arrange.h"
 #include "layers/batch_norm_channel.h"
+#include "region_pass.h"
 
 namespace epsball {
 
@@ -357,6 +358,13 @@ Tape Plan::tape(const std::vector<Lowered>& layers, Arena& arena, Index rows, bo
 std::unique_ptr<Pass> Plan::open(const Context& context, Arena& arena, Index rows) const {
   return std::make_unique<PlanPass>(*this, context, attack_tape(arena, rows));
 }
+
+std::unique_ptr<RegionPass> Plan::open_regions(const Context& context, Arena& arena, Index rows) const {
+  if (PlanRegionPass::local_layers(*this) == 0) return nullptr;
+  return std::make_unique<PlanRegionPass>(*this, context, arena, rows);
+}
+
+Index Plan::region_floats_per_row() const { return PlanRegionPass::floats_per_row(*this); }
 
 void PlanPass::drop(std::size_t i, Index rows, Rows values) const {
   const float p = layers_[i].layer->dropout();

@@ -51,6 +51,8 @@ class Plan : public Target {
   Index floats_per_row() const override;
   bool fuses_step() const override { return inference_.front().layer->fuses_step(); }
   std::unique_ptr<Pass> open(const Context& context, Arena& arena, Index rows) const override;
+  std::unique_ptr<RegionPass> open_regions(const Context& context, Arena& arena, Index rows) const override;
+  Index region_floats_per_row() const override;
 
   // Without dropout, and with.
   const std::vector<Lowered>& inference() const { return inference_; }

@@ -31,6 +31,9 @@ class Target {
 
   // A pass through at most `rows` rows at a time, its buffers cut from the arena.
   virtual std::unique_ptr<Pass> open(const Context& context, Arena& arena, Index rows) const = 0;
+  // Passes by regions, and the floats per row that they take; null where the model has no layers that gain by them.
+  virtual std::unique_ptr<RegionPass> open_regions(const Context&, Arena&, Index /*rows*/) const { return nullptr; }
+  virtual Index region_floats_per_row() const { return 0; }
 };
 
 }  // namespace epsball

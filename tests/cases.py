@@ -29,6 +29,11 @@ LAYERS = {
 }
 
 
+def sized(whole: int, *, on_emulator: int) -> int:
+    """How large a case is: the emulated GPU, which takes some thousand times as long, gets a smaller one."""
+    return on_emulator if eb._native.table() == "cuda-emulated" else whole
+
+
 def use_threads(threads: int) -> None:
     """Let `threads` threads share all work until the test ends, however little there is."""
     eb._native.set_share_all(True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
+from cases import sized
 
 A = eb.attacks
 ROWS = 48
@@ -55,13 +56,14 @@ def trained(digits: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
 
 
 @pytest.fixture
-def problem(digits: dict[str, np.ndarray], trained: dict[str, dict[str, np.ndarray]]) -> Callable[..., Any]:
+def problem(table: str, digits: dict[str, np.ndarray], trained: dict[str, dict[str, np.ndarray]]) -> Callable[..., Any]:
     """(model in memory of the table in force, digits, labels)."""
+    rows = sized(ROWS, on_emulator=20)
 
     def made(name: str) -> tuple[Any, np.ndarray, np.ndarray]:
         model = MODELS[name]()
         model.load_parameters(trained[name])
-        return model, digits["xt"][:ROWS].reshape(-1, *model.input_shape), digits["yt"][:ROWS]
+        return model, digits["xt"][:rows].reshape(-1, *model.input_shape), digits["yt"][:rows]
 
     return made
 

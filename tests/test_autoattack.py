@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import batch, constant_model, labels, pair
+from cases import batch, constant_model, labels, pair, sized
 
 A = eb.attacks
 
 
-def problem(rows: int = 60, classes: int = 10) -> tuple[Any, np.ndarray, np.ndarray]:
+def problem(rows: int = 0, classes: int = 10) -> tuple[Any, np.ndarray, np.ndarray]:
     """Some rows are wrong as they are, some fall, some stand."""
+    rows = rows or sized(60, on_emulator=8)
     model, net = pair([33, 31, classes], "relu", scale=2.0)
     x = batch(rows, 33)
     return model, x, np.where(np.arange(rows) % 6 == 0, labels(rows, classes), net.predict(x))
@@ -42,11 +43,12 @@ def test_members_are_the_published_ones(norm: str) -> None:
 
 
 def test_a_row_falls_if_any_member_breaks_it(table: str) -> None:
-    model, x, y = problem()
+    classes = sized(10, on_emulator=5)
+    model, x, y = problem(classes=classes)
     whole = A.AutoAttack(eps=0.03, seed=3)
     run = whole.run(model, x, y)
     clean = np.asarray(model.predict(x)) != y
-    alone = [m.run(model, x, y) for m in whole.members(10)]
+    alone = [m.run(model, x, y) for m in whole.members(classes)]
     broken = [r.success & (r.distance <= 0.03) for r in alone]  # FAB looks for the nearest, however far
     np.testing.assert_array_equal(run.success, clean | np.any(broken, axis=0))
     assert clean.sum() < run.success.sum() < len(x)
@@ -58,10 +60,11 @@ def test_a_row_falls_if_any_member_breaks_it(table: str) -> None:
 
 
 def test_rows_that_stand_return_the_largest_margin_found(table: str) -> None:
-    model, x, y = problem()
+    classes = sized(10, on_emulator=5)
+    model, x, y = problem(classes=classes)
     whole = A.AutoAttack(eps=0.03, seed=3)
     run = whole.run(model, x, y)
-    alone = [m.run(model, x, y) for m in whole.members(10)]
+    alone = [m.run(model, x, y) for m in whole.members(classes)]
     found = [np.where(r.distance <= 0.03, model.loss(r.x_adv, y, loss="margin"), -np.inf) for r in alone]
     rest = ~run.success
     np.testing.assert_array_equal(run.loss[rest], np.max(found, axis=0)[rest])
@@ -76,7 +79,7 @@ def test_the_call_is_the_class_and_takes_eps_and_masks_per_row(table: str) -> No
     np.testing.assert_array_equal(x_adv, A.AutoAttack(eps, mask=mask, version="rand")(model, x, y))
     np.testing.assert_array_equal(x_adv[~mask], x[~mask])
     assert (np.abs(x_adv.astype(np.float64) - x).max(axis=1) <= eps).all()
-    for i in (3, 40):
+    for i in (3, sized(40, on_emulator=5)):
         one = eb.autoattack(model, x[[i]], y[[i]], eps=eps[i], mask=mask[[i]], version="rand", index=[i])
         np.testing.assert_array_equal(one[0], x_adv[i])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +50,27 @@ EXACT: dict[str, Callable[[], Any]] = {
     "codes": lambda: D.OutputCodes(small(outputs=7), words(CLASSES, 7)),
     "around another": lambda: eb.Ensemble([D.FrontEnd(small(), small(3, outputs=36)), small(1)], "probabilities"),
 }
+
+
+COPIED: dict[str, Any] = {
+    **{name: EXACT[name] for name in ("front end", "codes", "around another")},
+    "noise": lambda: D.TestTimeNoise(small()),
+    "glimpses": lambda: D.Glimpses(small(), margin=1),
+    "squeezing": lambda: D.BitDepth(small()),
+    "doubt": lambda: D.ConfidenceReducing(small()),
+    "expectation": lambda: eb.sources.Expectation(small(), [eb.sources.GaussianNoise(0.1)]),
+}
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_copies_and_pickles_answer_what_the_defence_would_answer_next(name: str) -> None:
+    defence, x = COPIED[name](), batch(ROWS, 36, low=0.2, high=0.8).reshape(ROWS, *SHAPE)
+    defence(x)
+    again, read = copy.deepcopy(defence), pickle.loads(pickle.dumps(defence))
+    for _ in range(2):
+        answer = defence(x)
+        np.testing.assert_array_equal(again(x), answer)
+        np.testing.assert_array_equal(read(x), answer)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -189,6 +212,8 @@ def test_squeezing_hides_the_gradient_unless_the_way_back_skips_it(data: dict[st
         (lambda: D.Glimpses(small(), margin=3), "margin"),
         (lambda: D.FrontEnd(small(), small()), "front"),
         (lambda: D.FrontEnd(small(), "front"), "front"),
+        (lambda: D.FrontEnd(eb.CallableModel(small()), small(outputs=36)), "model"),
+        (lambda: D.OutputCodes(eb.CallableModel(small()), np.ones((3, 4))), "model"),
         (lambda: D.ConfidenceReducing(small(), eps=-1), "eps"),
         (lambda: D.OutputCodes(small(), np.ones((3, 4))), "codes"),
         (lambda: D.OutputCodes(small(), np.zeros((3, 4))), "codes"),

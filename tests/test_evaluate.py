@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +12,8 @@ import pytest
 
 import epsball as eb
 from epsball.attacks.base import Attack
+from epsball.evaluation import state
 from epsball.reports import files
-
-evaluation = import_module("epsball.evaluation.evaluate")  # the package has the function under this name
 
 # One feature x in [0, 1]; the model says 1 where x > 0.5. Rows 0-2 are right, row 3 is wrong.
 X = np.array([[0.1], [0.4], [0.9], [0.8]], np.float32)
@@ -268,7 +266,7 @@ class Asking(Attack):
 @pytest.fixture
 def counted(monkeypatch):
     Counting.asked.clear()
-    monkeypatch.setattr(evaluation, "CHUNK", 2)
+    monkeypatch.setattr(state, "CHUNK", 2)
     return Counting.asked
 
 
@@ -322,7 +320,7 @@ def test_chunks_change_no_bit(monkeypatch):
     x, y = eb.datasets.load("mnist-subset", "test")
     attacks = [eb.attacks.PGD(eps=0.05, steps=3, restarts=2), eb.attacks.PGD(eps=np.linspace(0, 0.1, 50), steps=2)]
     whole = eb.evaluate(model, x[:50], y[:50], attacks)
-    monkeypatch.setattr(evaluation, "CHUNK", 7)
+    monkeypatch.setattr(state, "CHUNK", 7)
     pieces = eb.evaluate(model, x[:50], y[:50], attacks)
     assert np.array_equal(whole.robust, pieces.robust)
     for name, row in whole.rows.items():

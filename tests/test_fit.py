@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import epsball as eb
+import every_attack
 import oracle
-from cases import batch, engine, labels, pair, use_threads
+from cases import batch, engine, labels, pair, sized, use_threads
 from epsball.training.method import Method
 from oracle import Net, random_net
 
@@ -457,7 +458,7 @@ def test_dropout_is_idle_outside_training(table: str) -> None:
 def data() -> dict[str, np.ndarray]:
     """A learnable problem: labels of a hidden linear model."""
     teacher = random_net([9, 3], seed=5, scale=4.0)
-    x, xv = batch(300, 9, seed=1), batch(120, 9, seed=2)
+    x, xv = batch(sized(300, on_emulator=70), 9, seed=1), batch(sized(120, on_emulator=40), 9, seed=2)
     return {"x": x, "y": teacher.predict(x), "xv": xv, "yv": teacher.predict(xv)}
 
 
@@ -506,6 +507,14 @@ def test_monitor_is_the_attack_recorded(data: dict[str, np.ndarray]) -> None:
     assert history.attack == monitor
     fooled = monitor.run(model, data["xv"], data["yv"]).success.mean()
     assert history.epochs[-1]["test_adversarial_error"] == pytest.approx(fooled, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", every_attack.NETWORKS)
+def test_every_attack_may_be_the_monitor(name: str) -> None:
+    x, y = every_attack.images(12), np.arange(12) % every_attack.CLASSES
+    model, attack = eb.models.mlp([16, 6, every_attack.CLASSES]), every_attack.MAKE[name]()
+    history = eb.fit(model, x, y, epochs=1, monitor=attack)
+    assert history.epochs[0]["train_adversarial_error"] == attack.run(model, x, y).success.mean()
 
 
 def test_monitoring_does_not_disturb_training(table: str, data: dict[str, np.ndarray]) -> None:
@@ -864,7 +873,8 @@ def test_soft_labels_train(table: str) -> None:
 
 def test_weights_that_diverge_in_the_last_batch_are_an_error_that_names_the_epoch() -> None:
     model, _ = pair([3, 5, 2])
-    with pytest.raises(FloatingPointError, match=r"epoch 1: training diverged; model: .* not finite"):
+    with pytest.raises(FloatingPointError, match=r"epoch 1: training diverged in the last batch, 0; norm of the "
+                                                 r"weights \S+; model: .* not finite"):  # fmt: skip
         eb.fit(model, batch(4, 3), labels(4, 2), optimizer=T.SGD(lr=1e30), epochs=3)
 
 

@@ -120,3 +120,13 @@ def test_bad_rules_are_named(options: dict[str, Any], name: str) -> None:
         Game(**options)
     with pytest.raises(TypeError, match=r"^attack: "):
         Game().check("pgd")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_played_is_named(models: list[Any], digits_: Any) -> None:
+    x, y = digits_
+    with pytest.raises(ValueError, match="attack: wanted an untargeted attack"):
+        Game().play(models[0], x, y, A.PGD(0.1, targeted=True), COSTS)
+    with pytest.raises(ValueError, match="x: wanted at least one row"):
+        Game().play(models[0], x[:0], y[:0], A.FGSM(0.1), COSTS)
+    with pytest.raises(ValueError, match="y: wanted 100 class indices"):
+        Game().play(models[0], x, y[:3], A.FGSM(0.1), COSTS)

@@ -9,7 +9,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, check_central_differences, check_loss, engine, labels, pair
+from cases import batch, check_central_differences, check_loss, engine, labels, pair, sized
 from oracle import Net
 
 SHAPES = ([9, 1], [9, 2], [9, 10], [17, 5, 1], [17, 33, 10])
@@ -68,7 +68,7 @@ def test_an_attack_on_a_flat_hinge_stays_and_says_so(table: str, loss: str, clas
 def test_evasion_of_a_linear_svm_reaches_the_closed_form(table: str, norm: str) -> None:
     """Two-class SVM, inside its margin: ascending the hinge ends where the exact attack does."""
     model, net = pair([7, 1])
-    x = batch(40, 7)
+    x = batch(sized(40, on_emulator=15), 7)
     y = net.predict(x)
     inside = oracle.loss("hinge", net(x), y) > 0
     x, y = x[inside], y[inside]

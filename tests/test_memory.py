@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
+from epsball.files import fingerprint
 
 PROC = Path("/proc/self")
 MIB = 1 << 20
@@ -74,6 +76,17 @@ def test_a_sync_from_torch_allocates_nothing() -> None:
     assert taken(lambda: eb.sync_from_torch(model, module)) < 2 * MIB
     assert taken(lambda: model(x)) < 2 * MIB  # packs the new weights in place
     np.testing.assert_allclose(model(x), module(torch.from_numpy(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_telling_data_from_others_copies_no_more_than_a_block(tmp_path: Path) -> None:
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (8, MIB, 2))
+    mapped[...] = np.arange(2, dtype=np.float32)
+    every_other = mapped[..., ::2]
+    expected = fingerprint(np.ascontiguousarray(every_other))
+    tracemalloc.start()
+    assert fingerprint(every_other) == expected
+    assert tracemalloc.get_traced_memory()[1] < 5 * MIB
+    tracemalloc.stop()
 
 
 # ---- attacks on many rows

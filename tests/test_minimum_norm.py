@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import epsball as eb
 import oracle
-from cases import batch, constant_model, labels, pair
+from cases import batch, constant_model, labels, pair, sized
 
 A = eb.attacks
 ATTACKS: dict[str, Any] = {
@@ -46,8 +46,9 @@ def changed(name: str, **options: Any) -> Any:
 def problem(seed: int = 0) -> tuple[Any, NDArray, NDArray]:
     """A network, rows, and labels that are wrong for some."""
     model, net = pair([FEATURES, 16, CLASSES], "relu", seed, scale=2.0)
-    x = batch(ROWS, FEATURES, seed)
-    return model, x, np.where(np.arange(ROWS) % 8 == 0, labels(ROWS, CLASSES), net.predict(x))
+    rows = sized(ROWS, on_emulator=16)
+    x = batch(rows, FEATURES, seed)
+    return model, x, np.where(np.arange(rows) % 8 == 0, labels(rows, CLASSES), net.predict(x))
 
 
 # ---- what a row returns
@@ -266,6 +267,26 @@ def test_ead_ends_at_the_minima_of_both_parts_of_its_objective(bounds: Any) -> N
     for norm, options in (("l2", {"beta": 0.0}), ("l1", {"beta": 0.1, "step_size": 0.001})):
         run = A.EAD(norm, **options, **search).run(model, x, y)
         assert_near_minimum(run.distance, run.success, exact_minimum(model, norm, x, y, bounds))
+
+
+def test_ead_gives_up_a_constant_whose_first_gradient_passes_no_threshold() -> None:
+    model, x, y = linear_problem(2)
+    small = {"initial_constant": 1e-6, "search_steps": 2, "steps": 50}
+    short, long = (A.EAD(**small, abort_early=early).run(model, x, y) for early in (True, False))
+    # Two points in a step; the second constant goes on from the first one's last.
+    np.testing.assert_array_equal(short.queries, 1 + 2 * (2 + 1))
+    np.testing.assert_array_equal(long.queries, 1 + 2 * (51 + 50))
+    np.testing.assert_array_equal(short.x_adv, long.x_adv)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_ead_gives_up_early_and_is_hardly_farther_for_it(norm: str) -> None:
+    model, x, y = linear_problem(2)
+    options = {"steps": 500, "search_steps": 6, "initial_constant": 0.1}
+    early, full = (A.EAD(norm, **options, abort_early=early).run(model, x, y) for early in (True, False))
+    np.testing.assert_array_equal(early.success, full.success)
+    assert early.queries.mean() < 0.5 * full.queries.mean()
+    assert np.median(early.distance[full.success]) <= 1.02 * np.median(full.distance[full.success])
 
 
 @pytest.mark.parametrize("targets", [0, 2])

@@ -202,6 +202,15 @@ def test_images_keep_their_pixels():
     assert np.array_equal(shown[..., 0], shown[..., 2])
 
 
+def test_images_of_other_channels_are_shown_in_the_grey_of_their_mean(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(3, 2, 4, 4)).astype(np.float32)
+    shown = decode(figures.image(x[0]))
+    assert np.abs(shown[..., 0] - x[0].mean(axis=0)).max() <= 1 / 255
+    assert np.array_equal(shown[..., 0], shown[..., 2])
+    report = eb.evaluate(eb.models.cnn((2, 4, 4), 2), x, [0, 1, 0], [eb.attacks.FGSM(eps=0.1)])
+    report.to_html(tmp_path / "report.html")
+
+
 def test_perturbations_are_blue_below_white_at_and_red_above_zero():
     red, green, blue = decode(figures.perturbation(np.array([[[-0.3, 0.0, 0.3]]]), limit=0.3))[0, :, :3].T
     assert blue[0] > red[0]

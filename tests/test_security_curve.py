@@ -40,10 +40,10 @@ def test_it_says_at_most_and_has_intervals() -> None:
     assert curve.to_dict()["accuracy_at_most"] == list(curve.accuracy)
 
 
-def test_progress_tells_the_budgets_that_are_done() -> None:
+def test_progress_is_told_of_every_budget() -> None:
     told: list[tuple[str, int, int]] = []
     security_curve(*problem(), A.FGSM(eps=1), [0.0, 0.1], progress=lambda *args: told.append(args))
-    assert told == [("budgets", done, 2) for done in (0, 1, 2)]
+    assert told == [(f"eps={eps}", done, 1) for eps in (0.0, 0.1) for done in (0, 1)]
     with pytest.raises(TypeError, match="progress: wanted True, False or a function"):
         security_curve(*problem(), A.FGSM(eps=1), [0.1], progress="yes")  # type: ignore[arg-type]
 
@@ -54,7 +54,9 @@ def test_bad_arguments_are_named() -> None:
         security_curve(model, x, y, "pgd", [0.1])
     with pytest.raises(ValueError, match="attack: wanted an untargeted attack"):
         security_curve(model, x, y, A.FGSM(eps=1, targeted=True), [0.1])
-    with pytest.raises(ValueError, match="eps: wanted at least one budget"):
+    with pytest.raises(ValueError, match="eps: wanted at least one radius"):
         security_curve(model, x, y, A.FGSM(eps=1), [])
     with pytest.raises(ValueError, match="eps: wanted a number"):
         security_curve(model, x, y, A.FGSM(eps=1), [-0.1])
+    with pytest.raises(TypeError, match="eps: wanted radii"):
+        security_curve(model, x, y, A.FGSM(eps=1), 0.1)  # type: ignore[arg-type]

@@ -64,3 +64,19 @@ def test_bad_arguments_are_named(data: tuple[np.ndarray, np.ndarray]) -> None:
     fitted = RobustClassifier(epochs=1).fit(x[:50], y[:50])
     with pytest.raises(ValueError, match="y: wanted labels among"):
         fitted.robust_score(x[:5], ["cat"] * 5)
+    with pytest.raises(ValueError, match="y: wanted 5 labels, one per row of X, got shape"):
+        fitted.robust_score(x[:5], None)
+    with pytest.raises(TypeError, match="attack: wanted an attack such as"):
+        fitted.robust_score(x[:5], y[:5], "pgd")
+    with pytest.raises(ValueError, match="attack: wanted an untargeted attack"):
+        fitted.robust_score(x[:5], y[:5], eb.attacks.PGD(eps=0.1, targeted=True))
+    for options in ({"eps": None}, {"hidden_layer_sizes": 10}, {"bounds": (np.zeros(64), np.ones(64))}):
+        with pytest.raises(TypeError, match=f"{next(iter(options))}: wanted "):
+            RobustClassifier(**options).fit(x[:50], y[:50])
+
+
+def test_rows_may_reach_bounds_that_float32_would_round_them_over() -> None:
+    x = np.array([[0.1, 7.9], [7.9, 0.1]] * 5)
+    assert float(np.float32(7.9)) > 7.9
+    fitted = RobustClassifier(bounds=(0.1, 7.9), epochs=20, batch_size=1, random_state=0).fit(x, [0, 1] * 5)
+    assert fitted.robust_score(x, [0, 1] * 5) == 1

@@ -186,3 +186,22 @@ def test_every_shape_is_an_image(table: str, shape: tuple[int, ...]) -> None:
         run = eb.attacks.Square(eps=EPS[norm], norm=norm, queries=30).run(model, x.reshape(12, *shape), y)
         assert run.x_adv.shape == (12, *shape)
         assert (oracle.distance(run.x_adv.reshape(12, -1), x, norm) <= EPS[norm]).all()
+
+
+@pytest.mark.parametrize("norm", oracle.NORMS)
+def test_what_a_window_does_not_reach_keeps_its_bits(table: str, norm: str) -> None:
+    """A convolutional model computes anew where windows reach only; asked from outside it computes everything."""
+    layers = [
+        eb.Conv2d(1, 6, 4, stride=2, padding=1), eb.ReLU(), eb.Conv2d(6, 19, 3, padding=1), eb.ReLU(), eb.Flatten(),
+        eb.Linear(19 * 64, 5),
+    ]  # fmt: skip
+    model, _ = image_model(layers, (1, 16, 16))
+    x = batch(20, 256).reshape(20, 1, 16, 16)
+    y = np.asarray(model.predict(x))
+    outside = eb.CallableModel(lambda points: np.asarray(model(points)), input_shape=(1, 16, 16), classes=5)
+    attack = eb.attacks.Square(eps={"linf": 0.1, "l2": 1.0, "l1": 5.0}[norm], norm=norm, queries=300, p_init=0.1)
+    inside, whole = attack.run(model, x, y), attack.run(outside, x, y)
+    assert 0 < inside.success.sum() < 20
+    np.testing.assert_array_equal(inside.x_adv, whole.x_adv)
+    np.testing.assert_array_equal(inside.queries + 1, whole.queries)  # which is judged once more at the end
+    np.testing.assert_array_equal(inside.loss, whole.loss)

@@ -566,4 +566,5 @@ def test_what_a_method_cannot_train_on_is_refused() -> None:
     refused("teacher", T.Distillation(5.0, other), model=other)
     with pytest.raises(ValueError, match="models"):
         T.EnsembleTraining()
-    refused("loss|class indices", T.LabelSmoothing(), loss="margin", kind=TypeError)
+    refused("loss: LabelSmoothing trains on one value per class", T.LabelSmoothing(), loss="margin")
+    refused("loss: Distillation trains on one value per class", T.Distillation(5.0, other), loss="dlr")

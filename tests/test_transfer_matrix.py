@@ -91,12 +91,12 @@ def test_lists_are_named_and_attacks_may_differ(digits: dict[str, np.ndarray]) -
     assert found.attacks["Sequential (2)"]["attack"] == "PGD"
 
 
-def test_progress_tells_the_sources_that_are_done() -> None:
+def test_progress_is_told_of_every_source() -> None:
     model = eb.models.linear(3, 2)
     x, y = np.full((4, 3), 0.5, np.float32), np.zeros(4, np.int64)
     told: list[tuple[str, int, int]] = []
     transfer_matrix([model, model], None, A.FGSM(0.1), x, y, progress=lambda *args: told.append(args))
-    assert told == [("sources", done, 2) for done in (0, 1, 2)]
+    assert told == [(name, done, 1) for name in ("Sequential", "Sequential (2)") for done in (0, 1)]
 
 
 def test_bad_arguments_are_named() -> None:

@@ -34,6 +34,19 @@ def test_power_iteration_finds_the_top_of_the_curvature(table: str) -> None:
     assert np.abs((once * top_directions(model, x)).sum(axis=1)).mean() < cosine.mean()
 
 
+@pytest.mark.parametrize("margin", [6, 12, 18, 30])
+def test_the_direction_of_a_confident_model_is_towards_its_second_class(table: str, margin: float) -> None:
+    """Where p is next to 1 the curvature is that of the first two logits' difference, which no rounding may hide."""
+    model, _ = pair([FEATURES, 3])
+    weight = np.random.default_rng(0).normal(size=(3, FEATURES))
+    x = np.repeat(batch(1, FEATURES), ROWS, axis=0)
+    bias = np.array([margin, 0.0, -margin]) - weight @ x[0]
+    model.load_parameters({"0.weight": weight.astype(np.float32), "0.bias": bias.astype(np.float32)})
+    d = np.asarray(VAT(eps=1.0, bounds=None)(model, x), np.float64) - x
+    towards = (weight[1] - weight[0]) / np.linalg.norm(weight[1] - weight[0])
+    assert (np.abs(d @ towards) > 0.99).mean() > 0.9
+
+
 def test_predictions_change_more_than_by_noise_of_the_same_length(table: str) -> None:
     model, _ = pair([FEATURES, 16, CLASSES], "tanh", scale=2.0)
     x = batch(ROWS, FEATURES)

@@ -131,10 +131,10 @@ def strided(
 
 
 def whole(rows: int, channels: int, to: int, size: int, precision: str) -> tuple[Launch, Launch]:
-    """A dense layer on images, a convolution whose kernel is the image: forward and backward."""
+    """A dense layer on images: forward a product, backward a convolution whose kernel is the image."""
     flops, n = 2.0 * rows * channels * size**2 * to, channels * size**2
     what, moved = f"dense {n} to {to}", 4.0 * (rows * (n + to) + n * to)
-    forward = conv(f"{what}, forward", rows, 1, to, flops, moved, precision)
+    forward = product(f"{what}, forward", rows, to, n, to, precision, False)
     return forward, conv(f"{what}, backward", rows, size**2, channels, flops, moved + 4.0 * rows * n, precision)
 
 
@@ -268,9 +268,9 @@ def other_attacks(rows: int, n: int) -> Iterator[Launch]:
     yield by_values("rows.cu apgd_kernel", "judgement of APGD", rows, 3.0, 30.0)
     yield by_values("rows.cu mix_kernel", "weights of a mixture", rows, 4.0, 24.0)
     stay, buffers = rows / 2, 8
-    half = ("half of the rows leave 8 buffers", math.ceil(4 * n / 32) * buffers, 1024, 0.0, 8.0 * stay * n * buffers)
+    half = ("half of the rows leave 8 buffers", math.ceil(n / 32) * buffers, 256, 0.0, 8.0 * stay * n * buffers)
     yield Launch("rows.cu compact_kernel", *half)
-    yield Launch("rows.cu count_kernel", "how many stay", 1, 1024, 0.0, 1.0 * rows)
+    yield Launch("rows.cu count_kernel", "how many stay", 1, 256, 0.0, 1.0 * rows)
     yield Launch("rows.cu put_kernel", "numbers of a step", 1, 2, 0.0, 8.0)
     yield Launch("device.cu activate_kernel", "how many rows there are", 1, 1, 0.0, 4.0)
 

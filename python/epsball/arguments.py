@@ -51,6 +51,17 @@ def _text(value: float) -> str:
     return repr(value) if short == "1" and value != 1 else short
 
 
+def radii(name: str, values: Any) -> list[float]:
+    """Return the radii of several runs, at least one, as Python floats."""
+    try:
+        given = list(values)
+    except TypeError:
+        raise TypeError(f"{name}: wanted radii, one number for each run, got {values!r}") from None
+    if not given:
+        raise ValueError(f"{name}: wanted at least one radius, got none")
+    return [number(name, value, 0.0, float(FLOAT32.max)) for value in given]
+
+
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a Python bool; 1 and "yes" are none."""
     if not isinstance(value, bool | np.bool_):

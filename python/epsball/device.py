@@ -200,7 +200,7 @@ def cuda_problem() -> str:
     try:
         return str(_cuda_module().problem())
     except ImportError as error:
-        return f"this epsball was built without it, which takes EPSBALL_CUDA=ON and nvcc ({error})"
+        return f"this epsball was built without it, as nvcc was not found or EPSBALL_CUDA is OFF ({error})"
 
 
 def _cuda_module() -> ModuleType:

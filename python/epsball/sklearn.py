@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from epsball.arguments import whole
+from epsball.arguments import FLOAT32, number, whole
 from epsball.arrays import Array
 from epsball.attacks import FGSM, PGD
 from epsball.attacks.base import Attack, Bounds
@@ -25,6 +25,8 @@ from epsball.training.pgd_training import PGDTraining
 from epsball.training.standard import Standard
 
 __all__ = ["RobustClassifier"]
+
+FLOATS = [np.float64, np.float32]  # kept as they are: rounded to float32 a row may leave the bounds
 
 
 class RobustClassifier(ClassifierMixin, BaseEstimator):
@@ -43,7 +45,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     steps
         Of the attack inside training.
     bounds
-        (lower, upper) of the features, numbers or one per feature; None: none.
+        (lower, upper) of all features, as numbers; None: none.
     epochs, batch_size, learning_rate
         Of training with Adam.
     random_state
@@ -101,15 +103,16 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError
             What scikit-learn's validation finds, a single class, or an option out of range, named.
         """
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        X, y = validate_data(self, X, y, dtype=FLOATS)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y: wanted at least two classes, got one class: {self.classes_[0]!r}")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        eps = number("eps", self.eps, 0, float(FLOAT32.max))
         self.model_ = self._model(X, seed)
-        method = PGDTraining(self.eps, self.steps, norm=self.norm, bounds=self.bounds) if self.eps > 0 else Standard()
-        attack = FGSM(self.eps, self.norm, bounds=self.bounds)  # PGD would take as long as the training
+        method = PGDTraining(eps, self.steps, norm=self.norm, bounds=self.bounds) if eps > 0 else Standard()
+        attack = FGSM(eps, self.norm, bounds=self.bounds)  # PGD would take as long as the training
         optimizer, size = Adam(self.learning_rate), min(whole("batch_size", self.batch_size, 1), len(X))
         self.history_ = fit(
             self.model_, X, labels, method=method, epochs=self.epochs, batch_size=size, optimizer=optimizer,
@@ -121,7 +124,10 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
         layers: list[Any] = [Normalize(mean.tolist(), np.where(spread > 0, spread, 1.0).tolist())]
         width = X.shape[1]
-        for units in self.hidden_layer_sizes:
+        if np.ndim(self.hidden_layer_sizes) != 1:
+            raise TypeError(f"hidden_layer_sizes: wanted a list of units per layer, got {self.hidden_layer_sizes!r}")
+        for given in self.hidden_layer_sizes:
+            units = whole("hidden_layer_sizes", given, 1)
             layers += [Linear(width, units), ReLU()]
             width = units
         return Sequential([*layers, Linear(width, len(self.classes_))], input_shape=(X.shape[1],), seed=seed)
@@ -151,11 +157,17 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         X, y
             Rows and labels.
         attack
-            None: PGD of 40 steps in the ball trained for.
+            Untargeted; None: PGD of 40 steps in the ball trained for.
         """
         check_is_fitted(self)
         X = self._checked(X)
+        if attack is not None and not isinstance(attack, Attack):
+            raise TypeError(f"attack: wanted an attack such as epsball.attacks.PGD(eps=0.3), got {attack!r}")
+        if getattr(attack, "targeted", False):
+            raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
         given = np.asarray(y)
+        if given.shape != (len(X),):
+            raise ValueError(f"y: wanted {len(X)} labels, one per row of X, got shape {given.shape}")
         labels = np.searchsorted(self.classes_, given).clip(max=len(self.classes_) - 1)
         if (self.classes_[labels] != given).any():
             raise ValueError(f"y: wanted labels among {self.classes_}, got others")
@@ -163,4 +175,4 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         return float(np.mean(self.model_.predict(chosen(self.model_, X, labels)) == labels))
 
     def _checked(self, X: Any) -> Array:
-        return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+        return np.asarray(validate_data(self, X, dtype=FLOATS, reset=False))

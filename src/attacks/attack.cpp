@@ -58,6 +58,10 @@ Rows SlabAttack::moved_rows(Index n) {
   return r;
 }
 
+void SlabAttack::move_up(const std::vector<RowBuffer>& buffers) {
+  leaving_.insert(leaving_.end(), buffers.begin(), buffers.end());
+}
+
 void SlabAttack::load(Index rows) {
   const auto copy = [&]<class T>(T* to, const T* from) {
     if (from) k_.copy(stream(), to, from + first_, rows * static_cast<Index>(sizeof(T)));

@@ -97,6 +97,7 @@ class SlabAttack {
   Rows moved_rows(Index n);
   template <class T>
   T* moved(Index of_row = 1);
+  void move_up(const std::vector<RowBuffer>& buffers);
 
   // x and the ball around x0 that [lo, hi] may hold already.
   BallRows ball(const float* radius) const;

@@ -1,11 +1,18 @@
 // Carlini and Wagner's attacks on one slab at a time.
 #include "attacks/carlini_wagner.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "attacks/tighten_row.h"
 
 namespace epsball {
+namespace {
+
+// In coordinates that are flat where x lies on the box, Adam needs some dozens of steps before anything happens.
+constexpr int kLeast = 100;  // between two looks at a search's progress
+
+}  // namespace
 
 CarliniWagnerSlab::CarliniWagnerSlab(const Target& target, const SearchSettings& settings, Worker& worker)
     : SearchAttack(target, settings, worker) {
@@ -26,7 +33,11 @@ void CarliniWagnerSlab::begin() {
 }
 
 void CarliniWagnerSlab::judge() {
-  if (s_.norm == Norm::l2) return k_.search(stream(), active_, searched(distance_));
+  if (s_.norm == Norm::l2) {
+    SearchRows search = searched(distance_);
+    search.every = std::max(kLeast, s_.steps / 10);
+    return k_.search(stream(), active_, search);
+  }
   TightenRows a;
   a.loss = loss_;
   a.penalty = penalty_;

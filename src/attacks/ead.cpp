@@ -1,12 +1,20 @@
 // EAD on one slab at a time.
 #include "attacks/ead.h"
 
+#include <algorithm>
+
 namespace epsball {
+namespace {
+
+constexpr int kLeast = 20;  // steps between two looks at a search's progress
+
+}  // namespace
 
 EadSlab::EadSlab(const Target& target, const SearchSettings& settings, Worker& worker)
     : SearchAttack(target, settings, worker) {
   y_ = moved_rows(features_);
   z_ = moved_rows(features_);
+  gained_ = moved<std::uint8_t>();
   length_ = worker.arena.take<float>(worker.slab_rows);
   sparsity_ = worker.arena.take<float>(worker.slab_rows);
 }
@@ -46,6 +54,9 @@ void EadSlab::judge(Index column) {
   k_.row_norms(stream(), {Norm::l1, active_, features_, x_.data, x0_.data, x_.ld, sparsity_});
   SearchRows search = searched(length_);
   search.sparsity = sparsity_;
+  search.every = std::max(kLeast, s_.steps / 10);
+  search.improved = improved_;
+  search.gained = gained_;
   k_.search(stream(), active_, search);
 }
 

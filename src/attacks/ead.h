@@ -21,6 +21,7 @@ class EadSlab : public SearchAttack {
 
   Rows y_, z_;  // where gradients are taken, and the shrunk points that are judged
   float *length_, *sparsity_;
+  std::uint8_t* gained_;
 };
 
 }  // namespace epsball

@@ -1,4 +1,4 @@
-// JSMA on one slab at a time.
+// JSMA on one slab at a time. Passes are whole ones, although two features change: two of three go backward.
 #include "attacks/jsma.h"
 
 #include "attacks/planes_row.h"

@@ -22,20 +22,24 @@ struct SearchRows {
   float confidence = 0.0f, beta = 0.0f;
   bool only_push = false;  // weigh the margin's gradient at this point, and nothing else
   std::int32_t steps = 0, searches = 0;
+  std::int32_t every = 1;              // steps from one look at the progress to the next
   float beta1 = 0.9f, beta2 = 0.999f;  // of Adam
 
-  float* constant = nullptr;        // (rows)
-  float* lower = nullptr;           // (rows) largest constant that failed
-  float* upper = nullptr;           // (rows) smallest that succeeded
-  float* before = nullptr;          // (rows) the objective when it was last looked at
-  std::int32_t* step = nullptr;     // (rows) of this search
-  std::int32_t* search = nullptr;   // (rows)
-  std::uint8_t* found = nullptr;    // (rows) in this search
-  std::uint8_t* restart = nullptr;  // (rows) a Restart: how the next step goes on
-  float* push = nullptr;            // (rows) weight of the margin's gradient
-  float* power1 = nullptr;          // (rows) beta1^step
-  float* power2 = nullptr;          // (rows) beta2^step
-  std::uint8_t* done = nullptr;     // (rows) set when the last search is over
+  float* constant = nullptr;       // (rows)
+  float* lower = nullptr;          // (rows) largest constant that failed
+  float* upper = nullptr;          // (rows) smallest that succeeded
+  float* before = nullptr;         // (rows) the objective when it was last looked at
+  std::int32_t* step = nullptr;    // (rows) of this search
+  std::int32_t* search = nullptr;  // (rows)
+  std::uint8_t* found = nullptr;   // (rows) in this search
+  // EAD: a search goes on while it finds nearer points, too.
+  const std::uint8_t* improved = nullptr;  // (rows) this point is the nearest so far; null: not asked
+  std::uint8_t* gained = nullptr;          // (rows) so was one since the last look
+  std::uint8_t* restart = nullptr;         // (rows) a Restart: how the next step goes on
+  float* push = nullptr;                   // (rows) weight of the margin's gradient
+  float* power1 = nullptr;                 // (rows) beta1^step
+  float* power2 = nullptr;                 // (rows) beta2^step
+  std::uint8_t* done = nullptr;            // (rows) set when the last search is over
 };
 
 // x = lo + (hi - lo) (tanh(w) + 1) / 2, w moved by Adam along the gradient of penalty - push * margin; x = w where
@@ -98,18 +102,30 @@ EPSBALL_HD void next_search(const SearchRows& a, Index row) {
   a.power1[row] = a.power2[row] = 1.0f;
 }
 
+// Whether the search gives up at its `step`-th step, for lack of progress since the last look.
+EPSBALL_HD bool gives_up(const SearchRows& a, Index row, std::int32_t step, float objective) {
+  if (!a.abort_early) return false;
+  bool look = step % a.every == 0, gained = false;
+  if (a.improved) {
+    // The first point is x0. Where the first gradient is too small to leave it, so are those of the shorter steps.
+    look |= step == 1;
+    if (step == 2 && a.distance[row] == 0.0f) return true;
+    gained = step > 1 && (a.gained[row] || a.improved[row]);
+    a.gained[row] = gained && !look;
+  }
+  if (!look) return false;
+  const bool stalled = objective > 0.9999f * a.before[row];
+  a.before[row] = objective;
+  return stalled && !gained;
+}
+
 EPSBALL_HD void judge_search(const SearchRows& a, Index row, float lacking) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
   a.found[row] |= adversarial && lacking == 0.0f;
   const float extra = a.sparsity ? a.beta * a.sparsity[row] : 0.0f;
   const float objective = a.distance[row] * a.distance[row] + extra + a.constant[row] * lacking;
-  // In coordinates that are flat where x lies on the box, Adam needs some dozens of steps before anything happens.
-  const std::int32_t every = a.steps < 1000 ? 100 : a.steps / 10, step = ++a.step[row];
-  bool over = step > a.steps;
-  if (a.abort_early && step % every == 0) {
-    over |= objective > 0.9999f * a.before[row];
-    a.before[row] = objective;
-  }
+  const std::int32_t step = ++a.step[row];
+  const bool over = gives_up(a, row, step, objective) || step > a.steps;
   a.restart[row] = kGoOn;
   if (over) {
     next_search(a, row);

@@ -7,6 +7,9 @@
 namespace epsball {
 namespace {
 
+// Rows one by one take their multiply-adds at some two thirds of the rate.
+constexpr double kWorthRegions = 0.65;
+
 // The part of the features that a square changes: it halves again and again.
 double part_of(const SquareSettings& s, int square) {
   constexpr int kHalved[] = {10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000};
@@ -35,7 +38,16 @@ SquareSlab::SquareSlab(const Target& target, const SquareSettings& settings, Wor
     : SlabAttack(target, settings, worker),
       s_(settings),
       current_(moved_rows(features_)),
-      draw_(worker.arena.take<SquareDraw>(1)) {}
+      draw_(worker.arena.take<SquareDraw>(1)),
+      regions_(target.open_regions(worker.context, worker.arena, worker.slab_rows)) {
+  if (regions_) move_up(regions_->buffers());
+}
+
+// Whether windows are so small that what they reach is computed sooner than all there is.
+bool SquareSlab::goes_by_regions(const SquareDraw& draw) const {
+  const int windows = s_.norm == Norm::linf ? 1 : 2;
+  return regions_ && regions_->share(windows, draw.tall, draw.wide) < kWorthRegions;
+}
 
 void SquareSlab::propose(bool first) {
   SquareRows a;
@@ -60,17 +72,23 @@ void SquareSlab::propose(bool first) {
 }
 
 void SquareSlab::attack() {
+  bool by_regions = false;  // from some query on: windows only shrink
   for (int query = 0; query < s_.queries && active_ > 0; ++query) {
     worker_.interruption.check();
     const int square = query - s_.from_x;  // -1: x itself
     const SquareDraw draw = draw_of(s_, std::max(square, 0));
     k_.put(stream(), draw_, &draw, sizeof draw);
+    if (!by_regions && square > 0 && goes_by_regions(draw)) {
+      by_regions = true;
+      regions_->begin(active_, current_);
+    }
     once(square > 0 ? 0 : -1, [&] {
       square < 0 ? start_at_inputs() : propose(square == 0);
-      evaluate(false);
+      by_regions ? evaluate_logits(regions_->forward(active_, x_, current_), false) : evaluate(false);
       track(query);
       keep_improved();
       k_.copy_rows(stream(), active_, features_, x_.data, x_.ld, current_.data, current_.ld, nullptr, improved_);
+      if (by_regions) regions_->settle(active_, improved_);
       drop_solved();
     });
   }

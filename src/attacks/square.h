@@ -19,7 +19,7 @@ class SquareSlab : public SlabAttack {
   SquareSlab(const Target& target, const SquareSettings& settings, Worker& worker);
 
   static Index floats_per_row(const Target& target) {
-    return SlabAttack::floats_per_row(target) + padded(target.features());
+    return SlabAttack::floats_per_row(target) + padded(target.features()) + target.region_floats_per_row();
   }
   static Index iterates(const SquareSettings& s) { return s.queries; }
   static double passes(const SquareSettings& s) { return static_cast<double>(s.queries); }
@@ -27,10 +27,12 @@ class SquareSlab : public SlabAttack {
  private:
   void attack() override;
   void propose(bool first);
+  bool goes_by_regions(const SquareDraw& draw) const;
 
   const SquareSettings s_;
   Rows current_;  // the best points of the rows still in the slab
   SquareDraw* const draw_;
+  const std::unique_ptr<RegionPass> regions_;  // or null
 };
 
 }  // namespace epsball

@@ -143,7 +143,8 @@ EPSBALL_HD void square_move(const SquareRows& a, Index row) {
   const auto power = [&](double d) { return square_power(a.norm, d); };
   double all = 0.0;
   for (Index i = row * a.ld; i < row * a.ld + a.channels * a.height * a.width; ++i) all += power(change(i));
-  const double spare = power(a.eps[row]) - all;
+  // A little less than eps: where rounding leaves the ball, the projection moves every feature of the image.
+  const double spare = power(a.eps[row] * (1.0 - 1e-6)) - all;
   for (Index c = 0; c < a.channels; ++c) {
     const double sign = draw.coin(c) ? 1.0 : -1.0;
     double first = 0.0, both = 0.0, shape = 0.0, mixed = 0.0;
@@ -157,15 +158,16 @@ EPSBALL_HD void square_move(const SquareRows& a, Index row) {
       shape += power(square_pyramids(a.norm, tall, wide, side, i, j));
       a.out[at2] = a.x0[at2];
     }
-    const double own = first > 0.0 ? 1.0 / square_length(a.norm, first) : 0.0;
+    double own = first > 0.0 ? 1.0 / square_length(a.norm, first) : 0.0;
     const double pyramids = sign / square_length(a.norm, shape);
     const auto direction = [&](Index k) {
       const Index i = k / wide, j = k % wide;
       return change(draw.at(c, down + i, right + j)) * own + square_pyramids(a.norm, tall, wide, side, i, j) * pyramids;
     };
     for (Index k = 0; k < tall * wide; ++k) mixed += power(direction(k));
-    const double budget = both + (spare > 0.0 ? spare : 0.0) / static_cast<double>(a.channels);
-    const double scale = mixed > 0.0 ? square_length(a.norm, budget) / square_length(a.norm, mixed) : 0.0;
+    if (square_length(a.norm, mixed) < 1e-6) own = 0.0, mixed = 1.0;  // they are opposite, what is left is rounding
+    const double budget = both + spare / static_cast<double>(a.channels);
+    const double scale = budget > 0.0 ? square_length(a.norm, budget) / square_length(a.norm, mixed) : 0.0;
     for (Index k = 0; k < tall * wide; ++k) {
       const Index at = draw.at(c, down + k / wide, right + k % wide);
       a.out[at] = static_cast<float>(a.x0[at] + direction(k) * scale);

@@ -11,6 +11,7 @@ class Arrange : public Layer {
  public:
   Arrange(Image image, Arrangement to) : Layer(image.features(), image.features()), image_(image), to_(to) {}
 
+  Reach reach() const override { return to_ == Arrangement::to_images ? Reach::pixel : Reach::all; }
   Intervals intervals() const override { return Intervals::affine; }
   void forward(const Context& context, const float*, const Stage& s) const override {
     arrange(context, s.rows, s.x, s.y, to_ == Arrangement::to_images);

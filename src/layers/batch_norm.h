@@ -14,6 +14,7 @@ class BatchNorm : public Layer {
 
   bool takes_epilogue() const override { return true; }
   const Images* images() const override { return image_.pixels() > 1 ? &images_ : nullptr; }
+  Reach reach() const override { return Reach::pixel; }
   Intervals intervals() const override { return Intervals::affine; }
   std::unique_ptr<Layer> companion() const override { return std::make_unique<BatchNorm>(image_, eps_, momentum_); }
   Index packed_floats() const override;

@@ -93,7 +93,7 @@ Conv Conv2d::conv(const Context& context, const Stage& s, Image in, Image out, R
   c.out_channels = out.channels;
   c.tap_columns = window_.across.kernel;
   c.taps = window_.taps();
-  c.dense = images_.out.pixels() == 1;
+  c.dense = is_dense();
   c.x = x.data;
   c.ldx = x.ld;
   c.y = y.data;
@@ -102,13 +102,31 @@ Conv Conv2d::conv(const Context& context, const Stage& s, Image in, Image out, R
   return c;
 }
 
-void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
+Conv Conv2d::forward_conv(const Context& context, const float* packed, const Stage& s) const {
   Conv c = conv(context, s, images_.in, images_.out, s.x, s.y);
   c.down = taps_at(packed + packed_forward_taps());
   c.across = taps_at(packed + packed_forward_taps() + packed_taps(forward_down_.size()));
   c.b = packed;
   if (parameters.size() > 1) c.epilogue.bias = packed + packed_bias();
-  context.kernels.conv(context.stream, c);
+  return c;
+}
+
+// Where the kernel is the image, rows one by one are rows of a product: the same chains, and weights read once for all.
+void Conv2d::forward_product(const Context& context, const float* packed, const Stage& s) const {
+  const Index out = images_.out.channels;
+  Gemm g{s.rows, out, in, s.x.data, s.x.ld, 1, packed, 0, out, s.y.data, s.y.ld, s.end};
+  if (parameters.size() > 1) g.epilogue.bias = packed + packed_bias();
+  context.gemm(g);
+}
+
+void Conv2d::forward(const Context& context, const float* packed, const Stage& s) const {
+  if (is_product() && context.lanes == 1) return forward_product(context, packed, s);
+  context.kernels.conv(context.stream, forward_conv(context, packed, s));
+}
+
+void Conv2d::forward_region(const Context& context, const float* packed, const Stage& s, const Region* changed,
+                            Region* region) const {
+  context.kernels.conv_region(context.stream, forward_conv(context, packed, s), changed, region);
 }
 
 void Conv2d::backward(const Context& context, const float* packed, const Stage& s) const {

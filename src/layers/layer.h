@@ -107,6 +107,15 @@ enum class Intervals {
   monotone,  // no output falls where an input rises: either end like any row
 };
 
+// What an output reads of its input, both being images: what a changed region of the input changes.
+enum class Reach {
+  all,
+  pixel,   // its own, in whatever channel
+  window,  // a few neighbouring ones: Layer::window
+};
+
+struct Window;
+
 class Layer {
  public:
   Layer(Index in, Index out) : in(in), out(out) {}
@@ -137,6 +146,8 @@ class Layer {
   virtual std::unique_ptr<Layer> copy_with_bias() const { return nullptr; }
   // The same for inputs that are images, where that saves rearranging them.
   virtual std::unique_ptr<Layer> copy_on_images(Image) const { return nullptr; }
+  virtual Reach reach() const { return is_elementwise() ? Reach::pixel : Reach::all; }
+  virtual const Window* window() const { return nullptr; }
   // Of one row's forward pass.
   virtual Index multiply_adds() const { return in; }
   // Describes a linear layer but for its activation; another is none.
@@ -163,6 +174,9 @@ class Layer {
 
   // y = epilogue(f(x)).
   virtual void forward(const Context&, const float* packed, const Stage&) const = 0;
+  // The same for the outputs that a pixel of changed(i) is read by, which become region(i); for layers of windows.
+  virtual void forward_region(const Context&, const float* /*packed*/, const Stage&, const Region* /*changed*/,
+                              Region* /*region*/) const {}
   // dx = epilogue(df^T dy).
   virtual void backward(const Context&, const float* packed, const Stage&) const = 0;
 

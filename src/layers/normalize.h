@@ -10,6 +10,7 @@ class Normalize : public Layer {
   // One mean and standard deviation per channel of images, or per feature where pixels is 1.
   Normalize(const std::vector<float>& mean, const std::vector<float>& std, Index pixels);
 
+  Reach reach() const override { return Reach::pixel; }
   Intervals intervals() const override { return Intervals::affine; }
   std::unique_ptr<Layer> companion() const override;
   Index packed_floats() const override { return 2 * padded(in); }

@@ -44,6 +44,11 @@ void Pool2d::forward(const Context& context, const float* packed, const Stage& s
   context.kernels.pool_forward(context.stream, pool(context, packed, s));
 }
 
+void Pool2d::forward_region(const Context& context, const float* packed, const Stage& s, const Region* changed,
+                            Region* region) const {
+  context.kernels.pool_region(context.stream, pool(context, packed, s), changed, region);
+}
+
 void Pool2d::backward(const Context& context, const float* packed, const Stage& s) const {
   Pool p = pool(context, packed, s);
   const bool fused = p.tiled && s.end.saved == s.x.data;

@@ -66,7 +66,8 @@ EPSBALL_HD void scale_to_unit(const Row& row, Index classes, float scale, V log_
 }
 
 // Soft targets t with sum T: T logsumexp(z) - sum t_j z_j; dz_j = p_j (T - t_j) - t_j (1 - p_j), which has no
-// cancellation where t is one-hot.
+// cancellation where t is one-hot, and for the top class minus the sum of the others: t there is rounded to 1, and
+// where p and t are close to it the rounding would be all that is left.
 template <class V, LossRow<V> Row>
 EPSBALL_HD V cross_entropy_soft(const Row& row, Index classes, bool gradient, bool unit, float scale) {
   V top = splat<V>(-__builtin_inff()), at = V{}, weight = V{};
@@ -85,11 +86,15 @@ EPSBALL_HD V cross_entropy_soft(const Row& row, Index classes, bool gradient, bo
   }
   V total = others + 1.0f;
   if (gradient) {
+    V sum = V{};
     for (Index j = 0; j < classes; ++j) {
       V t = row.target(j), e = row.get_dz(j);
-      V rest = select(at == static_cast<float>(j), others, total - e);
-      row.dz(j, (e * (weight - t) - t * rest) / total * (unit ? 1.0f : scale));
+      V d = (e * (weight - t) - t * (total - e)) / total * (unit ? 1.0f : scale);
+      d = select(at == static_cast<float>(j), V{}, d);
+      sum = sum + d;
+      row.dz(j, d);
     }
+    for (Index j = 0; j < classes; ++j) row.dz(j, select(at == static_cast<float>(j), -sum, row.get_dz(j)));
     if (unit) scale_to_unit<V>(row, classes, scale);
   }
   return loss + weight * log(total);

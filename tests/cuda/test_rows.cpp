@@ -467,6 +467,7 @@ int main() {
   test_put();
   for (const Index rows : kSizes)
     for (const int one_in : {0, 1, 3}) test_compact(rows, one_in, 6);
+  test_compact(300, 100, 6);  // whole tiles stay before the first row that leaves
   test_compact(300, 10, 34);  // more buffers than one launch takes
   test_compact_needs_a_place_for_the_count();
   CHECK(cuda::emulate::device_memory().blocks == 0);

@@ -25,7 +25,8 @@ void test_searches_and_steps(Index n) {
   Twin<std::int32_t> predicted(classes_of_rows(3, 0)), labels(classes_of_rows(2, 0)),
       step(std::vector<std::int32_t>(kRows, 0)), search(std::vector<std::int32_t>(kRows, 0));
   const std::vector<std::uint8_t> none(kRows, 0);
-  Twin<std::uint8_t> found(none), restart(std::vector<std::uint8_t>(kRows, 1)), done(none), moving(none);
+  Twin<std::uint8_t> found(none), restart(std::vector<std::uint8_t>(kRows, 1)), done(none), moving(none), gained(none);
+  Twin<std::uint8_t> improved({0, 1, 0, 1, 0});
   for (int iteration = 0; iteration < 9; ++iteration)
     on_both([&](bool d, const Kernels& k, Stream s, Index rows) {
       BoxAdam a{n,          ld,           x0.on(d),     lo.on(d),     hi.on(d), gradient.on(d),
@@ -37,7 +38,8 @@ void test_searches_and_steps(Index n) {
       e.rate = 0.01f, e.beta = 0.001f, e.y = y.on(d), e.z = z.on(d), e.moving = moving.on(d);
       k.shrink(s, rows, e);
       SearchRows r{loss.on(d), distance.on(d), sparsity.on(d), predicted.on(d), labels.on(d), false, true, 0.1f, 0.01f};
-      r.steps = 3, r.searches = 2;
+      r.steps = 3, r.searches = 2, r.every = 2;
+      r.improved = improved.on(d), r.gained = gained.on(d);
       r.constant = constant.on(d), r.lower = lower.on(d), r.upper = upper.on(d), r.before = before.on(d);
       r.step = step.on(d), r.search = search.on(d), r.found = found.on(d), r.restart = restart.on(d);
       r.push = push.on(d), r.power1 = power1.on(d), r.power2 = power2.on(d), r.done = done.on(d);
@@ -47,7 +49,7 @@ void test_searches_and_steps(Index n) {
   CHECK(all_near(x.gpu.host(), x.cpu, 1e-4) && all_near(y.gpu.host(), y.cpu, 1e-5) &&
         all_near(z.gpu.host(), z.cpu, 1e-5));
   CHECK(constant.same() && lower.same() && upper.same() && push.same() && step.same() && search.same());
-  CHECK(found.same() && restart.same() && done.same() && moving.same());
+  CHECK(found.same() && restart.same() && done.same() && moving.same() && gained.same());
   CHECK(search.cpu[0] > 0 && search.cpu[kActive] == 0);
 }
 

@@ -83,6 +83,6 @@ def expected_cost(predictions: Any, y: Any, costs: Any) -> CostReport:
 
 def _classes(name: str, value: Any) -> npt.NDArray[np.int64]:
     a = as_numpy(name, value)
-    if a.dtype.kind not in "iu" or a.ndim != 1:
+    if a.dtype.kind not in "biu" or a.ndim != 1:
         raise TypeError(f"{name}: wanted integers of shape (N,), got {a.dtype} of shape {a.shape}")
     return a.astype(np.int64)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from epsball.analysis.cost import CostReport, expected_cost
-from epsball.arguments import FLOAT32, flag, number, one_of, settle
+from epsball.arguments import FLOAT32, class_indices, count_rows, flag, number, one_of, settle
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack
 
@@ -102,7 +102,7 @@ class Game:
         x, y
             (N, ...) clean inputs and their true classes.
         attack
-            The attacker's; checked against the rules.
+            The attacker's, untargeted; checked against the rules.
         costs
             As in `expected_cost`.
         attacked_model
@@ -127,16 +127,20 @@ class Game:
                 "attacked_model: wanted a model of the attacker's own" if blind
                 else "attacked_model: wanted None, as the attack sees the defender's model"
             )  # fmt: skip
+        if getattr(attack, "targeted", False):
+            raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
+        rows = count_rows(x)
+        labels = class_indices("y", y, rows)
         if blind:
             Game(Access.GRADIENTS, self.norm, self.eps).check(attack)
         else:
             self.check(attack)
-        x_adv = attack(attacked_model if blind else model, x, y)
+        x_adv = attack(attacked_model if blind else model, x, labels)
         self._check_points(x, x_adv)
         answers = as_numpy("predictions", model.predict(x_adv))
         if not self.abstains and (answers < 0).any():
             raise GameViolation("model: it abstained, and this game does not let the defender abstain")
-        return expected_cost(answers, y, costs)
+        return expected_cost(answers, labels, costs)
 
     def _check_points(self, x: Any, x_adv: Any) -> None:
         if self.eps is None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epsball import _native
-from epsball.arguments import FLOAT32, number, one_of, require_targets, settle
+from epsball.arguments import one_of, radii, require_targets, settle
 from epsball.arrays import Array, as_numpy, for_engine, is_on_cuda, like
 from epsball.attacks.broken import BrokenRows, broken_rows, for_rows
 from epsball.attacks.options import OPTIONS
@@ -177,13 +177,7 @@ class Attack(ABC):
                 f"eps: {type(self).__name__} has none to sweep; the distances of one run tell what each radius holds"
             )
         require_targets(self, y)
-        try:
-            radii = list(eps)
-        except TypeError:
-            raise TypeError(f"eps: wanted radii, one number for each run, got {eps!r}") from None
-        budgets = [number("eps", value, 0.0, float(FLOAT32.max)) for value in radii]
-        if not budgets:
-            raise ValueError("eps: wanted at least one radius, got none")
+        budgets = radii("eps", eps)
         labels = model.predict(x) if y is None else y
         options = {option.name: getattr(self, option.name) for option in fields(self)}
         found: dict[float, AttackResult] = {}

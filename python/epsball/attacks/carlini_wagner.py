@@ -49,8 +49,8 @@ class CarliniWagner(Attack):
     confidence
         κ: by how much the margin must be positive.
     abort_early
-        End a constant early once its objective has fallen by less than a relative 1e-4 over a tenth of its steps; for
-        "l2", and for `EAD`, over at least 100 steps.
+        End a constant early once its objective has fallen by less than a relative 1e-4 over a tenth of its steps, for
+        "l2" over at least 100.
     targeted
         y are the classes wanted, not the ones to leave.
     bounds, mask

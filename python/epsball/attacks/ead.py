@@ -29,8 +29,12 @@ class EAD(Attack):
         "l1" or "l2": the distance by which a row's best point is chosen.
     beta
         β, weight of the L1 distance and threshold of every step.
-    steps, search_steps, initial_constant, confidence, abort_early, targeted
+    steps, search_steps, initial_constant, confidence, targeted
         As in `CarliniWagner`.
+    abort_early
+        End a constant early once over a tenth of its steps, but at least 20, its objective has fallen by less than a
+        relative 1e-4 and no nearer point was found; or where its first gradient passes no threshold. False: several
+        times as many steps, and L1 distances some percent shorter.
     step_size
         Of the first gradient step.
     bounds, mask

@@ -27,7 +27,11 @@ class Defence(GradientSource):
         super().__init__(getattr(model, "input_shape", None), classes or getattr(model, "classes", None))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model!r})"
+        values = {name: value for name, value in vars(self).items() if isinstance(value, int | float | str)}
+        options = "".join(
+            f", {name}={value!r}" for name, value in values.items() if name not in ("classes", "batch_size")
+        )
+        return f"{type(self).__name__}({self.model!r}{options})"
 
 
 def defended(model: Any, name: str = "model") -> Classifier:
@@ -52,6 +56,14 @@ class Draws:
 
     def __init__(self, seed: int) -> None:
         self.seed, self.calls, self._lock = check_seed(seed), 0, Lock()
+
+    def __getstate__(self) -> dict[str, int]:
+        """Return what a copy or a pickle goes on from: all but the lock."""
+        return {"seed": self.seed, "calls": self.calls}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
 
     def next(self) -> np.random.Generator:
         """Return the next generator."""

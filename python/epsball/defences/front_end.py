@@ -37,7 +37,9 @@ class FrontEnd(Defence):
         super().__init__(model)
         self.front = defended(front, "front")
         outputs = getattr(front, "classes", None)
-        if self.input_shape is None or outputs != math.prod(self.input_shape):
+        if self.input_shape is None:
+            raise ValueError("model: wanted one that tells its inputs' shape, such as TorchModel(..., input_shape=...)")
+        if outputs != math.prod(self.input_shape):
             raise ValueError(f"front: wanted one output per input of the model, {self.input_shape}, got {outputs}")
         self.backward = one_of("backward", backward, ("end_to_end", "identity"))
 

@@ -39,6 +39,8 @@ class OutputCodes(Defence):
     def __init__(self, model: Classifier, codes: Any, hard: bool = False) -> None:
         words = np.array(as_numpy("codes", codes), np.float32)
         bits = getattr(model, "classes", None)
+        if bits is None:
+            raise ValueError("model: wanted one that tells its number of outputs, such as TorchModel(..., classes=15)")
         if words.ndim != 2 or words.shape[1] != bits or not (np.abs(words) == 1).all():
             raise ValueError(f"codes: wanted -1 and 1 of shape (K, {bits}), a bit per output, got shape {words.shape}")
         if len(np.unique(words, axis=0)) != len(words) or len(words) < 2:

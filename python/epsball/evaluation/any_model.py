@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def _of_estimator(estimator: Any) -> Any:
         if classes is None:  # not fitted: what from_sklearn said is the error
             raise
 
-    def predict(x: Array) -> Any:
-        return np.searchsorted(classes, estimator.predict(x.reshape(len(x), -1)))
+    return LabelOracle(partial(_predict, estimator), classes=len(classes))
 
-    return LabelOracle(predict, classes=len(classes))
+
+def _predict(estimator: Any, x: Array) -> Any:
+    return np.searchsorted(estimator.classes_, estimator.predict(x.reshape(len(x), -1)))

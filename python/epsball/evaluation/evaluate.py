@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
@@ -14,21 +14,50 @@ import numpy.typing as npt
 
 from epsball.arguments import class_indices, count_rows
 from epsball.arrays import as_numpy
-from epsball.attacks.base import Attack, check_model, has_options_per_row, on_host
+from epsball.attacks.base import Attack, check_model, on_host
 from epsball.classifier import Classifier
 from epsball.evaluation.certificate import Certificate
 from epsball.evaluation.report import AttackRow, Bools, EvaluationReport
-from epsball.evaluation.state import Found, Proved, State
-from epsball.files import fingerprint, fingerprint_of_rows
+from epsball.evaluation.state import Found, Predicted, Right, State, chunk_of, identity
+from epsball.files import fingerprint_of_rows
 from epsball.machine import info
-from epsball.model import Sequential
 from epsball.reports import files
 from epsball.reports.examples import Examples
-from epsball.reports.progress import Progress, check_progress, reporter
+from epsball.reports.progress import Progress, check_progress, reporter, silent
 from epsball.sources.base import GradientSource, LabelSource
 
 _EXAMPLES = 10
-CHUNK = 1000  # rows attacked or certified between two looks at progress and state
+
+
+@dataclass
+class Attacked(Found):
+    """What one attack did so far.
+
+    Attributes
+    ----------
+    predictions, confidences, distance, queries
+        (N,) of the rows attacked, 0 for those still to come; confidences are NaN where the model has none.
+    points
+        (E, ...) the adversarial points of the rows that a report shows.
+    seconds, steps
+        Spent on them.
+    """
+
+    predictions: npt.NDArray[np.int64]
+    confidences: npt.NDArray[np.float32]
+    distance: npt.NDArray[np.float64]
+    queries: npt.NDArray[np.int64]
+    points: npt.NDArray[np.float32]
+    seconds: float = 0.0
+    steps: int = 0
+
+    @staticmethod
+    def nothing(rows: int, shown: int, shape: tuple[int, ...]) -> Attacked:
+        """Return the start of an attack on `rows` rows, of which a report shows `shown`."""
+        return Attacked(
+            np.zeros(rows, np.int64), np.zeros(rows, np.float32), np.zeros(rows), np.zeros(rows, np.int64),
+            np.zeros((shown, *shape), np.float32),
+        )  # fmt: skip
 
 
 def evaluate(
@@ -58,8 +87,8 @@ def evaluate(
     state
         A file written after every 1,000 rows of an attack or certificate (temporary name, then rename). If it exists
         the evaluation goes on from there, and nothing that it holds is computed again: `attacks` and `certificates` may
-        have grown since. A file of another evaluation is an error. Of models outside the engine only their `repr` can
-        be compared.
+        have grown since. A file of another evaluation is an error. Of models outside the engine their `repr` and the
+        arrays that they hold are compared, which tells no function from another of the same name.
     progress
         True shows bars on stderr; a function is called with (name of the attack or certificate, thousands of rows done,
         of how many).
@@ -83,26 +112,30 @@ def evaluate(
     proofs = _named_certificates(certificates)
     named = _named(attacks)
     shown = np.unique(labels, return_index=True)[1][:_EXAMPLES]
+    rows = len(labels)
+    clean = Predicted(np.zeros(rows, np.int64))
+    found = {name: Attacked.nothing(rows, len(shown), np.shape(x)[1:]) for name in named}
+    proved = {name: Right(np.zeros(rows, bool)) for name in proofs}
     kept = State(
         state,
+        "epsball-evaluation",
         {} if state is None else _identity(model, x, labels, named, proofs),
-        {name: Found.nothing(len(labels), len(shown), np.shape(x)[1:]) for name in named},
-        {name: Proved(np.zeros(len(labels), bool)) for name in proofs},
+        {"clean": {"predictions": clean}, "attacks": found, "certificates": proved},
+        may_grow=("attacks", "certificates"),
     )
-    if kept.clean is None:
-        kept.clean = np.asarray(as_numpy("predictions", model.predict(x)), np.int64)
-        kept.save()
-    clean = kept.clean
+    for part in kept.parts("clean", clean, rows, silent):
+        clean.predictions[part] = as_numpy("predictions", model.predict(x[part]))
     with reporter(progress) as report:
         for name, attack in named.items():
-            _run(name, attack, model, x, labels, shown, kept, report)
+            _run(name, attack, model, x, labels, shown, found[name], kept, report)
         for name, proof in proofs.items():
-            _certify(name, proof, model, x, labels, kept, report)
+            for part in kept.parts(name, proved[name], rows, report):
+                proved[name].right[part] = proof.certify(model, x[part], labels[part])
     outcomes = {
-        name: _outcome(name, attack, x, labels, clean, shown, kept.found[name]) for name, attack in named.items()
+        name: _outcome(name, attack, x, labels, clean.predictions, shown, found[name]) for name, attack in named.items()
     }
-    certified = {name: proved.robust for name, proved in kept.proved.items()}
-    return _report(model, labels, clean, named, outcomes, proofs, certified)
+    certified = {name: rows_proved.right for name, rows_proved in proved.items()}
+    return _report(model, labels, clean.predictions, named, outcomes, proofs, certified)
 
 
 def _report(
@@ -141,10 +174,8 @@ def _identity(
     certificates: dict[str, Certificate],
 ) -> dict[str, Any]:
     """Return what tells one evaluation from another, ready for JSON."""
-    weights = fingerprint(*model.parameters().values()) if isinstance(model, Sequential) else None
     return {
-        "model": repr(model),
-        "weights": weights,
+        **identity(model),
         "data": fingerprint_of_rows(as_numpy("x", x), labels),
         "attacks": files.plain({name: attack.to_dict() for name, attack in attacks.items()}),
         "certificates": {name: certificate.to_dict() for name, certificate in certificates.items()},
@@ -159,12 +190,12 @@ def _run(
     x: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     shown: npt.NDArray[np.int64],
+    found: Attacked,
     kept: State,
     report: Progress,
 ) -> None:
     """Run one attack on the rows that it has not seen, a chunk at a time."""
-    rows, found = len(labels), kept.found[name]
-    for part in _parts(name, found.rows, rows, rows if has_options_per_row(attack) else CHUNK, report):
+    for part in kept.parts(name, found, len(labels), report, chunk_of(attack, len(labels))):
         start = perf_counter()
         result = attack.run(model, x[part], labels[part], index=np.arange(part.start, part.stop))
         found.seconds += perf_counter() - start
@@ -175,34 +206,6 @@ def _run(
         found.distance[part], found.queries[part] = result.distance, result.queries
         mine = (shown >= part.start) & (shown < part.stop)
         found.points[mine] = points[shown[mine] - part.start]
-        found.rows = part.stop
-        kept.save()
-
-
-def _certify(
-    name: str,
-    certificate: Certificate,
-    model: Classifier | LabelSource,
-    x: npt.NDArray[Any],
-    labels: npt.NDArray[np.int64],
-    kept: State,
-    report: Progress,
-) -> None:
-    """Ask one certificate about the rows that it has not seen, a chunk at a time."""
-    proved = kept.proved[name]
-    for part in _parts(name, proved.rows, len(labels), CHUNK, report):
-        proved.robust[part] = certificate.certify(model, x[part], labels[part])
-        proved.rows = part.stop
-        kept.save()
-
-
-def _parts(name: str, done: int, rows: int, chunk: int, report: Progress) -> Iterator[slice]:
-    """Yield the chunks of the rows from `done` on, and tell of each when it has been seen to."""
-    chunks = -(-rows // chunk)
-    report(name, done // chunk, chunks)
-    for first in range(done, rows, chunk):
-        yield slice(first, min(first + chunk, rows))
-        report(name, -(-min(first + chunk, rows) // chunk), chunks)
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ def _outcome(
     labels: npt.NDArray[np.int64],
     clean: npt.NDArray[np.int64],
     shown: npt.NDArray[np.int64],
-    found: Found,
+    found: Attacked,
 ) -> _Outcome:
     """Sum up what an attack found; `clean` are the predictions on the clean rows."""
     right = found.predictions == labels

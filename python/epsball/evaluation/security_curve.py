@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import number
+from epsball.arguments import class_indices, count_rows, radii
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
+from epsball.evaluation.state import Right, State, chunk_of, identity
+from epsball.files import fingerprint_of_rows
+from epsball.machine import info
+from epsball.reports.files import plain
 from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.reports.tables import Table, percent
 
@@ -61,7 +66,14 @@ class SecurityCurve:
 
 
 def security_curve(
-    model: Any, x: Any, y: Any, attack: Attack, eps: Sequence[float], *, progress: bool | Progress = False
+    model: Any,
+    x: Any,
+    y: Any,
+    attack: Attack,
+    eps: Sequence[float],
+    *,
+    state: str | PathLike[str] | None = None,
+    progress: bool | Progress = False,
 ) -> SecurityCurve:
     """Run an attack with several budgets.
 
@@ -72,11 +84,14 @@ def security_curve(
     x, y
         (N, ...) inputs and (N,) true classes.
     attack
-        An untargeted attack with a budget, whose own `eps` is replaced. A step size of None scales with the budget.
+        An untargeted attack with a budget, whose own `eps` is replaced; run on 1,000 rows at a time. A step size of
+        None scales with the budget.
     eps
         Budgets ≥ 0; 0 is the clean accuracy.
+    state
+        A file from which a run that was killed goes on, as in `evaluate`; the budgets may have grown since.
     progress
-        True shows a bar on stderr; a function is called with ("budgets", how many are done, of how many).
+        True shows bars on stderr; a function is called with ("eps=…", thousands of rows done, of how many).
 
     Returns
     -------
@@ -86,24 +101,32 @@ def security_curve(
     Raises
     ------
     ValueError, TypeError
-        A bad argument, named; an attack without `eps`.
+        A bad argument, named; an attack without `eps`; a state that is damaged or of another run.
     """
     check_progress(progress)
     if not isinstance(attack, Attack) or not hasattr(attack, "eps"):
         raise TypeError(f"attack: wanted an attack with a budget such as epsball.attacks.PGD, got {attack!r}")
     if getattr(attack, "targeted", False):
         raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
-    budgets = sorted(number("eps", e) for e in eps)
-    if not budgets:
-        raise ValueError("eps: wanted at least one budget, got none")
-    x, labels = on_host("x", x, model), as_numpy("y", on_host("y", y, model))
-    right = []
+    attacks = {e: replace(attack, eps=e) for e in sorted(radii("eps", eps))}  # type: ignore[call-arg]
+    x, y = on_host("x", x, model), on_host("y", y, model)
+    rows = count_rows(x)
+    labels = class_indices("y", y, rows)
+    found = {f"eps={e}": Right(np.zeros(rows, bool)) for e in attacks}
+    run: dict[str, Any] = {}
+    if state is not None:
+        run = {
+            **identity(model),
+            "data": fingerprint_of_rows(as_numpy("x", x), labels),
+            "budgets": plain({name: each.to_dict() for name, each in zip(found, attacks.values(), strict=True)}),
+            "table": info()["chosen"],
+        }
+    kept = State(state, "epsball-security-curve", run, {"budgets": found}, may_grow=("budgets",))
     with reporter(progress) as report:
-        report("budgets", 0, len(budgets))
-        for budget in budgets:
-            chosen = replace(attack, eps=budget)  # type: ignore[call-arg]
-            right.append(as_numpy("predictions", model.predict(chosen(model, x, labels))) == labels)
-            report("budgets", len(right), len(budgets))
-    alone = np.array(right)
+        for (name, budget), chosen in zip(found.items(), attacks.values(), strict=True):
+            for part in kept.parts(name, budget, rows, report, chunk_of(chosen, rows)):
+                x_adv = chosen(model, x[part], labels[part], index=np.arange(part.start, part.stop))
+                budget.right[part] = as_numpy("predictions", model.predict(x_adv)) == labels[part]
+    alone = np.array([budget.right for budget in found.values()])
     robust = np.logical_and.accumulate(alone, axis=0)
-    return SecurityCurve(tuple(budgets), robust.mean(axis=1), alone.mean(axis=1), robust)
+    return SecurityCurve(tuple(attacks), robust.mean(axis=1), alone.mean(axis=1), robust)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from os import PathLike
 from statistics import NormalDist
 from typing import Any
 
@@ -16,6 +17,9 @@ from epsball.attacks.base import on_host
 from epsball.attacks.options import check_index
 from epsball.classifier import Classifier
 from epsball.evaluation.accuracy_interval import binomial_at_most, lower_limit
+from epsball.evaluation.state import Found, State, identity
+from epsball.files import fingerprint_of_rows
+from epsball.machine import info
 from epsball.reports.progress import Progress, check_progress, reporter
 from epsball.reports.tables import Table, percent
 from epsball.sources.base import LabelSource
@@ -63,6 +67,14 @@ class SmoothingCertificate:
         lines = [(f"{r:g}", f"at least {percent(self.accuracy(y, r))}") for r in radii]
         abstained = float(np.mean(self.predictions == ABSTAIN))
         return Table(("l2 radius", "certified accuracy"), (*lines, ("abstains", percent(abstained))))
+
+
+@dataclass
+class Certified(Found):
+    """Classes and radii, (N,), of the rows certified so far."""
+
+    predictions: npt.NDArray[np.int64]
+    radius: npt.NDArray[np.float64]
 
 
 class Smoothed:
@@ -131,6 +143,7 @@ class Smoothed:
         alpha: float = 0.001,
         index: Any = None,
         *,
+        state: str | PathLike[str] | None = None,
         progress: bool | Progress = False,
     ) -> SmoothingCertificate:
         """Return the class of every row with the L2 radius in which no perturbation changes it.
@@ -150,6 +163,8 @@ class Smoothed:
         index
             (N,) integers that key each row's noise; None: 0 … N−1. Parts of the rows, each with its own, are certified
             as all of them together would be.
+        state
+            A file, written after every row, from which a run that was killed goes on, as in `evaluate`.
         progress
             True shows a bar on stderr; a function is called with ("certify", rows done, of how many).
 
@@ -157,21 +172,32 @@ class Smoothed:
         -------
         SmoothingCertificate
             Classes and radii.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, named; a state that is damaged or of another run.
         """
         check_progress(progress)
         rows, ids, miss = self._arguments(x, index, alpha)
         draws, selection = whole("draws", draws, 1), whole("selection", selection, 1)
-        found, radius = np.full(len(rows), ABSTAIN, np.int64), np.zeros(len(rows))
+        found = Certified(np.full(len(rows), ABSTAIN, np.int64), np.zeros(len(rows)))
+        run: dict[str, Any] = {}
+        if state is not None:
+            run = {
+                **identity(self.model), "sigma": self.sigma, "seed": self.seed, "draws": draws, "selection": selection,
+                "alpha": miss, "data": fingerprint_of_rows(rows, ids), "table": info()["chosen"],
+            }  # fmt: skip
+        kept = State(state, "epsball-smoothing", run, {"rows": {"certify": found}})
         with reporter(progress) as report:
-            report("certify", 0, len(rows))
-            for i, row in enumerate(rows):
-                chosen = int(self._votes(row, ids[i], selection, _SELECT).argmax())
-                votes = self._votes(row, ids[i], draws, _ESTIMATE)
+            for part in kept.parts("certify", found, len(rows), report, chunk=1):
+                row, key = rows[part.start], ids[part.start]
+                chosen = int(self._votes(row, key, selection, _SELECT).argmax())
+                votes = self._votes(row, key, draws, _ESTIMATE)
                 p = _lower(int(votes[chosen]) if chosen < len(votes) else 0, draws, miss)
                 if p > 0.5:
-                    found[i], radius[i] = chosen, self.sigma * NormalDist().inv_cdf(p)
-                report("certify", i + 1, len(rows))
-        return SmoothingCertificate(found, radius, self.sigma, draws, miss)
+                    found.predictions[part], found.radius[part] = chosen, self.sigma * NormalDist().inv_cdf(p)
+        return SmoothingCertificate(found.predictions, found.radius, self.sigma, draws, miss)
 
     def _arguments(self, x: Any, index: Any, alpha: float) -> tuple[Array, Array, float]:
         rows = as_numpy("x", on_host("x", x, self.model))

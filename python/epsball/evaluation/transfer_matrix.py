@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ from epsball.arguments import class_indices, count_rows
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.any_model import any_model
-from epsball.reports.progress import Progress, check_progress, reporter
+from epsball.evaluation.state import Right, State, chunk_of, identity
+from epsball.files import fingerprint_of_rows
+from epsball.machine import info
+from epsball.reports.files import plain
+from epsball.reports.progress import Progress, check_progress, reporter, silent
 from epsball.reports.tables import Table, percent
 
 Names = tuple[str, ...]
@@ -68,7 +73,14 @@ class TransferMatrix:
 
 
 def transfer_matrix(
-    sources: Any, targets: Any, attack: Any, x: Any, y: Any, *, progress: bool | Progress = False
+    sources: Any,
+    targets: Any,
+    attack: Any,
+    x: Any,
+    y: Any,
+    *,
+    state: str | PathLike[str] | None = None,
+    progress: bool | Progress = False,
 ) -> TransferMatrix:
     """Attack each source and ask every target about the results.
 
@@ -78,14 +90,16 @@ def transfer_matrix(
         Models by name, or a list of them: epsball's, gradient and label sources, torch modules, scikit-learn
         classifiers, in any mix. None as `targets`: the sources.
     attack
-        An untargeted attack, or one for each source by name; a label source needs one that asks for labels only. Its
-        rows have the same random numbers against every source.
+        An untargeted attack, or one for each source by name; a label source needs one that asks for labels only. It is
+        run on 1,000 rows at a time, which have the same random numbers against every source.
     x
         (N, ...) inputs.
     y
         (N,) true classes, as indices.
+    state
+        A file from which a run that was killed goes on, as in `evaluate`; there may be more sources since.
     progress
-        True shows a bar on stderr; a function is called with ("sources", how many are done, of how many).
+        True shows bars on stderr; a function is called with (name of the source, thousands of rows done, of how many).
 
     Returns
     -------
@@ -95,25 +109,41 @@ def transfer_matrix(
     Raises
     ------
     ValueError, TypeError
-        A bad argument, named; an attack that a source cannot take.
+        A bad argument, named; an attack that a source cannot take; a state that is damaged or of another run.
     """
     check_progress(progress)
     made_for = _named("sources", sources)
     asked = made_for if targets is None else _named("targets", targets)
     x, y = (on_host(name, value, *made_for.values(), *asked.values()) for name, value in (("x", x), ("y", y)))
-    labels = class_indices("y", y, count_rows(x))
+    rows = count_rows(x)
+    labels = class_indices("y", y, rows)
     attacks = _attacks(attack, list(made_for))
     data = as_numpy("x", x)
     victims = {name: any_model(model, data, f"targets: {name!r}") for name, model in asked.items()}
-    before = np.stack([_right(model, x, labels) for model in victims.values()])
-    after = []
+    attacked = {name: any_model(model, data, f"sources: {name!r}") for name, model in made_for.items()}
+    clean = {name: Right(np.zeros(rows, bool)) for name in victims}
+    after = {name: Right(np.zeros((len(victims), rows), bool)) for name in attacked}
+    run: dict[str, Any] = {}
+    if state is not None:
+        run = {
+            "sources": {
+                name: {**identity(model), "attack": plain(attacks[name].to_dict())} for name, model in attacked.items()
+            },
+            "targets": {name: identity(model) for name, model in victims.items()},
+            "data": fingerprint_of_rows(data, labels),
+            "table": info()["chosen"],
+        }
+    kept = State(state, "epsball-transfer-matrix", run, {"targets": clean, "sources": after}, may_grow=("sources",))
+    for name, found in clean.items():
+        for part in kept.parts(name, found, rows, silent):
+            found.right[part] = _right(victims[name], x[part], labels[part])
     with reporter(progress) as report:
-        report("sources", 0, len(made_for))
-        for name, model in made_for.items():
-            x_adv = attacks[name](any_model(model, data, f"sources: {name!r}"), x, labels)
-            after.append([_right(victim, x_adv, labels) for victim in victims.values()])
-            report("sources", len(after), len(made_for))
-    right: Array = np.array(after)  # (sources, targets, N)
+        for name, found in after.items():
+            for part in kept.parts(name, found, rows, report, chunk_of(attacks[name], rows)):
+                x_adv = attacks[name](attacked[name], x[part], labels[part], index=np.arange(part.start, part.stop))
+                found.right[:, part] = [_right(victim, x_adv, labels[part]) for victim in victims.values()]
+    right: Array = np.stack([found.right for found in after.values()])  # (sources, targets, N)
+    before: Array = np.stack([found.right for found in clean.values()])
     counted = before.sum(axis=1)
     turned = (before & ~right).sum(axis=2)
     return TransferMatrix(

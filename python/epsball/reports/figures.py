@@ -46,10 +46,11 @@ def image(pixels: Floats) -> str:
 
     Parameters
     ----------
-    pixels : ndarray, shape (1, H, W) or (3, H, W)
-        Values in [0, 1].
+    pixels : ndarray, shape (C, H, W)
+        Values in [0, 1]; three channels are red, green and blue, of other numbers the mean is shown in grey.
     """
-    rgb = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
+    shown = pixels if len(pixels) == 3 else pixels.mean(axis=0, keepdims=True)
+    rgb = np.broadcast_to(shown, (3, *pixels.shape[1:])).transpose(1, 2, 0)
     return _png(np.clip(rgb, 0, 1))
 
 

@@ -200,6 +200,10 @@ class Expectation(GradientSource):
     def __repr__(self) -> str:
         return f"Expectation({self.model!r}, {list(self.transforms)!r}, draws={self.draws})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle is made of: what was drawn is drawn again, the same."""
+        return {**self.__dict__, "_drawn": ((), [])}
+
     def logits(self, x: Floats) -> Floats:
         """Return the mean logits."""
         mean: Floats = np.mean([as_numpy("logits", self.model(y)) for y, _ in self._each(x)], axis=0, dtype=np.float32)

@@ -83,6 +83,9 @@ class KNN(LabelSource):
         self.weights = one_of("weights", weights, WEIGHTS)
         self._native = self._engine()
 
+    def __repr__(self) -> str:
+        return f"KNN({len(self.points)} points of {self.features} features, k={self.k}, weights={self.weights!r})"
+
     def _engine(self) -> _native.Knn:
         """Return the engine's copy."""
         assert self.classes is not None  # of the labels
@@ -140,6 +143,9 @@ class SoftenedKNN(GradientSource):
         self._points = p[order] - self._centre
         self._squares = (self._points**2).sum(axis=1)
         self._first = np.concatenate([[0], np.cumsum(counts)])
+
+    def __repr__(self) -> str:
+        return f"SoftenedKNN({len(self._points)} points of {self.features} features, temperature={self.temperature:g})"
 
     def logits(self, x: Floats) -> Floats:
         """Return the class scores (N, K)."""

@@ -47,7 +47,7 @@ class LabelOracle(LabelSource):
         self._predict = predict
 
     def __repr__(self) -> str:
-        return f"LabelOracle({self._predict!r}, budget={self.budget})"
+        return f"LabelOracle({self._predict!r})"
 
     def labels(self, x: Array) -> Any:
         """Return what the function `predict` gives."""

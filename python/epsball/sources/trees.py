@@ -123,6 +123,10 @@ class Trees(LabelSource):
         self.mean = flag("mean", mean)
         self._native = self._engine()
 
+    def __repr__(self) -> str:
+        options = f"scale={self.scale:g}, mean={self.mean}, decision={self.decision!r}"
+        return f"Trees({len(self.trees)} trees over {self.features} features, {options})"
+
     def _engine(self) -> _native.Trees:
         """Return the engine's copy, for which the nodes of all trees are numbered through."""
         parts = self.trees

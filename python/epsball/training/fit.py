@@ -153,6 +153,8 @@ class _Run:
             raise ValueError("x: wanted at least one row to train on, got none")
         method.check(model, self.data[1])
         self.targets = method.targets(model, *self.data)
+        if np.ndim(self.targets) > np.ndim(self.data[1]):
+            self._check_loss_of_targets()
         self.validation = None if validation is None else _validation(model, validation, loss)
         self.patience = None if patience is None else whole("patience", patience, 1)
         if self.patience is not None and self.validation is None:
@@ -189,6 +191,17 @@ class _Run:
         labelled = np.flatnonzero(self.data[1] >= 0)[:rows]
         return self.data[0][labelled], self.data[1][labelled]
 
+    def _check_loss_of_targets(self) -> None:
+        """Refuse a loss that takes class indices only where the method makes probabilities of them."""
+        x = self.data[0][:1]
+        try:
+            _native.check_data(self.model._engine(x, True), x, self.targets[:1], self.loss)
+        except TypeError:
+            raise ValueError(
+                f"loss: {type(self.method).__name__} trains on one value per class, and {self.loss!r} takes class "
+                "indices only"
+            ) from None
+
     def _check_boxes(self) -> None:
         """Refuse, before the first update, data outside the box that the method or the monitor keeps to."""
         _check_inside("x", self.data[0], getattr(self.method, "bounds", None))
@@ -216,10 +229,10 @@ class _Run:
     def _check_monitor(self) -> None:
         """Refuse, before the first update, a monitor that does not fit model and rows.
 
-        It runs without its steps, and on one row, unless it has options for each.
+        It runs with a single step, and on one row, unless it has options for each.
         """
         attack: Any = self.history.attack
-        once = replace(attack, steps=0) if hasattr(attack, "steps") else attack
+        once = replace(attack, steps=1) if hasattr(attack, "steps") else attack
         rows = None if has_options_per_row(attack) else 1
         for data in (self.monitored(), self.validation):
             if data is None:
@@ -320,7 +333,10 @@ class _Run:
                 test = (None, None) if self.validation is None else self._errors(self.validation)
                 weights = self.model.parameters()
         except ValueError as error:  # the monitor has been tried: now it is the weights
-            raise FloatingPointError(f"epoch {number + 1}: training diverged; {error}") from error
+            raise FloatingPointError(
+                f"epoch {number + 1}: training diverged in the last batch, {batches - 1}; norm of the weights "
+                f"{self._norm_of_weights():g}; {error}"
+            ) from error
         told = {**NATIVE, **self.method.settings()}
         record = {
             "epoch": number + 1,
@@ -338,6 +354,11 @@ class _Run:
         if kept_epoch(epochs, self.patience, self.method) == len(epochs):
             self.kept = weights
         return record
+
+    def _norm_of_weights(self) -> float:
+        with self.own_calls():
+            sizes = [np.linalg.norm(p.astype(np.float64)) for p in self.model.parameters().values()]
+        return float(np.linalg.norm(sizes))
 
     def _errors(self, data: Data) -> tuple[float, float]:
         """Return the clean error and the error under the monitoring attack."""
