@@ -287,6 +287,7 @@ enum class Loss : int {
   confidence,
   hinge,
   crammer_singer,
+  logit,
   dlr,           // three classes or more
   dlr_targeted,  // four or more, and LossRows::rivals
   jitter         // LossRows::noise and stretch
