@@ -169,8 +169,10 @@ def main() -> None:
             f"{options.epochs} epochs. "
             f"torch {torch.__version__}, pyautoattack 0.2.0, torchattacks {torchattacks.__version__}. Rows that are "
             "solved leave in epsball; a reference runs as it is, on the rows that are classified correctly. One thread "
-            "each; seconds are of CPU time, which other work on the machine does not stretch."
+            "each; seconds are of CPU time, which other work on the machine does not stretch. ± is the standard "
+            "deviation over seeds."
         ),
+        "Regenerated, line by line, with `benchmarks/attacks.py --queries 5000 --only NAME`, `--seeds` and `--rows`.",
     ]
     threadpool_limits(1)
     head = [("| attack | eps | digits | robust, epsball | robust, reference | difference "

@@ -47,6 +47,14 @@ def test_the_first_point_spends_the_whole_budget(table: str, norm: str, shape: t
     assert (length >= 0.999 * EPS[norm]).all()
 
 
+@pytest.mark.parametrize(("norm", "power"), [("l2", 2), ("l1", 4)])
+def test_pyramids_are_as_steep_as_the_authors(table: str, norm: str, power: int) -> None:
+    """Of a tile of 5 x 5 the peak is 1 + 1/2^p + 1/3^p high, and the edge 1/3^p."""
+    x = np.full((4, 1, 25, 25), 0.5, np.float32)
+    d = np.abs(start(x, norm) - x).astype(np.float64)
+    assert d.max() / d.min() == pytest.approx(3**power * (1 + 2.0**-power + 3.0**-power), rel=0.01)
+
+
 class Recorder:
     """Logits that get better for every new point, so that each is kept: their differences are the windows."""
 

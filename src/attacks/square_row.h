@@ -88,8 +88,8 @@ EPSBALL_HD void square_window(const SquareRows& a, Index row, Index first, Index
 // ---- L2 and L1 ----
 
 // Two pyramids side by side, one up, one down, in a window of tall x wide; not yet of length 1. `across`: the window is
-// parted left from right.
-EPSBALL_HD double square_pyramids(Index tall, Index wide, bool across, Index i, Index j) {
+// parted left from right. L1's are steeper.
+EPSBALL_HD double square_pyramids(Norm norm, Index tall, Index wide, bool across, Index i, Index j) {
   const Index half = (across ? wide : tall) / 2;
   const bool second = (across ? j : i) >= half;
   if (across) j -= second ? half : 0, wide = second ? wide - half : half;
@@ -98,7 +98,10 @@ EPSBALL_HD double square_pyramids(Index tall, Index wide, bool across, Index i, 
   const Index y = down < 0 ? -down : down, x = right < 0 ? -right : right;
   const Index most = (tall > wide ? tall : wide) / 2 + 1;
   double height = 0.0;
-  for (Index r = y > x ? y : x; r < most; ++r) height += 1.0 / static_cast<double>((r + 1) * (r + 1));
+  for (Index r = y > x ? y : x; r < most; ++r) {
+    const auto square = static_cast<double>((r + 1) * (r + 1));
+    height += 1.0 / (norm == Norm::l1 ? square * square : square);
+  }
   return second ? -height : height;
 }
 
@@ -119,7 +122,7 @@ EPSBALL_HD void square_tiles(const SquareRows& a, Index row) {
     const Index c = tile / (down * across), y = tile / across % down, x = tile % across;
     const bool side = tall == 1 || (wide > 1 && draw.coin(2 * tile)), up = draw.coin(2 * tile + 1);
     for (Index k = 0; k < tall * wide; ++k) {
-      const double v = square_pyramids(tall, wide, side, k / wide, k % wide);
+      const double v = square_pyramids(a.norm, tall, wide, side, k / wide, k % wide);
       total += square_power(a.norm, v);
       a.out[draw.at(c, top + y * tall + k / wide, left + x * wide + k % wide)] = static_cast<float>(up ? v : -v);
     }
@@ -152,14 +155,14 @@ EPSBALL_HD void square_move(const SquareRows& a, Index row) {
       const bool shared = y >= 0 && y < tall && x >= 0 && x < wide;
       first += power(d);
       both += power(d) + (shared ? 0.0 : power(change(at2)));
-      shape += power(square_pyramids(tall, wide, side, i, j));
+      shape += power(square_pyramids(a.norm, tall, wide, side, i, j));
       a.out[at2] = a.x0[at2];
     }
     double own = first > 0.0 ? 1.0 / square_length(a.norm, first) : 0.0;
     const double pyramids = sign / square_length(a.norm, shape);
     const auto direction = [&](Index k) {
       const Index i = k / wide, j = k % wide;
-      return change(draw.at(c, down + i, right + j)) * own + square_pyramids(tall, wide, side, i, j) * pyramids;
+      return change(draw.at(c, down + i, right + j)) * own + square_pyramids(a.norm, tall, wide, side, i, j) * pyramids;
     };
     for (Index k = 0; k < tall * wide; ++k) mixed += power(direction(k));
     if (square_length(a.norm, mixed) < 1e-6) own = 0.0, mixed = 1.0;  // they are opposite, what is left is rounding
