@@ -24,7 +24,8 @@ void farthest_corner(Stream, const CornerRows& a) {
   }
 }
 
-// One row of HyperplaneRows; `gap` is what the value must still rise.
+// One row of HyperplaneRows; `gap` is what the value must still rise. Until z is found its place keeps how far every
+// feature can move in the direction that closes the gap, so that looks are short.
 struct PlaneRow {
   Norm norm;
   Index features;
@@ -32,6 +33,7 @@ struct PlaneRow {
   const float* normal;
   const float* lo;
   const float* hi;
+  float* z;
   float sign;
   double gap;
 
@@ -41,28 +43,35 @@ struct PlaneRow {
         x(a.x + r * a.ld),
         normal(a.normal + r * a.ld),
         lo(a.lo + r * a.ld),
-        hi(a.hi + r * a.ld) {
-    const float* at = a.at + r * a.ld;
+        hi(a.hi + r * a.ld),
+        z(a.z + r * a.ld) {
+    const double value = static_cast<double>(a.value[r]) + rise_from(a.at + r * a.ld);
+    sign = value < 0.0 ? 1.0f : -1.0f;
+    gap = value < 0.0 ? -value : value;
+    for_lanes(features, [&](Index i, Index n) {
+      const Vec towards = load(normal + i, n) * sign, from = load(x + i, n);
+      const Vec down = from - load(lo + i, n), up = load(hi + i, n) - from;
+      const Vec room = select(towards > 0.0f, up, select(towards < 0.0f, down, Vec{}));
+      store(z + i, max(room, Vec{}), n);
+    });
+  }
+
+  // How much higher the value is at x.
+  double rise_from(const float* at) const {
+    if (at == x) return 0.0;
     Wide rise = {};
     for_lanes(features, [&](Index i, Index n) {
       rise = rise + widen(load(normal + i, n)) * (widen(load(x + i, n)) - widen(load(at + i, n)));
     });
-    const double value = static_cast<double>(a.value[r]) + sum(rise);
-    sign = value < 0.0 ? 1.0f : -1.0f;
-    gap = value < 0.0 ? -value : value;
+    return sum(rise);
   }
 
-  // |normal|, and how far x can move in the direction that closes the gap. Floats, in which comparisons are the table's
-  // own vectors; what they add up to is summed in float64.
+  // |normal|, and how far x can move. Floats, in which comparisons are the table's own vectors; what they add up to is
+  // summed in float64.
   struct Way {
     Vec steepness, room;
   };
-  EPSBALL_INLINE Way way(Index i, Index n) const {
-    const Vec towards = load(normal + i, n) * sign, from = load(x + i, n);
-    const Vec down = from - load(lo + i, n), up = load(hi + i, n) - from;
-    const Vec room = select(towards > 0.0f, up, select(towards < 0.0f, down, Vec{}));
-    return {abs(towards), max(room, Vec{})};
-  }
+  EPSBALL_INLINE Way way(Index i, Index n) const { return {abs(load(normal + i, n)), load(z + i, n)}; }
 
   // Length of the features' moves under a multiplier, as in LinearRow.
   EPSBALL_INLINE Vec length(const Way& w, float t) const {
@@ -76,6 +85,18 @@ struct PlaneRow {
       total = total + widen(w.steepness) * widen(length(w, t));
     });
     return sum(total);
+  }
+  // Whether t closes the gap and the float below it does not, in one pass.
+  bool is_first(float t) const {
+    const float below = float_of_bits(bits_of(t) - 1);
+    Wide total = {}, total_below = {};
+    for_lanes(features, [&](Index i, Index n) {
+      const Way w = way(i, n);
+      const Wide steepness = widen(w.steepness);
+      total = total + steepness * widen(length(w, t));
+      total_below = total_below + steepness * widen(length(w, below));
+    });
+    return sum(total) >= gap && !(sum(total_below) >= gap);
   }
   // The same in floats, several times as fast, and how fast it rises with t (not of L1, where it jumps): by the
   // features that are not at their ends of the box.
@@ -93,7 +114,7 @@ struct PlaneRow {
     return {static_cast<double>(sum(total)), static_cast<double>(sum(slope))};
   }
 
-  EPSBALL_INLINE void move(float* z, Index i, Index n, Vec length) const {
+  EPSBALL_INLINE void move(Index i, Index n, Vec length) const {
     const Vec moved = load(x + i, n) + with_sign_of(length, load(normal + i, n) * sign);
     store(z + i, clip(moved, load(lo + i, n), load(hi + i, n)), n);
   }
@@ -121,15 +142,15 @@ float guess_multiplier(const PlaneRow& p) {
 
 // The multiplier grows until the gap is closed, or every feature is at its end of the box: the smallest float that
 // closes it, which the guess only finds sooner.
-void nearest_of_plane(const PlaneRow& p, float* z) {
-  const float guess = guess_multiplier(p);
-  const bool beyond = guess == kMost && p.gain(kMost) < p.gap;
-  const float t = beyond ? kMost : first_float_near(guess, kMost, [&](float v) { return p.gain(v) >= p.gap; });
-  for_lanes(p.features, [&](Index i, Index n) { p.move(z, i, n, p.length(p.way(i, n), t)); });
+void nearest_of_plane(const PlaneRow& p) {
+  float t = guess_multiplier(p);
+  const bool beyond = t == kMost && p.gain(kMost) < p.gap, found = t > 0.0f && t < kMost && p.is_first(t);
+  if (!beyond && !found) t = first_float_near(t, kMost, [&](float v) { return p.gain(v) >= p.gap; });
+  for_lanes(p.features, [&](Index i, Index n) { p.move(i, n, p.length(p.way(i, n), t)); });
 }
 
 // Fills the steepest features' room first; equals in order of their index.
-void nearest_of_plane_l1(const PlaneRow& p, float* z) {
+void nearest_of_plane_l1(const PlaneRow& p) {
   Vec tops = {};
   for_lanes(p.features, [&](Index i, Index n) { tops = max(tops, abs(load(p.normal + i, n))); });
   const float top = largest(tops);
@@ -148,15 +169,14 @@ void nearest_of_plane_l1(const PlaneRow& p, float* z) {
       length[j] = wanted < room[j] ? wanted : room[j];
       left -= static_cast<double>(length[j]) * t;
     }
-    p.move(z, i, n, load(length));
+    p.move(i, n, load(length));
   });
 }
 
 void hyperplane(Stream, const HyperplaneRows& a) {
   for (Index r = 0; r < a.rows; ++r) {
     const PlaneRow p(a, r);
-    float* z = a.z + r * a.ld;
-    a.norm == Norm::l1 ? nearest_of_plane_l1(p, z) : nearest_of_plane(p, z);
+    a.norm == Norm::l1 ? nearest_of_plane_l1(p) : nearest_of_plane(p);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "losses/dlr.h"
 #include "losses/hinge.h"
 #include "losses/jitter.h"
+#include "losses/logit.h"
 #include "losses/margin.h"
 #include "losses/pair.h"
 #include "losses/squared_error.h"
@@ -85,6 +86,8 @@ Vec value(const LaneRows& rows) {
       return hinge<Vec>(rows, a.classes, gradient, scale);
     case Loss::crammer_singer:
       return crammer_singer<Vec>(rows, a.classes, gradient, scale);
+    case Loss::logit:
+      return logit<Vec>(rows, a.classes, gradient, scale);
     case Loss::dlr:
       return dlr<Vec>(rows, a.classes, gradient, a.unit, scale);
     case Loss::dlr_targeted:

@@ -64,7 +64,6 @@ EPSBALL_INLINE DVec select(Mask m, DVec a, DVec b) { return m ? a : b; }
 typedef float Vec __attribute__((vector_size(4 * EPSBALL_LANES)));
 typedef std::int32_t IVec __attribute__((vector_size(4 * EPSBALL_LANES)));
 typedef std::uint32_t UVec __attribute__((vector_size(4 * EPSBALL_LANES)));
-typedef std::uint64_t ULongVec __attribute__((vector_size(8 * EPSBALL_LANES)));
 typedef double DVec __attribute__((vector_size(8 * EPSBALL_LANES)));
 typedef float VecU __attribute__((vector_size(4 * EPSBALL_LANES), aligned(4), may_alias));
 typedef std::int32_t IVecU __attribute__((vector_size(4 * EPSBALL_LANES), aligned(4), may_alias));
@@ -228,11 +227,29 @@ EPSBALL_INLINE Index store_indices(Mask m, std::int32_t base, std::int32_t* to) 
 // 24 random bits to [0, 1).
 EPSBALL_INLINE Vec to_unit(UVec u) { return to_float((IVec)(u >> 8)) * 5.9604645e-8f; }
 
+// Even and odd lanes by themselves, as the processor multiplies 32 bits to 64; compilers widen every lane instead.
+#if EPSBALL_LANES == 16
+EPSBALL_INLINE void mul_hi_lo(UVec a, std::uint32_t b, UVec& hi, UVec& lo) {
+  const __m512i v = (__m512i)a, w = _mm512_set1_epi64(b);
+  const __m512i even = _mm512_mul_epu32(v, w), odd = _mm512_mul_epu32(_mm512_srli_epi64(v, 32), w);
+  hi = (UVec)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+  lo = (UVec)_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA);
+}
+#elif EPSBALL_LANES == 8
+EPSBALL_INLINE void mul_hi_lo(UVec a, std::uint32_t b, UVec& hi, UVec& lo) {
+  const __m256i v = (__m256i)a, w = _mm256_set1_epi64x(b);
+  const __m256i even = _mm256_mul_epu32(v, w), odd = _mm256_mul_epu32(_mm256_srli_epi64(v, 32), w);
+  hi = (UVec)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+  lo = (UVec)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+}
+#else
+typedef std::uint64_t ULongVec __attribute__((vector_size(8 * EPSBALL_LANES)));
 EPSBALL_INLINE void mul_hi_lo(UVec a, std::uint32_t b, UVec& hi, UVec& lo) {
   ULongVec p = __builtin_convertvector(a, ULongVec) * (std::uint64_t)b;
   hi = __builtin_convertvector(p >> 32, UVec);
   lo = a * b;
 }
+#endif
 
 // Reductions in one fixed tree: the upper half is folded on the lower.
 #if EPSBALL_LANES >= 8

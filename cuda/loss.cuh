@@ -10,6 +10,7 @@
 #include "losses/dlr.h"
 #include "losses/hinge.h"
 #include "losses/jitter.h"
+#include "losses/logit.h"
 #include "losses/margin.h"
 #include "losses/squared_error.h"
 
@@ -56,6 +57,8 @@ __device__ inline float value(const ThreadRow& row) {
       return hinge<float>(row, a.classes, gradient, scale);
     case Loss::crammer_singer:
       return crammer_singer<float>(row, a.classes, gradient, scale);
+    case Loss::logit:
+      return logit<float>(row, a.classes, gradient, scale);
     case Loss::dlr:
       return dlr<float>(row, a.classes, gradient, a.unit, scale);
     case Loss::dlr_targeted:

@@ -287,6 +287,7 @@ enum class Loss : int {
   confidence,
   hinge,
   crammer_singer,
+  logit,
   dlr,           // three classes or more
   dlr_targeted,  // four or more, and LossRows::rivals
   jitter         // LossRows::noise and stretch
@@ -507,7 +508,7 @@ struct CornerRows {
 };
 
 // z = the point of {value + normal . (z - at) = 0} and [lo, hi] that is nearest to x in a norm; where they do not meet,
-// the box's nearest to the plane. x lies in the box; features with a normal of 0 stay.
+// the box's nearest to the plane. x lies in the box; features with a normal of 0 stay. z is no other of the matrices.
 struct HyperplaneRows {
   Norm norm = Norm::l2;  // not l0
   Index rows = 0, features = 0;

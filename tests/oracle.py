@@ -96,7 +96,7 @@ CURVATURE = {
 
 # ---- losses: value (N,) and gradient with respect to the logits (N, K)
 
-PIECEWISE_LINEAR = ("margin", "hinge", "crammer_singer")
+PIECEWISE_LINEAR = ("margin", "hinge", "crammer_singer", "logit")
 
 
 def _one_hot(y: NDArray[np.int64], classes: int) -> Array:
@@ -144,6 +144,8 @@ def loss(name: str, z: Array, y: NDArray) -> Array:
         return np.maximum(0.0, 1.0 - _sides(y, classes) * z).sum(axis=1)
     if name == "crammer_singer":
         return np.maximum(0.0, 1.0 + loss("margin", z, y))
+    if name == "logit":
+        return (-_signs(y) * z)[:, 0] if classes == 1 else -z[rows, y]
     if name == "dlr":
         return loss("margin", z, y) / _spread(z)
     raise ValueError(f"unknown loss {name!r}")
@@ -200,6 +202,8 @@ def loss_gradient(name: str, z: Array, y: NDArray) -> Array:
         return -s * (1.0 - s * z > 0)  # 0 at the kink, as in the engine
     if name == "crammer_singer":
         return loss_gradient("margin", z, y) * (1.0 + loss("margin", z, y) > 0)[:, None]
+    if name == "logit":
+        return -(_signs(y) * np.ones_like(z) if classes == 1 else _one_hot(y, classes))
     if name == "dlr":
         order, spread = np.argsort(-z, axis=1, kind="stable"), _spread(z)[:, None]
         of_spread = _one_hot(order[:, 0], classes) - _one_hot(order[:, 2], classes)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import epsball as eb
-from cases import batch, pair
+from cases import batch, pair, sized
 
 CW = eb.attacks.CarliniWagner
 FEATURES, CLASSES, ROWS = 20, 2, 40
@@ -17,7 +17,8 @@ FEATURES, CLASSES, ROWS = 20, 2, 40
 
 def linear_problem() -> tuple[Any, NDArray, NDArray]:
     model, net = pair([FEATURES, CLASSES], seed=3)
-    x = np.random.default_rng(3).uniform(0.0, 1.0, (ROWS, FEATURES)).astype(np.float32)
+    rows = sized(ROWS, on_emulator=10)
+    x = np.random.default_rng(3).uniform(0.0, 1.0, (rows, FEATURES)).astype(np.float32)
     return model, x, net.predict(x)
 
 
@@ -72,7 +73,7 @@ def test_l0_is_near_the_fewest_features_of_linear_models(table: str) -> None:
 @pytest.mark.parametrize("norm", ["linf", "l0"])
 def test_it_is_shorter_in_its_own_norm_than_the_l2_attack(table: str, norm: str) -> None:
     model, net = pair([33, 24, 5], "tanh", scale=2.0)
-    x = batch(30, 33)
+    x = batch(sized(30, on_emulator=8), 33)
     y = net.predict(x)
     own = CW(norm=norm, steps=100, step_size=0.02).run(model, x, y)
     plain = CW(steps=200, search_steps=6, step_size=0.02).run(model, x, y)

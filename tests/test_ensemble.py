@@ -1,4 +1,4 @@
-"""Ensemble: the mean of logits or probabilities, its gradient, and that it is attacked as one model."""
+"""Ensemble: the mean of logits, probabilities or losses, its gradient, and that it is attacked as one model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cases import batch, labels, pair
 
 FEATURES, CLASSES, ROWS = 7, 4, 20
 X = batch(ROWS, FEATURES)
-MEANS = pytest.mark.parametrize("mean", ["logits", "probabilities"])
+MEANS = pytest.mark.parametrize("mean", ["logits", "probabilities", "losses"])
 
 
 def members() -> list[Any]:
@@ -30,6 +30,8 @@ def wanted(models: list[Any], x: np.ndarray, weights: Any, mean: str) -> np.ndar
     each = [np.asarray(m(x), np.float64) for m in models]
     if mean == "logits":
         return sum(a * z for a, z in zip(w, each, strict=True))
+    if mean == "losses":
+        return sum(a * np.log(softmax(z)) for a, z in zip(w, each, strict=True))
     return np.log(sum(a * softmax(z) for a, z in zip(w, each, strict=True)))
 
 
@@ -44,7 +46,17 @@ def test_logits_are_the_mean_of_the_members(mean: str, weights: list[float]) -> 
         np.testing.assert_allclose(ensemble.probabilities(X), p, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+def test_the_logit_loss_of_mean_losses_is_the_mean_of_cross_entropies() -> None:
+    models, y, weights = members(), labels(ROWS, CLASSES), [1, 2, 0.5]
+    ensemble = eb.Ensemble(models, "losses", weights)
+    shares = np.array(weights) / sum(weights)
+    loss = sum(w * m.loss(X, y) for w, m in zip(shares, models, strict=True))
+    gradient = sum(w * m.input_gradient(X, y) for w, m in zip(shares, models, strict=True))
+    np.testing.assert_allclose(ensemble.loss(X, y, loss="logit"), loss, rtol=1e-5)
+    np.testing.assert_allclose(ensemble.input_gradient(X, y, loss="logit"), gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin", "logit"])
 @MEANS
 def test_the_gradient_is_the_slope_of_the_mean(mean: str, loss: str) -> None:
     ensemble = eb.Ensemble(members(), mean, [1, 2, 0.5])

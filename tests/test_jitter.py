@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import epsball as eb
-from cases import batch, engine, labels, pair
+from cases import batch, engine, labels, pair, sized
 from oracle import Net, sigmoid
 
 STRETCH = 10.0
@@ -78,7 +78,7 @@ def test_a_sure_row_has_a_direction(table: str) -> None:
 
 def test_it_is_about_as_strong_as_pgd(table: str) -> None:
     model, net = pair([33, 64, 10], "relu", scale=2.0)
-    x = batch(200, 33)
+    x = batch(sized(200, on_emulator=60), 33)
     y = net.predict(x)
     ours = eb.attacks.Jitter(0.05, steps=40).run(model, x, y).success.mean()
     plain = eb.attacks.PGD(0.05, steps=40).run(model, x, y).success.mean()

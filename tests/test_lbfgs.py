@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import epsball as eb
-from cases import batch, constant_model, pair
+from cases import batch, constant_model, pair, sized
 from oracle import Net
 
 LBFGS = eb.attacks.LBFGS
@@ -63,7 +63,7 @@ def test_it_comes_as_near_as_scipy_with_the_same_constants(table: str, seed: int
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
 def test_linear_models_of_two_classes_fall_within_one_percent_of_their_minimum(table: str, bounds: Any) -> None:
     model, net = pair([20, 2])
-    x = np.random.default_rng(3).uniform(0.0, 1.0, (50, 20)).astype(np.float32)
+    x = np.random.default_rng(3).uniform(0.0, 1.0, (sized(50, on_emulator=10), 20)).astype(np.float32)
     y = net.predict(x)
     best = eb.attacks.LinearMinimum("l2", bounds).run(model, x, y)
     run = LBFGS(steps=200, search_steps=20, bounds=bounds).run(model, x, y)

@@ -10,7 +10,7 @@ import pytest
 
 import epsball as eb
 import oracle
-from cases import batch, labels, pair
+from cases import batch, labels, pair, sized
 from oracle import NORMS, U
 
 EPS = {"linf": 0.05, "l2": 0.2, "l1": 0.6}
@@ -70,7 +70,7 @@ def test_no_point_of_a_small_box_is_worse(table: str, norm: str, bounds: oracle.
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_pgd_never_beats_the_closed_form(table: str, classes: int, norm: str, bounds: oracle.Bounds) -> None:
     model, net = pair([17, classes])
-    x = batch(30, 17)
+    x = batch(sized(30, on_emulator=8), 17)
     y = near_labels(net, x)
     eps = EPS[norm]
     exact = oracle.loss("margin", net(eb.attacks.LinearExact(eps=eps, norm=norm, bounds=bounds)(model, x, y)), y)

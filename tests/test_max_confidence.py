@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import epsball as eb
-from cases import batch, pair
+from cases import batch, pair, sized
 
 
 def test_it_keeps_the_most_confident_of_the_targeted_runs(table: str) -> None:
@@ -29,7 +29,7 @@ def test_it_keeps_the_most_confident_of_the_targeted_runs(table: str) -> None:
 
 def test_it_is_more_confident_than_pgd(table: str) -> None:
     model, net = pair([33, 32, 10], "relu", scale=3.0)
-    x = batch(100, 33)
+    x = batch(sized(100, on_emulator=20), 33)
     y = net.predict(x)
     ours = eb.attacks.MaxConfidence(eps=0.1, steps=20).run(model, x, y)
     pgd = eb.attacks.PGD(eps=0.1, steps=20).run(model, x, y)

@@ -87,7 +87,7 @@ def test_most_rows_of_a_small_network_fall(table: str, name: str) -> None:
 
 @every()
 def test_rows_that_fail_return_x_itself(table: str, name: str) -> None:
-    model, x = constant_model(FEATURES, CLASSES), batch(ROWS, FEATURES)
+    model, x = constant_model(FEATURES, CLASSES), batch(sized(ROWS, on_emulator=16), FEATURES)
     y = model.predict(x)
     run = ATTACKS[name].run(model, x, y)
     assert not run.success.any()
@@ -137,7 +137,7 @@ def test_no_box_and_other_boxes_hold(table: str, name: str) -> None:
 @every()
 def test_one_logit_models_are_attacked(table: str, name: str) -> None:
     model, net = pair([FEATURES, 16, 1], "relu", scale=2.0)
-    x = batch(ROWS, FEATURES)
+    x = batch(sized(ROWS, on_emulator=16), FEATURES)
     run = ATTACKS[name].run(model, x, net.predict(x))
     np.testing.assert_array_equal(run.success, model.predict(run.x_adv) != net.predict(x))
     assert run.success.mean() >= (0.05 if name.startswith("jsma") else 0.6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import epsball as eb
-from cases import batch, engine, pair
+from cases import batch, engine, pair, sized
 from oracle import Net
 
 
@@ -24,7 +24,7 @@ def test_a_step_is_shared_by_the_steepest_features_that_have_room(table: str) ->
 
 def test_it_breaks_about_as_many_rows_as_pgd(table: str) -> None:
     model, net = pair([100, 32, 10], "relu", scale=2.0)
-    x = batch(100, 100)
+    x = batch(sized(100, on_emulator=20), 100)
     y = net.predict(x)
     ours = eb.attacks.SLIDE(eps=1.0, steps=40, fraction=0.05).run(model, x, y).success.mean()
     pgd = eb.attacks.PGD(eps=1.0, norm="l1", steps=40).run(model, x, y).success.mean()

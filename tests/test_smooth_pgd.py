@@ -8,7 +8,7 @@ import pytest
 import epsball as eb
 import oracle
 import oracle_random
-from cases import batch, pair
+from cases import batch, pair, sized
 
 STEPS, SAMPLES, SIGMA = 5, 4, 0.2
 
@@ -54,7 +54,7 @@ def test_it_is_the_authors_loop(table: str, noise: str, norm: str, eps: float, s
 
 def test_the_label_s_mean_probability_falls_further_than_with_pgd(table: str) -> None:
     model, net = pair([33, 31, 4], "relu", scale=3.0)
-    x = batch(100, 33)
+    x = batch(sized(100, on_emulator=20), 33)
     y = net.predict(x)
     noise = 0.5 * np.random.default_rng(0).standard_normal((300, 1, 33))
 

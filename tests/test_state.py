@@ -201,6 +201,23 @@ def test_budgets_and_sources_may_grow_but_not_shrink(tmp_path: Path) -> None:
         transfer_matrix({"b": other, "a": MODEL}, {"t": MODEL, "u": other}, FGSM, X, Y, state=path)
 
 
+def test_a_run_that_spent_its_budget_goes_on_with_a_larger_one(tmp_path: Path) -> None:
+    def target(budget: int | None) -> Any:
+        return eb.LabelOracle(MODEL.predict, budget=budget, classes=3)
+
+    def run(remote: Any, **options: Any) -> Any:
+        return transfer_matrix({"a": MODEL}, {"remote": remote}, FGSM, X, Y, **options)
+
+    spent = target(10)  # X is 7 rows, asked about three at a time; then come the points
+    with pytest.raises(eb.QueryBudgetExceeded):
+        run(spent, state=tmp_path / "state.safetensors")
+    assert spent.queries == 10
+    rest = target(4)
+    found = run(rest, state=tmp_path / "state.safetensors")
+    assert rest.queries == 4
+    assert np.array_equal(found.accuracy, run(target(None)).accuracy)
+
+
 def test_models_are_known_by_what_they_hold_not_by_where_they_lie(digits: dict[str, np.ndarray]) -> None:
     nn, tree = pytest.importorskip("torch").nn, pytest.importorskip("sklearn.tree")
     x, y = digits["x"][:60].reshape(60, -1), digits["y"][:60]

@@ -22,6 +22,7 @@ inline constexpr Named<Loss> kLosses[] = {{"cross_entropy", Loss::cross_entropy}
                                           {"confidence", Loss::confidence},
                                           {"hinge", Loss::hinge},
                                           {"crammer_singer", Loss::crammer_singer},
+                                          {"logit", Loss::logit},
                                           {"dlr", Loss::dlr},
                                           {"jitter", Loss::jitter}};
 inline constexpr Named<Activation> kActivations[] = {{"relu", Activation::relu}, {"leaky_relu", Activation::leaky_relu},

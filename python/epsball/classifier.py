@@ -70,15 +70,15 @@ class Classifier(ABC):
         y
             Class indices (N,), or for cross-entropy and squared error one value per class (N, K).
         loss
-            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017),
-            "squared_error" (summed over the classes), those of support vector machines, "hinge" (each class against
-            the rest, the sum over j of max(0, 1 − s_j z_j) with s_j = 1 for the label and −1 for others) and
-            "crammer_singer" (max(0, 1 + margin), Crammer and Singer 2001), or, where logits are log confidences of an
-            `RBF` layer, "confidence" (each class judged by itself: −log p_y − Σ log(1 − p_j) over the others). One
-            logit z has the hinge max(0, 1 − (2y − 1) z) under both names; at a kink the derivative is 0. "dlr" is the
-            difference of logits ratio (max_{j≠y} z_j − z_y) / (z_(1) − z_(3)) of Croce and Hein (2020), for three
-            classes or more. "jitter" is the mean of (p_j − [j = y])² with p the softmax of 10 z / max|z| (Schwinn et
-            al. 2021; one logit: of its sigmoid).
+            "cross_entropy", "margin" (best other logit minus the label's, Carlini and Wagner 2017), "squared_error"
+            (summed over the classes), those of support vector machines, "hinge" (each class against the rest, the sum
+            over j of max(0, 1 − s_j z_j) with s_j = 1 for the label and −1 for others) and "crammer_singer" (max(0, 1 +
+            margin), Crammer and Singer 2001), or, where logits are log confidences of an `RBF` layer, "confidence"
+            (each class judged by itself: −log p_y − Σ log(1 − p_j) over the others). One logit z has the hinge max(0, 1
+            − (2y − 1) z) under both names; at a kink the derivative is 0. "dlr" is the difference of logits ratio
+            (max_{j≠y} z_j − z_y) / (z_(1) − z_(3)) of Croce and Hein (2020), for three classes or more. "logit" is −z_y
+            (Zhao et al. 2021; one logit: (1 − 2y) z). "jitter" is the mean of (p_j − [j = y])² with p the softmax of 10
+            z / max|z| (Schwinn et al. 2021; one logit: of its sigmoid).
 
         Returns
         -------

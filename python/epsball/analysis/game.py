@@ -129,8 +129,7 @@ class Game:
             )  # fmt: skip
         if getattr(attack, "targeted", False):
             raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
-        rows = count_rows(x)
-        labels = class_indices("y", y, rows)
+        labels = class_indices("y", y, count_rows(x))
         if blind:
             Game(Access.GRADIENTS, self.norm, self.eps).check(attack)
         else:

@@ -15,7 +15,7 @@ from epsball import _native
 from epsball.arguments import FLOAT32, check_seed, flag, number, one_of, pair, whole
 from epsball.arrays import Array, option_as_numpy
 
-LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "dlr", "jitter")
+LOSSES = ("cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "logit", "dlr", "jitter")
 
 
 def _own(name: str, value: Any, kinds: str, wanted: str) -> Array:

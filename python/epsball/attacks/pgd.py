@@ -35,9 +35,9 @@ class PGD(Attack):
     targeted
         Minimise the loss towards y instead of maximising it.
     loss
-        "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "dlr" or "jitter", as in
-        `Sequential.loss`. Hinges are flat where the label leads by its full margin: an attack that ascends them from
-        there has no direction, stays, and says so in `zero_gradient`; "margin" has the same direction everywhere.
+        "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "logit", "dlr" or "jitter",
+        as in `Sequential.loss`. Hinges are flat where the label leads by its full margin: an attack that ascends them
+        from there has no direction, stays, and says so in `zero_gradient`; "margin" has the same direction everywhere.
     bounds
         (lower, upper): numbers or arrays that broadcast to one input; None: no box.
     mask

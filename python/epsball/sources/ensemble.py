@@ -13,7 +13,7 @@ from epsball.arrays import as_numpy
 from epsball.classifier import Classifier
 from epsball.sources.base import Floats, GradientSource, Pull, pulled_back
 
-MEANS = ("logits", "probabilities")
+MEANS = ("logits", "probabilities", "losses")
 Doubles = npt.NDArray[np.float64]
 
 
@@ -21,14 +21,15 @@ class Ensemble(GradientSource):
     """The mean of models, attacked and asked as one model (Liu et al. 2017, arXiv 1611.02770).
 
     With the mean of probabilities the logits are log Σ_m w_m p_m, so that their softmax is that mean and the
-    cross-entropy is the one of the paper. The mean of the members' losses is not offered: it is the loss of no logits.
+    cross-entropy is the one of the paper. With that of losses they are Σ_m w_m log p_m: an attack with ``loss="logit"``
+    climbs the mean of the members' cross-entropies, without a normalisation.
 
     Parameters
     ----------
     models
         At least one: epsball's own or gradient sources, with the same number of classes.
     mean
-        "logits" or "probabilities" (for two logits or more): what is averaged.
+        What is averaged: "logits", or for two logits or more "probabilities" or "losses".
     weights
         One for each model, not negative; they are divided by their sum. None: the same for all.
 
@@ -56,14 +57,14 @@ class Ensemble(GradientSource):
         self.weights = _weights(weights, len(members))
         self.models = tuple(members)
         super().__init__(classes=_same("classes", [m.classes for m in members if m.classes is not None]))
-        if self.classes == 1 and mean == "probabilities":
-            raise ValueError("mean: wanted 'logits' for models of a single logit, got 'probabilities'")
+        if self.classes == 1 and mean != "logits":
+            raise ValueError(f"mean: wanted 'logits' for models of a single logit, got {mean!r}")
 
     def __repr__(self) -> str:
         return f"Ensemble({list(self.models)!r}, mean={self.mean!r})"
 
     def logits(self, x: Floats) -> Floats:
-        """Return the mean logits, or the log of the mean probabilities."""
+        """Return the mean logits, the log of the mean probabilities, or the mean of their logs."""
         return self._mean(self._each(x))[0]
 
     def vjp(self, x: Floats) -> tuple[Floats, Pull]:
@@ -76,8 +77,9 @@ class Ensemble(GradientSource):
             for m, (model, weight) in enumerate(zip(self.models, self.weights, strict=True)):
                 d = dlogits * weight
                 if self.mean == "probabilities":
-                    share = np.exp(log_p[m] - logits) * d
-                    d = share - np.exp(log_p[m]) * share.sum(axis=1, keepdims=True)
+                    d = np.exp(log_p[m] - logits) * d
+                if self.mean != "logits":
+                    d = d - np.exp(log_p[m]) * d.sum(axis=1, keepdims=True)
                 total += pulled_back(model, x, each[m], d.astype(np.float32))
             return total
 
@@ -89,12 +91,14 @@ class Ensemble(GradientSource):
         return each
 
     def _mean(self, each: list[Floats]) -> tuple[Floats, list[Doubles]]:
-        """Return the logits, and every member's log probabilities where these are averaged."""
-        if self.mean == "logits":
-            return sum(w * z.astype(np.float64) for w, z in zip(self.weights, each, strict=True)).astype(np.float32), []
-        log_p = [_log_softmax(z.astype(np.float64)) for z in each]
-        terms = np.stack([p + np.log(w) for w, p in zip(self.weights, log_p, strict=True) if w > 0])
-        return np.logaddexp.reduce(terms, axis=0).astype(np.float32), log_p
+        """Return the logits, and every member's log probabilities where these count."""
+        z = [member.astype(np.float64) for member in each]
+        log_p = [] if self.mean == "logits" else [_log_softmax(member) for member in z]
+        if self.mean != "probabilities":
+            terms = log_p or z
+            return sum(w * term for w, term in zip(self.weights, terms, strict=True)).astype(np.float32), log_p
+        weighed = np.stack([p + np.log(w) for w, p in zip(self.weights, log_p, strict=True) if w > 0])
+        return np.logaddexp.reduce(weighed, axis=0).astype(np.float32), log_p
 
 
 def _log_softmax(z: Doubles) -> Doubles:

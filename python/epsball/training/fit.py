@@ -75,8 +75,8 @@ def fit(
     optimizer
         None: the method's own, which is ``Adam(1e-3)`` for all but `FastTraining`.
     loss
-        "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "dlr" or "jitter", as in
-        `Sequential.loss`.
+        "cross_entropy", "margin", "squared_error", "confidence", "hinge", "crammer_singer", "logit", "dlr" or "jitter",
+        as in `Sequential.loss`.
     validation
         (x, y) whose errors are recorded after every epoch.
     monitor
