@@ -12,8 +12,8 @@ using namespace epsball::test;
 
 namespace {
 
-constexpr Loss kLosses[] = {Loss::cross_entropy,  Loss::margin, Loss::squared_error, Loss::confidence, Loss::hinge,
-                            Loss::crammer_singer, Loss::logit, Loss::dlr,    Loss::dlr_targeted,  Loss::jitter};
+constexpr Loss kLosses[] = {Loss::cross_entropy,  Loss::margin, Loss::squared_error, Loss::confidence,   Loss::hinge,
+                            Loss::crammer_singer, Loss::logit,  Loss::dlr,           Loss::dlr_targeted, Loss::jitter};
 
 struct Case {
   Loss kind = Loss::cross_entropy;
