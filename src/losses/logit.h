@@ -2,18 +2,14 @@
 // logarithms of probabilities, it is the cross-entropy.
 #pragma once
 
-#include "losses/row.h"
+#include "losses/margin.h"
 
 namespace epsball::EPSBALL_ISA {
 
-// One class: -z for label 1, z for label 0, as the margin. Its gradient has unit size as it is.
+// One class: the margin. Its gradient has unit size as it is.
 template <class V, LossRow<V> Row>
 EPSBALL_HD V logit(const Row& row, Index classes, bool gradient, float scale) {
-  if (classes == 1) {
-    V away = splat<V>(1.0f) - 2.0f * row.target(0);
-    if (gradient) row.dz(0, away * scale);
-    return away * row.z(0);
-  }
+  if (classes == 1) return margin<V>(row, classes, gradient, scale);
   V loss = V{};
   for (Index j = 0; j < classes; ++j) {
     loss = select(row.is_label(j), -row.z(j), loss);
