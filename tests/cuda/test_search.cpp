@@ -14,6 +14,14 @@ using namespace epsball::test;
 
 namespace {
 
+// Adam divides by a root: an error of the gradient counts in full where the gradient is small, and where Adam has just
+// forgotten what was before, rounding says how far a feature of nearly no slope goes: at most by the rate, 0.01.
+bool adam_near(const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& moment) {
+  bool ok = a.size() == b.size();
+  for (std::size_t i = 0; ok && i < a.size(); ++i) ok = near(a[i], b[i], std::fabs(moment[i]) < 1e-3f ? 1e-2 : 1e-4);
+  return ok;
+}
+
 void test_searches_and_steps(Index n) {
   const Index ld = n + 3;
   const auto zeros = std::vector<float>(kRows, 0.0f), ones = std::vector<float>(kRows, 1.0f);
@@ -45,8 +53,7 @@ void test_searches_and_steps(Index n) {
       r.push = push.on(d), r.power1 = power1.on(d), r.power2 = power2.on(d), r.done = done.on(d);
       k.search(s, rows, r);
     });
-  // Adam divides by a root: an error of the gradient counts in full where the gradient is small.
-  CHECK(all_near(x.gpu.host(), x.cpu, 1e-4) && all_near(y.gpu.host(), y.cpu, 1e-5) &&
+  CHECK(adam_near(x.gpu.host(), x.cpu, m1.cpu) && all_near(y.gpu.host(), y.cpu, 1e-5) &&
         all_near(z.gpu.host(), z.cpu, 1e-5));
   CHECK(constant.same() && lower.same() && upper.same() && push.same() && step.same() && search.same());
   CHECK(found.same() && restart.same() && done.same() && moving.same() && gained.same());
