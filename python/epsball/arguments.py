@@ -144,6 +144,12 @@ def require_targets(attack: Any, y: Any) -> None:
         raise ValueError("y: a targeted attack needs the target labels, got None")
 
 
+def require_untargeted(attack: Any) -> None:
+    """Raise where an attack would take the true classes for its targets."""
+    if getattr(attack, "targeted", False):
+        raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
+
+
 def settle(owner: object, **values: Any) -> None:
     """Put checked values into the fields of a frozen dataclass."""
     for name, value in values.items():

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from epsball.arguments import FLOAT32, number, whole
+from epsball.arguments import FLOAT32, number, require_untargeted, whole
 from epsball.arrays import Array
 from epsball.attacks import FGSM, PGD
 from epsball.attacks.base import Attack, Bounds
@@ -163,8 +163,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         X = self._checked(X)
         if attack is not None and not isinstance(attack, Attack):
             raise TypeError(f"attack: wanted an attack such as epsball.attacks.PGD(eps=0.3), got {attack!r}")
-        if getattr(attack, "targeted", False):
-            raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
+        require_untargeted(attack)
         given = np.asarray(y)
         if given.shape != (len(X),):
             raise ValueError(f"y: wanted {len(X)} labels, one per row of X, got shape {given.shape}")

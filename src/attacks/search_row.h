@@ -119,6 +119,7 @@ EPSBALL_HD bool gives_up(const SearchRows& a, Index row, std::int32_t step, floa
   return stalled && !gained;
 }
 
+// What this point means for the search: whether it is over, and where the next one begins.
 EPSBALL_HD void judge_search(const SearchRows& a, Index row, float lacking) {
   const bool adversarial = (a.predicted[row] == a.labels[row]) == a.targeted;
   a.found[row] |= adversarial && lacking == 0.0f;

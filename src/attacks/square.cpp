@@ -39,14 +39,26 @@ SquareSlab::SquareSlab(const Target& target, const SquareSettings& settings, Wor
       s_(settings),
       current_(moved_rows(features_)),
       draw_(worker.arena.take<SquareDraw>(1)),
-      regions_(target.open_regions(worker.context, worker.arena, worker.slab_rows)) {
+      regions_(target.open_regions(worker.context, worker.arena, worker.slab_rows)),
+      first_by_regions_(first_by_regions()) {
   if (regions_) move_up(regions_->buffers());
 }
 
-// Whether windows are so small that what they reach is computed sooner than all there is.
-bool SquareSlab::goes_by_regions(const SquareDraw& draw) const {
+// The square from which on windows, as they only shrink, are so small that what they reach is computed sooner than all
+// there is; no square: one that is never drawn.
+int SquareSlab::first_by_regions() const {
+  if (!regions_) return s_.queries;
   const int windows = s_.norm == Norm::linf ? 1 : 2;
-  return regions_ && regions_->share(windows, draw.tall, draw.wide) < kWorthRegions;
+  int first = 1, end = std::max(s_.queries, 1);
+  while (first < end) {
+    const int middle = first + (end - first) / 2;
+    const SquareDraw draw = draw_of(s_, middle);
+    if (regions_->share(windows, draw.tall, draw.wide) < kWorthRegions)
+      end = middle;
+    else
+      first = middle + 1;
+  }
+  return first;
 }
 
 void SquareSlab::propose(bool first) {
@@ -72,16 +84,13 @@ void SquareSlab::propose(bool first) {
 }
 
 void SquareSlab::attack() {
-  bool by_regions = false;  // from some query on: windows only shrink
   for (int query = 0; query < s_.queries && active_ > 0; ++query) {
     worker_.interruption.check();
     const int square = query - s_.from_x;  // -1: x itself
     const SquareDraw draw = draw_of(s_, std::max(square, 0));
     k_.put(stream(), draw_, &draw, sizeof draw);
-    if (!by_regions && square > 0 && goes_by_regions(draw)) {
-      by_regions = true;
-      regions_->begin(active_, current_);
-    }
+    const bool by_regions = square >= first_by_regions_;
+    if (square == first_by_regions_) regions_->begin(active_, current_);
     once(square > 0 ? 0 : -1, [&] {
       square < 0 ? start_at_inputs() : propose(square == 0);
       by_regions ? evaluate_logits(regions_->forward(active_, x_, current_), false) : evaluate(false);

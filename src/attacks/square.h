@@ -27,12 +27,13 @@ class SquareSlab : public SlabAttack {
  private:
   void attack() override;
   void propose(bool first);
-  bool goes_by_regions(const SquareDraw& draw) const;
+  int first_by_regions() const;
 
   const SquareSettings s_;
   Rows current_;  // the best points of the rows still in the slab
   SquareDraw* const draw_;
   const std::unique_ptr<RegionPass> regions_;  // or null
+  const int first_by_regions_;                 // the first square that is judged by them
 };
 
 }  // namespace epsball

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from epsball.analysis.cost import CostReport, expected_cost
-from epsball.arguments import FLOAT32, class_indices, count_rows, flag, number, one_of, settle
+from epsball.arguments import FLOAT32, class_indices, count_rows, flag, number, one_of, require_untargeted, settle
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack
 
@@ -127,8 +127,7 @@ class Game:
                 "attacked_model: wanted a model of the attacker's own" if blind
                 else "attacked_model: wanted None, as the attack sees the defender's model"
             )  # fmt: skip
-        if getattr(attack, "targeted", False):
-            raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
+        require_untargeted(attack)
         labels = class_indices("y", y, count_rows(x))
         if blind:
             Game(Access.GRADIENTS, self.norm, self.eps).check(attack)

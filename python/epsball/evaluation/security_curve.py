@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import class_indices, count_rows, radii
+from epsball.arguments import class_indices, count_rows, radii, require_untargeted
 from epsball.arrays import as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.accuracy_interval import AccuracyInterval, accuracy_interval
@@ -106,8 +106,7 @@ def security_curve(
     check_progress(progress)
     if not isinstance(attack, Attack) or not hasattr(attack, "eps"):
         raise TypeError(f"attack: wanted an attack with a budget such as epsball.attacks.PGD, got {attack!r}")
-    if getattr(attack, "targeted", False):
-        raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {attack!r}")
+    require_untargeted(attack)
     attacks = {e: replace(attack, eps=e) for e in sorted(radii("eps", eps))}  # type: ignore[call-arg]
     x, y = on_host("x", x, model), on_host("y", y, model)
     rows = count_rows(x)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epsball.arguments import class_indices, count_rows
+from epsball.arguments import class_indices, count_rows, require_untargeted
 from epsball.arrays import Array, as_numpy
 from epsball.attacks.base import Attack, on_host
 from epsball.evaluation.any_model import any_model
@@ -185,6 +185,5 @@ def _attacks(attack: Any, names: list[str]) -> dict[str, Attack]:
     for each in chosen.values():
         if not isinstance(each, Attack):
             raise TypeError(f"attack: wanted an attack such as epsball.attacks.PGD(eps=0.3), got {each!r}")
-        if getattr(each, "targeted", False):
-            raise ValueError(f"attack: wanted an untargeted attack (y holds the true classes), got {each!r}")
+        require_untargeted(each)
     return {name: chosen[name] for name in names}
