@@ -1,16 +1,20 @@
 """Write minimum_norm.md: failures, median norms and times of the minimum-norm attacks beside their references.
 
-Needs foolbox and torchattacks; settings are the same on both sides. ``--only DDN JSMA`` runs the lines whose name
-contains DDN or JSMA, ``--models CNN`` the tables whose title contains CNN; the page's other lines stay as they are.
+Needs foolbox, torchattacks and adv-lib; settings are the same on both sides. ``--only DDN JSMA`` runs the lines whose
+name contains DDN or JSMA, ``--models CNN`` the tables whose title contains CNN; the page's other lines stay as they
+are.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
@@ -51,6 +55,20 @@ def foolbox_attack(make: str, **options: Any) -> Callable[..., NDArray]:
     return run
 
 
+def adv_lib_attack(make: str, **options: Any) -> Callable[..., NDArray]:
+    """An attack of adv-lib, which imports torchvision and visdom for distances and plots that are not used here."""
+
+    def run(module: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> NDArray:
+        for unused in ("torchvision", "visdom"):
+            if unused not in sys.modules and importlib.util.find_spec(unused) is None:
+                sys.modules[unused] = MagicMock()
+        import adv_lib.attacks
+
+        return getattr(adv_lib.attacks, make)(module, x, y, **options).detach().numpy()
+
+    return run
+
+
 def torchattacks_fab(norm: str, steps: int) -> Callable[..., NDArray]:
     """AutoAttack's FAB as torchattacks packs it, untargeted."""
 
@@ -87,10 +105,13 @@ PAIRS: list[tuple[str, Any, Callable[..., NDArray]]] = [
     ("DeepFool Linf", A.DeepFool("linf"), foolbox_attack("LinfDeepFoolAttack", steps=50, loss="logits")),
     ("NewtonFool", A.NewtonFool(), foolbox_attack("NewtonFoolAttack")),
     ("DDN-300", A.DDN(steps=300), foolbox_attack("DDNAttack", steps=300)),
+    ("DDN-300, adv-lib", A.DDN(steps=300), adv_lib_attack("ddn", steps=300, levels=None)),
     ("FMN L2", A.FMN("l2"), foolbox_attack("L2FMNAttack", steps=100)),
     ("FMN Linf", A.FMN("linf"), foolbox_attack("LInfFMNAttack", steps=100)),
     ("FMN L1", A.FMN("l1"), foolbox_attack("L1FMNAttack", steps=100)),
     ("FMN L0", A.FMN("l0"), foolbox_attack("L0FMNAttack", steps=100)),
+    *((f"FMN {norm.capitalize()}, adv-lib", A.FMN(norm), adv_lib_attack("fmn", norm=ORDER[norm], steps=100))
+      for norm in ("l2", "linf", "l1", "l0")),
     ("FAB Linf", A.FAB("linf", steps=30), torchattacks_fab("Linf", 30)),
     ("FAB L2", A.FAB("l2", steps=30), torchattacks_fab("L2", 30)),
     ("C&W L2 9 x 200", A.CarliniWagner(**SEARCH), foolbox_attack(
