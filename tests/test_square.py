@@ -47,12 +47,28 @@ def test_the_first_point_spends_the_whole_budget(table: str, norm: str, shape: t
     assert (length >= 0.999 * EPS[norm]).all()
 
 
-@pytest.mark.parametrize(("norm", "power"), [("l2", 2), ("l1", 4)])
-def test_pyramids_are_as_steep_as_the_authors(table: str, norm: str, power: int) -> None:
-    """Of a tile of 5 x 5 the peak is 1 + 1/2^p + 1/3^p high, and the edge 1/3^p."""
+def authors_tile(norm: str) -> np.ndarray:
+    """Two pyramids over the rows of a 5 x 5 window, by the authors' rule: rings of 1/r^2 (L1: 1/r^4), of one length."""
+    power = {"l2": 2, "l1": 4}[norm]
+    tile = np.zeros((5, 5))
+    for part, centre in ((slice(0, 2), 1), (slice(2, 5), 3)):
+        half = np.zeros((5, 5))
+        for ring in (1, 2, 3):
+            half[max(centre - ring + 1, 0) : centre + ring, max(3 - ring, 0) : 2 + ring] += ring**-power
+        tile[part] = half[part] / oracle.distance(half[None, part], 0.0 * half[None, part], norm)
+    return tile
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_tiles_are_the_authors_pyramids(table: str, norm: str) -> None:
     x = np.full((4, 1, 25, 25), 0.5, np.float32)
     d = np.abs(start(x, norm) - x).astype(np.float64)
-    assert d.max() / d.min() == pytest.approx(3**power * (1 + 2.0**-power + 3.0**-power), rel=0.01)
+    tile = authors_tile(norm)
+    tile *= EPS[norm] / oracle.distance(np.tile(tile, (5, 5))[None], np.zeros((1, 25, 25)), norm)
+    for row in d[:, 0]:
+        for found in row.reshape(5, 5, 5, 5).swapaxes(1, 2).reshape(25, 5, 5):
+            closest = min((found, found.T), key=lambda t: float(np.abs(t - tile).max()))
+            np.testing.assert_allclose(closest, tile, rtol=1e-4, atol=1e-6)
 
 
 class Recorder:
@@ -68,15 +84,30 @@ class Recorder:
 
 
 def recorded(norm: str, shape: tuple[int, ...], queries: int, rows: int = 40, **options: Any) -> list[np.ndarray]:
-    x = np.full((rows, *shape), 0.5, np.float32)
+    return points_from(np.full((rows, *shape), 0.5, np.float32), norm, queries, **options)
+
+
+def points_from(x: np.ndarray, norm: str, queries: int, **options: Any) -> list[np.ndarray]:
+    rows = len(x)
     logits = Recorder()
-    model = eb.CallableModel(logits, input_shape=shape, classes=2)
+    model = eb.CallableModel(logits, input_shape=x.shape[1:], classes=2)
     run = eb.attacks.Square(eps=EPS[norm], norm=norm, queries=queries, early_stop=False, **options).run(
         model, x, np.zeros(rows, int)
     )
     assert (run.queries == queries).all()
     assert not run.success.any()
     return logits.points[:queries]
+
+
+@pytest.mark.parametrize(("norm", "mask"), [("l2", False), ("l1", False), ("l2", True)])
+def test_nothing_of_eps_is_lost_to_the_box(table: str, norm: str, mask: bool) -> None:
+    """Pixels at 0 and 1 can go one way only: what would go the other way goes to their neighbours."""
+    x = (batch(40, 144).reshape(40, 1, 12, 12) > 0.5).astype(np.float32)
+    free = np.arange(144).reshape(1, 12, 12) % 3 > 0
+    for point in points_from(x, norm, 30, mask=free if mask else None):
+        assert point.min() >= 0.0
+        assert point.max() <= 1.0
+        assert (oracle.distance(point, x, norm) >= 0.999 * EPS[norm]).all()
 
 
 def test_a_linf_window_goes_to_a_corner_and_may_lie_at_every_edge(table: str) -> None:

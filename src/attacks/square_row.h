@@ -87,13 +87,12 @@ EPSBALL_HD void square_window(const SquareRows& a, Index row, Index first, Index
 
 // ---- L2 and L1 ----
 
-// Two pyramids side by side, one up, one down, in a window of tall x wide; not yet of length 1. `across`: the window is
-// parted left from right. L1's are steeper.
-EPSBALL_HD double square_pyramids(Norm norm, Index tall, Index wide, bool across, Index i, Index j) {
-  const Index half = (across ? wide : tall) / 2;
-  const bool second = (across ? j : i) >= half;
-  if (across) j -= second ? half : 0, wide = second ? wide - half : half;
-  if (!across) i -= second ? half : 0, tall = second ? tall - half : half;
+// |d|^p, and the length that a sum of them is.
+EPSBALL_HD double square_power(Norm norm, double d) { return norm == Norm::l2 ? d * d : d < 0.0 ? -d : d; }
+EPSBALL_HD double square_length(Norm norm, double sum) { return norm == Norm::l2 ? __builtin_sqrt(sum) : sum; }
+
+// How high a pyramid over tall x wide is at a pixel, before it gets a length; L1's is steeper.
+EPSBALL_HD double square_pyramid(Norm norm, Index tall, Index wide, Index i, Index j) {
   const Index down = i - tall / 2, right = j - wide / 2;
   const Index y = down < 0 ? -down : down, x = right < 0 ? -right : right;
   const Index most = (tall > wide ? tall : wide) / 2 + 1;
@@ -102,12 +101,40 @@ EPSBALL_HD double square_pyramids(Norm norm, Index tall, Index wide, bool across
     const auto square = static_cast<double>((r + 1) * (r + 1));
     height += 1.0 / (norm == Norm::l1 ? square * square : square);
   }
-  return second ? -height : height;
+  return height;
 }
 
-// |d|^p, and the length that a sum of them is.
-EPSBALL_HD double square_power(Norm norm, double d) { return norm == Norm::l2 ? d * d : d < 0.0 ? -d : d; }
-EPSBALL_HD double square_length(Norm norm, double sum) { return norm == Norm::l2 ? __builtin_sqrt(sum) : sum; }
+// Two pyramids side by side in a window of tall x wide, one up, one down, as long as each other and together of length
+// 1. `across`: the window is parted left from right.
+struct SquarePyramids {
+  Norm norm;
+  Index tall, wide;
+  bool across;
+  double lengths[2];
+
+  EPSBALL_HD SquarePyramids(Norm norm_, Index tall_, Index wide_, bool across_)
+      : norm(norm_), tall(tall_), wide(wide_), across(across_) {
+    double sums[2] = {0.0, 0.0};
+    for (Index k = 0; k < tall * wide; ++k) sums[second(k)] += square_power(norm, height(k));
+    const double parts = sums[0] > 0.0 ? 2.0 : 1.0;  // a window of one pixel has no first half
+    for (int part = 0; part < 2; ++part) lengths[part] = square_length(norm, sums[part] * parts);
+  }
+  // At the window's k-th pixel, row by row.
+  EPSBALL_HD double operator()(Index k) const { return second(k) ? -height(k) / lengths[1] : height(k) / lengths[0]; }
+
+ private:
+  EPSBALL_HD bool second(Index k) const { return across ? k % wide >= wide / 2 : k / wide >= tall / 2; }
+  EPSBALL_HD double height(Index k) const {
+    const Index i = k / wide, j = k % wide, whole = across ? wide : tall, half = whole / 2;
+    const Index begin = second(k) ? half : 0, size = second(k) ? whole - half : half;
+    return across ? square_pyramid(norm, tall, size, i, j - begin) : square_pyramid(norm, size, wide, i - begin, j);
+  }
+};
+
+// A direction out of the box gets none of eps: the box would cut it off, and it would be lost.
+EPSBALL_HD bool square_leaves(const SquareRows& a, Index at, double d) {
+  return d > 0.0 ? a.x0[at] >= a.hi[at] : a.x0[at] <= a.lo[at];
+}
 
 // Five by five tiles of pyramids (fewer where the image is smaller), together of length eps.
 EPSBALL_HD void square_tiles(const SquareRows& a, Index row) {
@@ -121,13 +148,16 @@ EPSBALL_HD void square_tiles(const SquareRows& a, Index row) {
   for (Index tile = 0; tile < a.channels * down * across; ++tile) {
     const Index c = tile / (down * across), y = tile / across % down, x = tile % across;
     const bool side = tall == 1 || (wide > 1 && draw.coin(2 * tile)), up = draw.coin(2 * tile + 1);
+    const SquarePyramids pyramids(a.norm, tall, wide, side);
     for (Index k = 0; k < tall * wide; ++k) {
-      const double v = square_pyramids(a.norm, tall, wide, side, k / wide, k % wide);
+      const Index at = draw.at(c, top + y * tall + k / wide, left + x * wide + k % wide);
+      const double v = up ? pyramids(k) : -pyramids(k);
+      if (square_leaves(a, at, v)) continue;
       total += square_power(a.norm, v);
-      a.out[draw.at(c, top + y * tall + k / wide, left + x * wide + k % wide)] = static_cast<float>(up ? v : -v);
+      a.out[at] = static_cast<float>(v);
     }
   }
-  const double scale = static_cast<double>(a.eps[row]) / square_length(a.norm, total);
+  const double scale = total > 0.0 ? static_cast<double>(a.eps[row]) / square_length(a.norm, total) : 0.0;
   for (Index i = row * a.ld; i < row * a.ld + features; ++i) a.out[i] = static_cast<float>(a.x0[i] + a.out[i] * scale);
 }
 
@@ -143,11 +173,12 @@ EPSBALL_HD void square_move(const SquareRows& a, Index row) {
   const auto power = [&](double d) { return square_power(a.norm, d); };
   double all = 0.0;
   for (Index i = row * a.ld; i < row * a.ld + a.channels * a.height * a.width; ++i) all += power(change(i));
+  const SquarePyramids pyramids(a.norm, tall, wide, side);
   // A little less than eps: where rounding leaves the ball, the projection moves every feature of the image.
   const double spare = power(a.eps[row] * (1.0 - 1e-6)) - all;
   for (Index c = 0; c < a.channels; ++c) {
-    const double sign = draw.coin(c) ? 1.0 : -1.0;
-    double first = 0.0, both = 0.0, shape = 0.0, mixed = 0.0;
+    const double up = draw.coin(c) ? 1.0 : -1.0;
+    double first = 0.0, both = 0.0;
     for (Index k = 0; k < tall * wide; ++k) {
       const Index i = k / wide, j = k % wide, at2 = draw.at(c, down2 + i, right2 + j);
       const double d = change(draw.at(c, down + i, right + j));
@@ -155,19 +186,23 @@ EPSBALL_HD void square_move(const SquareRows& a, Index row) {
       const bool shared = y >= 0 && y < tall && x >= 0 && x < wide;
       first += power(d);
       both += power(d) + (shared ? 0.0 : power(change(at2)));
-      shape += power(square_pyramids(a.norm, tall, wide, side, i, j));
       a.out[at2] = a.x0[at2];
     }
     double own = first > 0.0 ? 1.0 / square_length(a.norm, first) : 0.0;
-    const double pyramids = sign / square_length(a.norm, shape);
     const auto direction = [&](Index k) {
-      const Index i = k / wide, j = k % wide;
-      return change(draw.at(c, down + i, right + j)) * own + square_pyramids(a.norm, tall, wide, side, i, j) * pyramids;
+      const Index at = draw.at(c, down + k / wide, right + k % wide);
+      const double d = change(at) * own + pyramids(k) * up;
+      return square_leaves(a, at, d) ? 0.0 : d;
     };
-    for (Index k = 0; k < tall * wide; ++k) mixed += power(direction(k));
-    if (square_length(a.norm, mixed) < 1e-6) own = 0.0, mixed = 1.0;  // they are opposite, what is left is rounding
+    const auto length = [&] {
+      double sum = 0.0;
+      for (Index k = 0; k < tall * wide; ++k) sum += power(direction(k));
+      return square_length(a.norm, sum);
+    };
+    double mixed = length();
+    if (mixed < 1e-6) own = 0.0, mixed = length();  // they are opposite, what is left is rounding
     const double budget = both + spare / static_cast<double>(a.channels);
-    const double scale = budget > 0.0 ? square_length(a.norm, budget) / square_length(a.norm, mixed) : 0.0;
+    const double scale = budget > 0.0 && mixed > 0.0 ? square_length(a.norm, budget) / mixed : 0.0;
     for (Index k = 0; k < tall * wide; ++k) {
       const Index at = draw.at(c, down + k / wide, right + k % wide);
       a.out[at] = static_cast<float>(a.x0[at] + direction(k) * scale);

@@ -20,6 +20,8 @@ class Square(Attack):
     It asks the model for logits and never for a gradient. A row starts with vertical stripes of −eps and eps (L2 and
     L1: with five by five tiles), then tries one random square after another and keeps what raises the loss. Every
     position of a square is equally likely, the last row and column included, which the authors' code never draws.
+    In L2 and L1 pixels that would leave the bounds at once get nothing of eps, which goes to their neighbours; the
+    authors' code loses what the bounds cut off.
     Squares shrink with the number of queries: their share of the image halves after 10, 50, 200, 500, 1,000, 2,000,
     4,000, 6,000 and 8,000 of them. Inputs that are no images are taken for images one pixel high.
 
