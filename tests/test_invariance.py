@@ -276,7 +276,7 @@ def test_images_do_not_depend_on_batch_order_threads_and_slabs(table: str, attac
     x, y = x[:rows_in_all], y[:rows_in_all]
     use_threads(1)
     whole = attack.run(model, x, y)
-    for i in (0, 1, 7, 8, rows_in_all - 2, rows_in_all - 1)[:: sized(1, on_emulator=5)]:
+    for i in (0, 1, 7, 8, rows_in_all - 2, rows_in_all - 1)[:: sized(1, on_emulator=6)]:
         assert_same(whole, attack.run(model, x[i : i + 1], y[i : i + 1], index=np.array([i])), [i])
     for size in (2, 4, 5, 8, 9, 15, 16, 17)[:: sized(1, on_emulator=7)]:  # but 2 and 17, they are about lanes
         rows = np.arange(3, 3 + size)
@@ -286,8 +286,8 @@ def test_images_do_not_depend_on_batch_order_threads_and_slabs(table: str, attac
     for threads in (2, 3)[: sized(2, on_emulator=1)]:
         use_threads(threads)
         assert_same(whole, attack.run(model, x, y))
-    some = slice(sized(IMAGE_ROWS, on_emulator=5))
-    for slab in (1, 3, 8, 9, 16, 1000)[: sized(6, on_emulator=3)]:
+    some = slice(sized(IMAGE_ROWS, on_emulator=4))
+    for slab in (1, 3, 8, 9, 16, 1000)[: sized(6, on_emulator=2)]:
         eb._native.set_slab_rows(slab)
         assert_same(whole, attack.run(model, x[some], y[some]), some)
 
