@@ -34,22 +34,26 @@ struct Line {
   int first, count;
 };
 
-// The whole block finds it together.
+__device__ __forceinline__ Index columns_of(const Conv& c, Index number, Index step) {
+  return ceil_div(c.out_width - number % step, step);
+}
+
+// Every warp finds it for itself, all of its lanes together.
 __device__ Line line_of(const Conv& c, Index number, Index step) {
   Line line;
   line.row = static_cast<int>(number / step), line.column = static_cast<int>(number % step);
   line.step = static_cast<int>(step);
-  line.columns = static_cast<int>(ceil_div(c.out_width - line.column, step));
+  line.columns = static_cast<int>(columns_of(c, number, step));
   line.down = c.down[line.row];
   int before_first = -static_cast<int>(c.tap_columns), last = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < line.columns; i += kTileThreads) {
+  for (int i = static_cast<int>(threadIdx.x % kWarpSize); i < line.columns; i += static_cast<int>(kWarpSize)) {
     const Taps t = c.across[line.column + i * line.step];
     if (t.count == 0) continue;
     before_first = -t.tap > before_first ? -t.tap : before_first;
     last = t.tap + t.count > last ? t.tap + t.count : last;
   }
-  line.first = -block_max(before_first);
-  last = block_max(last);
+  line.first = -warp_max(before_first);
+  last = warp_max(last);
   line.count = last > line.first ? last - line.first : 0;
   return line;
 }
@@ -106,10 +110,10 @@ template <class Kind>
 __global__ void __launch_bounds__(kTileThreads, Sums<Kind>::blocks)
     conv_kernel(Conv c, Index step, const std::int32_t* active) {
   constexpr int kHeight = Sums<Kind>::height, kWidth = Sums<Kind>::width;
-  const Index lines = c.out_height * step;
-  const Line line = line_of(c, blockIdx.x % lines, step);
-  const Index outputs = rows_now(c.rows, active) * line.columns, from = blockIdx.x / lines * kHeight;
-  if (from >= outputs) return;  // the whole block
+  const Index lines = c.out_height * step, number = blockIdx.x % lines, from = blockIdx.x / lines * kHeight;
+  const Index outputs = rows_now(c.rows, active) * columns_of(c, number, step);
+  if (from >= outputs) return;  // the whole block, before it looks for its line: the rows may all have left
+  const Line line = line_of(c, number, step);
   SHARED_ARRAY(Output, output, [kHeight]);
   for (int i = static_cast<int>(threadIdx.x); i < kHeight; i += kTileThreads)
     output[i] = from + i < outputs ? output_of(c, line, from + i) : Output{};

@@ -99,7 +99,7 @@ def test_the_best_point_is_the_highest_loss_of_the_trace(table: str, norm: str) 
 def test_apgd_reaches_the_exact_robust_accuracy_of_linear_models(table: str, norm: str) -> None:
     """The closed form knows which rows can be broken; those within rounding of the boundary are left out."""
     model, _ = pair([33, 2], scale=0.3)
-    x = batch(sized(200, on_emulator=40), 33)
+    x = batch(sized(200, on_emulator=20), 33)
     y = np.asarray(model.predict(x))
     eps = {"linf": 0.04, "l2": 0.2, "l1": 0.5}[norm]
     exact = eb.attacks.LinearExact(eps=eps, norm=norm).run(model, x, y)

@@ -32,7 +32,7 @@ def test_attack_reaches_the_exact_worst_margin(
     table: str, classes: int, features: int, norm: str, bounds: oracle.Bounds
 ) -> None:
     model, net = pair([features, classes])
-    x = batch(25, features)
+    x = batch(sized(25, on_emulator=9), features)
     y = near_labels(net, x)
     for eps in (0.0, EPS[norm], 20 * EPS[norm]):
         run = eb.attacks.LinearExact(eps=eps, norm=norm, bounds=bounds).run(model, x, y)
@@ -70,7 +70,7 @@ def test_no_point_of_a_small_box_is_worse(table: str, norm: str, bounds: oracle.
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_pgd_never_beats_the_closed_form(table: str, classes: int, norm: str, bounds: oracle.Bounds) -> None:
     model, net = pair([17, classes])
-    x = batch(sized(30, on_emulator=8), 17)
+    x = batch(sized(30, on_emulator=4), 17)
     y = near_labels(net, x)
     eps = EPS[norm]
     exact = oracle.loss("margin", net(eb.attacks.LinearExact(eps=eps, norm=norm, bounds=bounds)(model, x, y)), y)

@@ -111,8 +111,8 @@ namespace {
 
 // The fiber that was left last, so that the next one can say where AddressSanitizer finds the stack of a thread, which
 // nobody made here.
-thread_local const void** left_bottom = nullptr;
-thread_local std::size_t* left_bytes = nullptr;
+__thread const void** left_bottom __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread std::size_t* left_bytes __attribute__((tls_model("initial-exec"))) = nullptr;
 
 }  // namespace
 
