@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ import oracle
 from oracle import Net, random_net
 from oracle_images import Stack
 
+Case = TypeVar("Case")
 SIZES = (1, 2, 3, 5, 7, 15, 16, 17, 31, 33, 63, 65, 97)
 LOSSES = ("cross_entropy", "margin", "squared_error", "hinge", "crammer_singer")
 
@@ -29,8 +30,8 @@ LAYERS = {
 }
 
 
-def sized(whole: int, *, on_emulator: int) -> int:
-    """How large a case is: the emulated GPU, which takes some thousand times as long, gets a smaller one."""
+def sized(whole: Case, *, on_emulator: Case) -> Case:
+    """How large or how many cases are: the emulated GPU, which takes some thousand times as long, gets fewer."""
     return on_emulator if eb._native.table() == "cuda-emulated" else whole
 
 

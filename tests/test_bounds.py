@@ -122,7 +122,7 @@ def test_ball_and_box_hold_exactly(table: str, attack: str, norm: str, box: str)
     y = labels(ROWS, CLASSES)
     for dtype in DTYPES:
         x = inputs(dtype, bounds)
-        for eps in EPS[:: sized(1, on_emulator=3)]:
+        for eps in sized(EPS, on_emulator=EPS[::3]):
             result = ATTACKS[attack](eps, norm, bounds=bounds).run(model, x, y)
             assert_inside(result.x_adv, x, eps, norm, bounds)
             np.testing.assert_allclose(result.distance, oracle.distance(result.x_adv, x, norm), rtol=1e-12, atol=0)
