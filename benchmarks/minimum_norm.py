@@ -1,22 +1,25 @@
 """Write minimum_norm.md: failures, median norms and times of the minimum-norm attacks beside their references.
 
-Needs foolbox and torchattacks; settings are the same on both sides. ``--only DDN JSMA`` runs the lines whose name
-contains DDN or JSMA, ``--models CNN`` the tables whose title contains CNN; the page's other lines stay as they are.
+Needs foolbox, torchattacks and adv-lib; settings are the same on both sides. ``--only DDN JSMA`` runs the lines whose
+name contains DDN or JSMA, ``--models CNN`` the tables whose title contains CNN; the page's other lines stay as they
+are.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import importlib.util
 import io
-import time
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from strength import NETS, Page, chosen, module_of, parser, timed
 from threadpoolctl import threadpool_limits
 
 import epsball as eb
@@ -24,35 +27,18 @@ import epsball as eb
 A = eb.attacks
 ORDER = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 SEARCH = {"steps": 200, "search_steps": 9}
-JSMA_ROWS = 200  # torchattacks takes a sixth of a second for each
-HERE = Path(__file__).resolve().parent
-ABOUT = (
-    "Medians of the digits that are classified correctly, a failure counting as infinitely far; `ratio` is epsball's "
-    "median over the reference's, `speed` the reference's seconds over epsball's. Each line is of one run, on one "
-    "thread; seconds are of CPU time, which other work on the machine does not stretch. Regenerated, line by line, "
-    "with `benchmarks/minimum_norm.py --models TITLE --only NAME --rows DIGITS`; settings are those of `PAIRS` there."
-)
-HEAD = (
-    "| attack | norm | digits | median | reference | ratio | failed | reference | seconds | reference | speed |",
-    "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-)
+MODELS = [title for title in NETS if "at 0.2" not in title]
+ABOUT = """# Minimum-norm attacks beside their references
 
+Written by `benchmarks/minimum_norm.py`; not edited.
 
-def models(x: NDArray, y: NDArray, parts: list[str]) -> Iterator[tuple[str, Any]]:
-    """The nets attacked whose title contains one of the parts, trained here."""
-    pgd = eb.training.PGDTraining(eps=0.1, steps=7)
-    mlp, cnn = [784, 256, 256, 10], (1, 28, 28)
-    recipes: list[tuple[str, Callable[[], Any], dict[str, Any]]] = [
-        ("MLP 784-256-256-10", lambda: eb.models.mlp(mlp), {"epochs": 5}),
-        ("MLP, PGD-trained at 0.1", lambda: eb.models.mlp(mlp), {"epochs": 5, "method": pgd}),
-        ("CNN 16-32-100-10", lambda: eb.models.cnn(cnn, classes=10), {"epochs": 3}),
-        ("CNN, PGD-trained at 0.1", lambda: eb.models.cnn(cnn, classes=10), {"epochs": 5, "method": pgd}),
-    ]
-    for title, make, recipe in recipes:
-        if any(part in title for part in parts):
-            model = make()
-            eb.fit(model, x, y, progress=False, **recipe)
-            yield title, model
+Medians of the digits that are classified correctly, a failure counting as infinitely far; `ratio` is epsball's median \
+over the reference's, `speed` the reference's seconds over epsball's. Each line is of one run, on one thread; seconds \
+are of CPU time, which other work on the machine does not stretch. Regenerated, line by line, with \
+`benchmarks/minimum_norm.py --models TITLE --only NAME --rows DIGITS`; settings are those of `PAIRS` there."""
+HEAD = """\
+| attack | norm | digits | median | reference | ratio | failed | reference | seconds | reference | speed |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def foolbox_attack(make: str, **options: Any) -> Callable[..., NDArray]:
@@ -69,6 +55,20 @@ def foolbox_attack(make: str, **options: Any) -> Callable[..., NDArray]:
     return run
 
 
+def adv_lib_attack(make: str, **options: Any) -> Callable[..., NDArray]:
+    """An attack of adv-lib, which imports torchvision and visdom for distances and plots that are not used here."""
+
+    def run(module: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> NDArray:
+        for unused in ("torchvision", "visdom"):
+            if unused not in sys.modules and importlib.util.find_spec(unused) is None:
+                sys.modules[unused] = MagicMock()
+        import adv_lib.attacks
+
+        return getattr(adv_lib.attacks, make)(module, x, y, **options).detach().numpy()
+
+    return run
+
+
 def torchattacks_fab(norm: str, steps: int) -> Callable[..., NDArray]:
     """AutoAttack's FAB as torchattacks packs it, untargeted."""
 
@@ -78,12 +78,11 @@ def torchattacks_fab(norm: str, steps: int) -> Callable[..., NDArray]:
         eps = {"Linf": 0.3, "L2": 1.0, "L1": 5.0}[norm]
         attack = torchattacks.FAB(module, norm=norm, eps=eps, steps=steps, n_restarts=1, n_classes=10)
         attack.normalization_used = None
-        images = x.reshape(-1, 1, 28, 28)
         with torch.no_grad():
-            correct = module(images).argmax(1) == y
-        found = images.clone()
-        found[correct] = attack.attack_single_run(images[correct], y[correct], use_rand_start=False)
-        return found.detach().numpy().reshape(x.shape)
+            correct = module(x).argmax(1) == y
+        found = x.clone()
+        found[correct] = attack.attack_single_run(x[correct], y[correct], use_rand_start=False)
+        return found.detach().numpy()
 
     return run
 
@@ -96,7 +95,7 @@ def torchattacks_jsma() -> Callable[..., NDArray]:
 
         attack = torchattacks.JSMA(module, theta=1.0, gamma=0.1)
         attack.set_mode_targeted_by_label(quiet=True)
-        return attack(x.reshape(-1, 1, 28, 28), y).detach().numpy().reshape(x.shape)
+        return attack(x, y).detach().numpy()
 
     return run
 
@@ -106,10 +105,13 @@ PAIRS: list[tuple[str, Any, Callable[..., NDArray]]] = [
     ("DeepFool Linf", A.DeepFool("linf"), foolbox_attack("LinfDeepFoolAttack", steps=50, loss="logits")),
     ("NewtonFool", A.NewtonFool(), foolbox_attack("NewtonFoolAttack")),
     ("DDN-300", A.DDN(steps=300), foolbox_attack("DDNAttack", steps=300)),
+    ("DDN-300, adv-lib", A.DDN(steps=300), adv_lib_attack("ddn", steps=300, levels=None)),
     ("FMN L2", A.FMN("l2"), foolbox_attack("L2FMNAttack", steps=100)),
     ("FMN Linf", A.FMN("linf"), foolbox_attack("LInfFMNAttack", steps=100)),
     ("FMN L1", A.FMN("l1"), foolbox_attack("L1FMNAttack", steps=100)),
     ("FMN L0", A.FMN("l0"), foolbox_attack("L0FMNAttack", steps=100)),
+    *((f"FMN {norm.capitalize()}, adv-lib", A.FMN(norm), adv_lib_attack("fmn", norm=ORDER[norm], steps=100))
+      for norm in ("l2", "linf", "l1", "l0")),
     ("FAB Linf", A.FAB("linf", steps=30), torchattacks_fab("Linf", 30)),
     ("FAB L2", A.FAB("l2", steps=30), torchattacks_fab("L2", 30)),
     ("C&W L2 9 x 200", A.CarliniWagner(**SEARCH), foolbox_attack(
@@ -138,76 +140,30 @@ def judged(model: Any, x: NDArray, y: NDArray, x_adv: NDArray, norm: str, target
 
 
 def row(name: str, ours: Any, theirs: Callable[..., NDArray], model: Any, x: NDArray, y: NDArray) -> str:
-    """A line of a table; x has the model's shape."""
+    """A line of a table; x are images."""
     targeted = name.startswith("JSMA")
-    few = slice(JSMA_ROWS if targeted else None)
-    images, goal = np.ascontiguousarray(x[few]), ((y + 1) % 10 if targeted else y)[few]
-    tensors = torch.from_numpy(images), torch.from_numpy(goal)
-    module = module_of(model)
-    start = time.process_time()
-    found = ours(model, images, goal)
-    middle = time.process_time()
+    goal = (y + 1) % 10 if targeted else y
+    module, tensors = module_of(model), (torch.from_numpy(x), torch.from_numpy(goal))
+    found, seconds = timed(lambda: ours(model, x, goal))
     with contextlib.redirect_stdout(io.StringIO()):
-        reference = theirs(module, *tensors)
-    end = time.process_time()
-    (lost, d), (lost_there, d_there) = (judged(model, images, goal, a, ours.norm, targeted) for a in (found, reference))
+        reference, wanted = timed(lambda: theirs(module, *tensors))
+    (lost, d), (lost_there, d_there) = (judged(model, x, goal, a, ours.norm, targeted) for a in (found, reference))
     return (
-        f"| {name} | {ours.norm} | {len(images):,} | {d:.4f} | {d_there:.4f} "
-        f"| {d / d_there:.3f} | {lost:.3f} | {lost_there:.3f} | {middle - start:.2f} | {end - middle:.2f} "
-        f"| {(end - middle) / (middle - start):.1f} |"
+        f"| {name} | {ours.norm} | {len(x):,} | {d:.4f} | {d_there:.4f} | {d / d_there:.3f} "
+        f"| {lost:.3f} | {lost_there:.3f} | {seconds:.2f} | {wanted:.2f} | {wanted / seconds:.1f} |"
     )
 
 
-def module_of(model: Any) -> torch.nn.Module:
-    """The model as torch has it, without parameters' gradients."""
-    module = eb.to_torch(model).eval()
-    for p in module.parameters():
-        p.requires_grad_(False)
-    return torch.nn.Sequential(torch.nn.Flatten(), module).eval() if model.input_shape == (784,) else module
-
-
-def known_rows(page: Path) -> dict[tuple[str, str], str]:
-    """A page's lines by their table's title and the attack."""
-    title, found = "", {}
-    for part in page.read_text().splitlines() if page.exists() else []:
-        if part.startswith("### "):
-            title = part.removeprefix("### ")
-        if part.startswith("| "):
-            found[title, part.split("|")[1].strip()] = part
-    return found
-
-
-def page_of(rows: dict[tuple[str, str], str]) -> str:
-    """The page, its tables and lines in the order that they have here."""
-    parts = [
-        "# Minimum-norm attacks beside their references",
-        "Written by `benchmarks/minimum_norm.py`; not edited.",
-        ABOUT,
-    ]
-    for title in dict.fromkeys(title for title, _ in rows):
-        lines = [rows[title, name] for name, _, _ in PAIRS if (title, name) in rows]
-        parts += [f"### {title}", "\n".join([*HEAD, *lines])]
-    return "\n\n".join(parts) + "\n"
-
-
 def main() -> None:
-    """Attack every model, and write the page after each line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--only", nargs="+", default=[""], help="only attacks whose name contains one of these")
-    parser.add_argument("--models", nargs="+", default=[""], help="only models whose title contains one of these")
-    options = parser.parse_args()
-    train, test = eb.datasets.load("mnist-subset", split="train"), eb.datasets.load("mnist-subset", split="test")
-    page = HERE / "minimum_norm.md"
+    """Attack every net, and write the page after each line."""
+    options = parser(__doc__).parse_args()
     threadpool_limits(1)
-    for title, model in models(*train, options.models):
-        x, y = test[0][: options.rows].reshape(-1, *model.input_shape), test[1][: options.rows]
-        for name, ours, theirs in PAIRS:
-            if any(part in name for part in options.only):
-                rows = known_rows(page)
-                rows[title, name] = row(name, ours, theirs, model, x, y)
-                print(f"{title}: {rows[title, name]}", flush=True)
-                page.write_text(page_of(rows))
+    compared = {name: pair for name, *pair in PAIRS}
+    page = Page(Path(__file__).with_suffix(".md"), ABOUT, HEAD, list(compared))
+    for title in chosen(MODELS, options.models):
+        model, (x, y) = NETS[title].trained(), NETS[title].digits(options.rows)
+        for name in chosen(compared, options.only):
+            page.put(title, row(name, *compared[name], model, x, y))
 
 
 if __name__ == "__main__":

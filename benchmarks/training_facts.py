@@ -19,6 +19,7 @@ from epsball.evaluation import IBPCertificate
 A, T = eb.attacks, eb.training
 ADAM, COSINE = eb.training.Adam, eb.training.Cosine
 SHAPE = (1, 28, 28)
+TEST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -135,19 +136,18 @@ def certified(seed: int, rows: int) -> list[str]:
 
 
 def few_labels(
-    per_class: int, net: Callable[[int], eb.Sequential], eps: float, epochs: int, ramp: float = 0.0
+    per_class: int, net: Callable[[int], eb.Sequential], method: T.VAT, epochs: int, optimizer: T.Adam
 ) -> Callable[[int, int], list[str]]:
-    def fact(seed: int, rows: int) -> list[str]:
+    def fact(seed: int, _: int) -> list[str]:  # judged on the whole test set, as published
         x, y = eb.datasets.load("mnist", "train")
         rng = np.random.default_rng(seed)
         shown = np.concatenate([rng.choice(np.flatnonzero(y == c), per_class, replace=False) for c in range(10)])
-        alone = trained("mnist", seed, rows, net(seed), x[shown], y[shown], epochs=40)
-        # A fifth of every batch has labels: those few rows, again and again.
-        again = np.tile(shown, len(x) // 4 // len(shown))
+        alone = trained("mnist", seed, TEST_ROWS, net(seed), x[shown], y[shown], epochs=40_000 // len(shown))
+        # Every batch has rows with labels: those few, again and again.
+        again = np.tile(shown, 15)
         labels = np.concatenate([np.full(len(y), -1), y[again]])
-        s = trained("mnist", seed, rows, net(seed), np.concatenate([x, x[again]]), labels,
-                    method=T.VAT(eps=eps, ramp=ramp), epochs=epochs, batch_size=250,
-                    optimizer=ADAM(1e-3, schedule=COSINE()))  # fmt: skip
+        s = trained("mnist", seed, TEST_ROWS, net(seed), np.concatenate([x, x[again]]), labels, method=method,
+                    epochs=epochs, batch_size=250, optimizer=optimizer)  # fmt: skip
         return [alone.error(), s.error()]
 
     return fact
@@ -157,8 +157,10 @@ def mlp(seed: int) -> eb.Sequential:
     return eb.models.mlp([784, 300, 300, 10], seed=seed)
 
 
-def cnn(seed: int) -> eb.Sequential:
-    return eb.models.cnn(SHAPE, 10, seed=seed)
+def pooled(seed: int) -> eb.Sequential:
+    layers = [eb.Conv2d(1, 8, 5, padding=2), eb.ReLU(), eb.MaxPool2d(2), eb.Conv2d(8, 24, 3, padding=1), eb.ReLU(),
+              eb.MaxPool2d(2), eb.Flatten(), eb.Linear(24 * 7 * 7, 10)]  # fmt: skip
+    return eb.Sequential(layers, input_shape=SHAPE, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -201,11 +203,14 @@ FACTS = [
     Fact("IBP training at 0.4, certified at 0.3 (MNIST)", ("clean error %", "PGD-200 x 10 error %",
          "certified error %"), ("1.66", "6.12", "8.05"), "Gowal et al. 2018, arXiv 1810.12715", "40 epochs", certified),
     Fact("VAT with 1,000 labels (MNIST)", ("labels alone, error %", "VAT, error %"), ("", ""),
-         "Miyato et al. 2015, arXiv 1507.00677", "MLP 784-300-300-10, eps 1.0, 10 epochs",
-         few_labels(100, mlp, 1.0, 10)),
+         "Miyato et al. 2015, arXiv 1507.00677",
+         "MLP 784-300-300-10, eps 1.0, 10 epochs; all 10,000 test images",
+         few_labels(100, mlp, T.VAT(eps=1.0), 10, ADAM(1e-3, schedule=COSINE()))),
     Fact("VAT with 100 labels (MNIST)", ("labels alone, error %", "VAT, error %"), ("", ""),
-         "Miyato et al. 2015, arXiv 1507.00677", "MLP 784-300-300-10, eps up to 0.7, 5 epochs",
-         few_labels(10, mlp, 0.7, 5, ramp=1.0), 3),
+         "Miyato et al. 2015, arXiv 1507.00677",
+         "CNN of two pooled layers, eps up to 2.0, 9 epochs; all 10,000 test images",
+         few_labels(10, pooled, T.VAT(eps=2.0, ramp=0.6), 9,
+                    ADAM(2e-3, schedule=T.Piecewise(((0, 1), (0.7, 1), (1, 0.02))), average=0.99)), 3),
 ]  # fmt: skip
 
 

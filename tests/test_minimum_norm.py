@@ -257,6 +257,20 @@ def test_fmn_l0_changes_as_few_features_as_can_turn_a_linear_model() -> None:
     assert (np.array(wanted) > 1).any()
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_fmn_crosses_the_boundary_where_the_box_takes_a_part_of_every_step(norm: str) -> None:
+    """A quarter of the features is where the gradient pushes it: a step lowers the margin by less than it says."""
+    model, x, _ = linear_problem(2)
+    weight, _ = model.parameters().values()
+    rises = weight[1] > weight[0]
+    x = np.where(rises, 0.4 * x, 1 - 0.4 * x).astype(np.float32)
+    x[:, ::4] = rises[::4]
+    x = x[model.predict(x) == 0]
+    y = np.zeros(len(x), np.int64)
+    assert len(x) > 10
+    assert A.FMN(norm, steps=6, step_size=10.0).run(model, x, y).success.all()
+
+
 @pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
 def test_ead_ends_at_the_minima_of_both_parts_of_its_objective(bounds: Any) -> None:
     """The threshold is β whatever the step is, so that β = 0 leaves the L2 distance alone, and steps that are short

@@ -44,10 +44,10 @@ EPSBALL_HD void decide(const FmnRows& a, Index row) {
   } else if (adversarial) {
     r = min(shrunk, best);
   } else {
-    const float margin = abs(a.loss[row]), slope = a.slope[row];
-    // A little beyond the boundary as it looks from here: exactly on it, a row would come ever nearer, never across.
-    const float beyond = (1.0f + gamma) * margin / slope;
-    r = a.success[slot] ? grown : slope > 0.0f ? a.distance[row] + beyond : __builtin_inff();
+    // A little beyond the boundary as it looks from here: exactly on it, or by a share of what is left, a row would
+    // come ever nearer, never across, where the box takes a part of every step.
+    const float boundary = a.distance[row] + abs(a.loss[row]) / a.slope[row];
+    r = a.success[slot] ? grown : a.slope[row] > 0.0f ? (1.0f + gamma) * boundary : __builtin_inff();
   }
   a.radius[row] = min(r, a.farthest[row]);
   a.step_size[row] = a.step->size;

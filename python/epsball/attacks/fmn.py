@@ -19,8 +19,8 @@ class FMN(Attack):
 
     A step is step_size · g / ‖g‖₂, g being the gradient of the margin; its end is projected, exactly and box included,
     onto a ball around x. The ball's radius shrinks by a factor 1 − gamma while the row is misclassified and grows by
-    1 + gamma while it is not; before the first success it reaches the linearised boundary. Every row keeps its nearest
-    misclassified iterate; one that has none returns x itself.
+    1 + gamma while it is not; before the first success it is the distance of the linearised boundary, times 1 + gamma.
+    Every row keeps its nearest misclassified iterate; one that has none returns x itself.
 
     Parameters
     ----------
