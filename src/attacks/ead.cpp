@@ -54,7 +54,7 @@ void EadSlab::judge(Index column) {
   k_.row_norms(stream(), {Norm::l1, active_, features_, x_.data, x0_.data, x_.ld, sparsity_});
   SearchRows search = searched(length_);
   search.sparsity = sparsity_;
-  search.every = std::max(kLeast, s_.steps / 10);
+  search.every = std::max(kLeast, s_.steps / 5);
   search.improved = improved_;
   search.gained = gained_;
   k_.search(stream(), active_, search);

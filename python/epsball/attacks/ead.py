@@ -32,9 +32,9 @@ class EAD(Attack):
     steps, search_steps, initial_constant, confidence, targeted
         As in `CarliniWagner`.
     abort_early
-        End a constant early once over a tenth of its steps, but at least 20, its objective has fallen by less than a
-        relative 1e-4 and no nearer point was found; or where its first gradient passes no threshold. False: several
-        times as many steps, and L1 distances some percent shorter.
+        End a constant early once over a fifth of its steps, but at least 20, its objective has fallen by less than a
+        relative 1e-4 and no nearer point was found; or where its first gradient passes no threshold. False: more than
+        twice as many steps.
     step_size
         Of the first gradient step.
     bounds, mask
